@@ -1,0 +1,51 @@
+# Every target makes .venv if it is not there and uses it; nothing else needs to be installed but Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
+
+.DEFAULT_GOAL := help
+.PHONY: help experiments smoke report test check lint types layers bench tensorboard clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; call make with PYTHON=python3.12, say"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+experiments: $(STAMP) ## Run every experiment and write report/index.html (minutes; interrupt and repeat as you like)
+	$(BIN)/adaptive-lr run $(EXPERIMENTS)
+
+smoke: $(STAMP) ## The same at a size that ends in a minute, into report/smoke
+	$(BIN)/adaptive-lr run $(EXPERIMENTS) --smoke
+
+report: $(STAMP) ## Write the report again from finished trials
+	$(BIN)/adaptive-lr report
+
+tensorboard: $(STAMP) ## Open the training curves
+	$(BIN)/tensorboard --logdir runs
+
+test: check ## Everything that has to pass: lint, types, layers, tests, doctests
+
+check: lint types layers
+	$(BIN)/python -m pytest --numprocesses auto --quiet
+
+lint: $(STAMP) ## Formatting and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP) ## Static types
+	$(BIN)/mypy
+
+layers: $(STAMP) ## Which module may import which
+	$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP) ## Ratios of speed against the usual ways, measured in one run
+	$(BIN)/python benchmarks/bench.py
+
+clean: ## Remove caches; results and the environment stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,40 @@
+# The public names of the package; __init__.py imports each on first use.
+
+from .errors import SpecError
+from .lr_scheduler import ScheduledLR
+from .schedules import (
+    SCHEDULES,
+    WSD,
+    AbstractSchedule,
+    Constant,
+    DampedCosine,
+    Exponential,
+    InverseSqrt,
+    Linear,
+    Polynomial,
+    Step,
+    Warmup,
+    table,
+)
+from .spec import Range, Spec, decode, encode
+
+__all__ = [
+    "SCHEDULES",
+    "WSD",
+    "AbstractSchedule",
+    "Constant",
+    "DampedCosine",
+    "Exponential",
+    "InverseSqrt",
+    "Linear",
+    "Polynomial",
+    "Range",
+    "ScheduledLR",
+    "Spec",
+    "SpecError",
+    "Step",
+    "Warmup",
+    "decode",
+    "encode",
+    "table",
+]

@@ -1,0 +1,1 @@
+"""Analysis of finished trials: it works on arrays and knows nothing of training."""

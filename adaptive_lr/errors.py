@@ -1,0 +1,25 @@
+"""Errors that a user can do something about: one line that names the thing and the rule."""
+
+
+class AdaptiveLRError(Exception):
+    """The base of all of them; the command line prints the message and nothing else."""
+
+
+class SpecError(AdaptiveLRError, ValueError):
+    """A spec was given a value that its declaration does not allow, or a name that does not exist."""
+
+
+class ExperimentError(AdaptiveLRError, ValueError):
+    """An experiment is declared wrongly or does not exist."""
+
+
+class StoreError(AdaptiveLRError):
+    """The store cannot be read or written; the message says why and what is safe."""
+
+
+class RunError(AdaptiveLRError):
+    """The trials could not be run to the end; what is finished is stored."""
+
+
+class OutputError(AdaptiveLRError, ValueError):
+    """Something cannot be written as asked."""

@@ -1,0 +1,159 @@
+"""Figures of an analysed experiment and of schedules, as matplotlib figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adaptive_lr.errors import OutputError
+from adaptive_lr.schedules import AbstractSchedule, progress, table
+
+SHADES = {
+    "fixed": ("#111111",),
+    "stepwise": ("#b34700", "#e07b1a", "#f2b35c"),
+    "damped cosine": ("#0b3c8c", "#5aa9e6", "#1f6fd0", "#0fa3b1", "#7b5ad6", "#a48be0"),
+    "other": ("#3c8d40", "#86b817", "#8a8a8a", "#c0508a", "#b9a44c"),
+}
+"""Colours by group, in the order in which the schedules of a group are declared."""
+
+STYLES = {"fixed": "-", "stepwise": (0, (5, 1.5)), "damped cosine": "-", "other": (0, (1.5, 1.5))}
+
+
+def colours(groups: Mapping[str, str]) -> dict[str, str]:
+    """A colour for each label, from its group."""
+    used: dict[str, int] = {}
+    found = {}
+    for label, group in groups.items():
+        shades = SHADES.get(group, SHADES["other"])
+        found[label] = shades[used.get(group, 0) % len(shades)]
+        used[group] = used.get(group, 0) + 1
+    return found
+
+
+def study_figure(study: Mapping[str, Any]) -> Figure:
+    """Loss against learning rate, and cost against grid resolution, of all schedules in a study."""
+    rows = study["schedules"]
+    groups = {label: row["group"] for label, row in rows.items()}
+    paint = colours(groups)
+    figure = Figure(figsize=(11.5, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for label, row in rows.items():
+        style = {"color": paint[label], "linestyle": STYLES.get(row["group"], "-"), "linewidth": 1.5}
+        _loss_curve(left, study["rates"], row, label, style)
+        _cost_curve(right, row["resolution"], style)
+    left.set(xscale="log", yscale="log", xlabel="base learning rate", ylabel=metric_title(study))
+    left.axhline(_untrained(study), color="#bbbbbb", linewidth=0.8, zorder=0)
+    left.annotate("before training", (study["rates"][0], _untrained(study)), fontsize=7, color="#888888", va="bottom")
+    right.set(
+        xscale="log",
+        xlabel="grid ratio: neighbouring learning rates differ by",
+        ylabel="cost, % above the tuned cosine (mean over offsets)",
+    )
+    _cost_axes(right)
+    for axes in (left, right):
+        axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    return figure
+
+
+def overview_figure(studies: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> Figure:
+    """Cost against grid resolution for a few schedules, one small panel a study."""
+    groups = {label: next(iter(studies.values()))["schedules"][label]["group"] for label in labels}
+    paint, columns = colours(groups), 3
+    count = -(-len(studies) // columns)
+    figure = Figure(figsize=(11.5, 2.6 * count + 0.4), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(count, columns, sharex=True, squeeze=False)).ravel()
+    for axes, study in zip(panels, studies.values(), strict=False):
+        for label in labels:
+            row = study["schedules"][label]
+            style = {"color": paint[label], "linestyle": STYLES.get(groups[label], "-"), "linewidth": 1.6}
+            _cost_curve(axes, row["resolution"], {**style, "label": label})
+        axes.set_title(study["label"] + (", AdamW" if study["optimizer"] == "adamw" else ""), fontsize=8)
+        axes.set(xscale="log")
+        _cost_axes(axes)
+        axes.tick_params(labelsize=7)
+        axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(studies) :]:
+        axes.set_visible(False)
+    figure.supxlabel("grid ratio: neighbouring learning rates differ by", fontsize=8)
+    figure.supylabel("cost, % above the tuned cosine", fontsize=8)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(labels), fontsize=8, frameon=False)
+    return figure
+
+
+def metric_title(study: Mapping[str, Any]) -> str:
+    """What the losses of a study are, in words."""
+    if study["optimum_known"]:
+        return "excess loss over the optimum"
+    return str(study["metric"]).replace("_", " ").replace("error", "error rate")
+
+
+def schedules_figure(schedules: Mapping[str, AbstractSchedule], total_steps: int) -> Figure:
+    """Multipliers against progress."""
+    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    axes = figure.subplots()
+    u = progress(total_steps).numpy()
+    for (label, _), row in zip(schedules.items(), table(list(schedules.values()), total_steps), strict=True):
+        axes.plot(u, row.numpy(), label=label, linewidth=1.8)
+    axes.set(xlabel="progress u = t/T", ylabel="multiplier m(u)", ylim=(-0.02, 1.04), xlim=(0.0, 1.0))
+    axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or SVG, by the file's ending; the same figure gives the same bytes.
+
+    Raises:
+        OutputError: the ending is neither ``.png`` nor ``.svg``.
+    """
+    ending = path.suffix.lower()
+    if ending not in (".png", ".svg"):
+        raise OutputError(f"a figure is written as .png or .svg, got {path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"Date": None} if ending == ".svg" else {"Software": None}
+    with mpl.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, dpi=130, metadata=metadata)
+
+
+def _loss_curve(
+    axes: Axes, rates: Sequence[float], row: Mapping[str, Any], label: str, style: Mapping[str, Any]
+) -> None:
+    curve = row["curve"]
+    axes.plot(rates, curve["mean"], label=label, **style)
+    axes.fill_between(rates, curve["low"], curve["high"], color=style["color"], alpha=0.12, linewidth=0)
+    axes.plot([row["best_rate"]], [row["best"]["value"]], "o", color=style["color"], markersize=4)
+
+
+def _cost_curve(axes: Axes, resolution: Mapping[str, Any], style: Mapping[str, Any]) -> None:
+    ratios = [10 ** (1 / 3), 10**0.5, 10.0, 100.0]
+    cells = [row["cost_mean"] for row in resolution.values()]
+    values = [100.0 * cell["value"] for cell in cells]
+    axes.plot(ratios, values, marker="o", markersize=3.5, **style)
+    low, high = ([100.0 * cell[end] for cell in cells] for end in ("low", "high"))
+    axes.fill_between(ratios, low, high, color=style["color"], alpha=0.10, linewidth=0)
+
+
+def _cost_axes(axes: Axes) -> None:
+    axes.set_xticks([10 ** (1 / 3), 10**0.5, 10.0, 100.0], ["2.2", "3.2", "10", "100"], minor=False)
+    axes.minorticks_off()
+    axes.set_yscale("symlog", linthresh=30.0)
+    low, high = axes.get_ylim()
+    ticks = [-30, -10, 0, 10, 20, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]
+    shown = [tick for tick in ticks if low <= tick <= high]
+    axes.set_yticks(shown, [str(tick) for tick in shown])
+    axes.minorticks_off()
+
+
+def _untrained(study: Mapping[str, Any]) -> float:
+    return float(study["initial"])

@@ -1,0 +1,105 @@
+"""Sentences made of the numbers of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NAMES = {"fixed": "a fixed rate", "stepwise": "the best stepwise schedule"}
+
+
+def percent(estimate: Mapping[str, float]) -> str:
+    """An estimate with its interval in per cent: ``32 % [28, 37]``."""
+    value, low, high = (100.0 * estimate[key] for key in ("value", "low", "high"))
+    digits = 0 if abs(value) >= 9.95 else 1
+    return f"{_tidy(value, digits)} % [{_tidy(low, digits)}, {_tidy(high, digits)}]"
+
+
+def whole(share: float) -> str:
+    """A share in per cent, without decimals and without the sign."""
+    return _tidy(100.0 * share, 0)
+
+
+def regret(study: Mapping[str, Any], group: str) -> str:
+    """The regret of a group's chosen schedule at one learning rate a decade; a dash if the group is empty."""
+    label = study["answer"]["chosen"].get(group)
+    return "–" if label is None else percent(study["schedules"][label]["resolution"]["10"]["regret_mean"])
+
+
+def verdict(study: Mapping[str, Any], against: str) -> str:
+    """Whether the damped cosine depends less on the rate than a group does, in a few words."""
+    for one in study["answer"]["comparisons"]:
+        if (one["damped"], one["against"]) == ("damped cosine", against):
+            depends = str(one["depends"])
+            return {"less": "yes", "more": "no, more"}.get(depends, depends)
+    return "–"
+
+
+def number(value: float | None) -> str:
+    """A number to three significant digits, a dash for None."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def study_title(study: Mapping[str, Any]) -> str:
+    """The task and the optimizer."""
+    label = study["label"]
+    return f"{label[0].upper()}{label[1:]} ({'SGD' if study['optimizer'] == 'sgd' else 'AdamW'})"
+
+
+def study_answer(study: Mapping[str, Any]) -> str:
+    """The answer for one task: what a grid of one learning rate a decade costs, and whether annealing costs less."""
+    chosen = study["answer"]["chosen"]
+    damped = chosen["damped cosine"]
+
+    others = {"stepwise": "the best stepwise schedule", "fixed": "a fixed rate"}
+    parts = [f"{name} {regret(study, group)}" for group, name in others.items() if group in chosen]
+    start = (
+        f"With one learning rate a decade, the damped cosine ({damped}) ends {regret(study, 'damped cosine')} worse than "
+        f"with the full grid, {' and '.join(parts)} (in units of the tuned cosine's {_unit(study)})."
+    )
+    return f"{start} {' '.join(_verdict(one) for one in study['answer']['comparisons'] if one['damped'] == 'damped cosine')}"
+
+
+def _unit(study: Mapping[str, Any]) -> str:
+    return "excess loss" if study["optimum_known"] else str(study["metric"]).replace("_", " ")
+
+
+def _verdict(comparison: Mapping[str, Any]) -> str:
+    name, verdict = NAMES[comparison["against"]], comparison["depends"]
+    difference = f"difference {percent(comparison['regret_difference'])}"
+    if verdict == "cannot be judged":
+        return f"Against {name} this cannot be judged: a best rate lies at the edge of the grid."
+    if verdict == "no clear difference":
+        return f"Against {name} there is no clear difference ({difference})."
+    return f"The result depends {verdict} on the rate than with {name} ({difference})."
+
+
+def headline(experiment: Mapping[str, Any]) -> str:
+    """The answer over all tasks, in a sentence for each comparison."""
+    sentences = []
+    total = len(experiment["studies"])
+    for against, name in NAMES.items():
+        counts = experiment["verdicts"].get(f"damped cosine against {against}")
+        if counts is None:
+            continue
+        rest = [
+            f"{counts[verdict]} {text}"
+            for verdict, text in (
+                ("more", "where it depends more"),
+                ("no clear difference", "without a clear difference"),
+                ("cannot be judged", "that cannot be judged"),
+            )
+            if counts.get(verdict)
+        ]
+        tail = f" ({', '.join(rest)})" if rest else ""
+        sentences.append(
+            f"Annealed with a damped cosine, the result depends less on the learning rate than with {name} "
+            f"in {counts.get('less', 0)} of {total} tasks{tail}; with one learning rate a decade it ends better in "
+            f"{counts.get('ends better', 0)} and worse in {counts.get('ends worse', 0)}."
+        )
+    return " ".join(sentences)
+
+
+def _tidy(value: float, digits: int) -> str:
+    text = f"{value:,.{digits}f}".replace(",", " ")
+    return text.replace("-", "−") if float(text.replace(" ", "")) != 0.0 else text.lstrip("-")

@@ -1,0 +1,135 @@
+"""Run the trials that the store does not have yet, on several processes, and store every batch as it finishes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adaptive_lr.errors import RunError
+from adaptive_lr.store import Store
+from adaptive_lr.training import RunResult, Trial, batches, train_batch
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    store: Store,
+    *,
+    workers: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> int:
+    """Run what is missing and store it, batch by batch.
+
+    How trials are put together into batches depends on the list alone, and a batch is stored whole or not at all; so an
+    interrupted run, started again, computes the very batches that an uninterrupted one would have.
+
+    Args:
+        trials: the whole plan, stored trials included.
+        store: open for writing.
+        workers: processes, each on one thread; 1 runs in this process.
+        advance: called with the number of trials after each batch.
+
+    Returns:
+        How many trials were run. A `RunError` says that a worker process died or that a trial raised an error.
+    """
+    done = store.finished(trial.digest() for trial in trials)
+    planned = [[t for t in batch if t.digest() not in done] for batch in batches(trials)]
+    todo = [batch for batch in planned if batch]
+    random.Random(0).shuffle(todo)  # tasks differ in cost: mixed, the time left can be estimated early
+    source = provenance()
+    count = 0
+    results = _in_this_process(todo) if workers == 1 or len(todo) < 2 else _in_processes(todo, workers)
+    for batch in results:
+        store.add(batch, source)
+        count += len(batch)
+        advance(len(batch))
+    return count
+
+
+def _in_this_process(todo: Sequence[list[Trial]]) -> Iterator[list[RunResult]]:
+    threads = torch.get_num_threads()
+    try:
+        for batch in todo:
+            yield _run_batch(batch)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+
+def _in_processes(todo: Sequence[list[Trial]], workers: int) -> Iterator[list[RunResult]]:
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    waiting = iter(todo)
+    running: set[Future[list[RunResult]]] = set()
+    try:
+        while True:
+            while len(running) < 2 * workers and (batch := next(waiting, None)) is not None:
+                running.add(pool.submit(_run_batch, batch))
+            if not running:
+                return
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    except BrokenProcessPool:
+        raise RunError(
+            "a worker process died, perhaps for want of memory; finished trials are stored: run again to go on"
+        ) from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run_batch(batch: list[Trial]) -> list[RunResult]:
+    # One thread a process: the result then depends on neither the machine's cores nor the number of workers.
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        return train_batch(batch)
+    except Exception as error:
+        raise RunError(f"trial {batch[0]!r} failed: {type(error).__name__}: {error}") from error
+
+
+def _end_with_parent() -> None:
+    """Leave no orphan: a worker ends as soon as the process that started it is gone, even by kill -9."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def provenance() -> dict[str, Any]:
+    """Where results come from: commit, versions, device."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        try:
+            found = subprocess.run(
+                ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return found.stdout.strip()
+
+    return {
+        "commit": git("rev-parse", "HEAD") or None,
+        "changed": bool(git("status", "--porcelain", "--", str(here))),
+        "adaptive_lr": version("adaptive-lr"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": "cpu",
+        "machine": platform.machine(),
+    }

@@ -1,0 +1,43 @@
+"""Schedules: one class a family, all of them in ``SCHEDULES``."""
+
+from adaptive_lr.schedules.base import AbstractSchedule, progress, table
+from adaptive_lr.schedules.classic import (
+    WSD,
+    Constant,
+    Exponential,
+    InverseSqrt,
+    Linear,
+    Polynomial,
+    Step,
+)
+from adaptive_lr.schedules.compose import Warmup
+from adaptive_lr.schedules.cosine import DampedCosine
+
+SCHEDULES: tuple[type[AbstractSchedule], ...] = (
+    Constant,
+    Linear,
+    Polynomial,
+    Step,
+    Exponential,
+    InverseSqrt,
+    DampedCosine,
+    WSD,
+    Warmup,
+)
+"""Every schedule. A new one is added here, and with that gets tests, plots, JSON, a search space and documentation."""
+
+__all__ = [
+    "SCHEDULES",
+    "WSD",
+    "AbstractSchedule",
+    "Constant",
+    "DampedCosine",
+    "Exponential",
+    "InverseSqrt",
+    "Linear",
+    "Polynomial",
+    "Step",
+    "Warmup",
+    "progress",
+    "table",
+]

@@ -1,0 +1,63 @@
+"""Schedules from words, as on a command line: ``damped_cosine exponent=2 warmup=0.05 wsd cooldown=0.1``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from adaptive_lr.errors import SpecError
+from adaptive_lr.schedules import SCHEDULES, AbstractSchedule, Warmup
+from adaptive_lr.spec import decode, lookup
+
+ALIASES = {"cosine": "damped_cosine"}
+"""Other names under which a schedule is found."""
+
+
+def parse_schedules(words: Sequence[str]) -> dict[str, AbstractSchedule]:
+    """Schedules by label, from names that are each followed by ``field=value``.
+
+    ``warmup=0.05`` (a fraction) or ``warmup=500`` (steps, from 1 on) puts a warm-up before any schedule.
+
+    Raises:
+        SpecError: a name or field is unknown, or a value is not allowed.
+
+    >>> parse_schedules(["cosine", "wsd", "cooldown=0.1", "warmup=0.05"])["wsd cooldown=0.1 warmup=0.05"]
+    Warmup(then=WSD(cooldown=0.1), fraction=0.05)
+    """
+    grouped: list[list[str]] = []
+    for word in words:
+        if "=" not in word:
+            grouped.append([word])
+        elif grouped:
+            grouped[-1].append(word)
+        else:
+            raise SpecError(f"{word!r} stands before any schedule: begin with a name such as damped_cosine")
+    return {" ".join(group): _parse(group[0], group[1:]) for group in grouped}
+
+
+def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
+    kinds = {one.kind: one for one in SCHEDULES if one is not Warmup}
+    if name == Warmup.kind:
+        raise SpecError("write warmup=0.05 (a fraction) or warmup=500 (steps) after another schedule")
+    kind = ALIASES.get(name) or lookup(name, [*kinds, *ALIASES], "schedule")
+    fields = {key: _value(text) for key, _, text in (one.partition("=") for one in settings)}
+    warmup = fields.pop("warmup", None)
+    milestones = fields.get("milestones")
+    if isinstance(milestones, float | int):
+        fields["milestones"] = (milestones,)
+    found = decode({"kind": kind, **fields}, kinds.values())
+    assert isinstance(found, AbstractSchedule)
+    if warmup is None:
+        return found
+    if isinstance(warmup, int | float) and warmup >= 1:
+        return Warmup(steps=warmup, then=found)  # type: ignore[arg-type]  # a fraction of a step is refused there
+    return Warmup(fraction=warmup, then=found)
+
+
+def _value(text: str) -> Any:
+    if "," in text:
+        return tuple(_value(part) for part in text.split(","))
+    try:
+        return float(text)
+    except ValueError:
+        return text

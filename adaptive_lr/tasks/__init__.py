@@ -1,0 +1,28 @@
+"""Tasks: one class a workload, all of them in ``TASKS``."""
+
+from adaptive_lr.tasks.base import AbstractTask
+from adaptive_lr.tasks.classification import Perceptron, SoftmaxRegression
+from adaptive_lr.tasks.streaming import (
+    StreamingLeastAbsolute,
+    StreamingLeastSquares,
+    StreamingLogistic,
+)
+
+TASKS: tuple[type[AbstractTask], ...] = (
+    StreamingLeastSquares,
+    StreamingLogistic,
+    StreamingLeastAbsolute,
+    SoftmaxRegression,
+    Perceptron,
+)
+"""Every task. A new one is added here, and with that gets its tests."""
+
+__all__ = [
+    "TASKS",
+    "AbstractTask",
+    "Perceptron",
+    "SoftmaxRegression",
+    "StreamingLeastAbsolute",
+    "StreamingLeastSquares",
+    "StreamingLogistic",
+]

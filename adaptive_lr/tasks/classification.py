@@ -1,0 +1,219 @@
+"""Classification of real data: softmax regression with a known optimum, and a multilayer perceptron."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+import numpy as np
+import scipy.optimize
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adaptive_lr.errors import SpecError
+from adaptive_lr.spec import choice, number, numbers, spec
+from adaptive_lr.tasks import datasets
+from adaptive_lr.tasks.base import AbstractTask, GradientFunction, Parameters, generator
+from adaptive_lr.tasks.losses import CrossEntropy
+from adaptive_lr.tasks.network import StackedNetwork, fully_connected
+
+_TITLES = {"digits": "digits", "breast_cancer": "breast cancer", "mnist1d": "MNIST-1D"}
+
+
+@spec
+class AbstractClassification(AbstractTask):
+    """A fully connected network with cross-entropy on one of the data sets; epochs in a fresh random order."""
+
+    dataset: str = choice(tuple(datasets.DATASETS), default="digits")
+    batch: int = number("[1, inf)", default=50, integer=True)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths from the inputs to the classes."""
+        found = datasets.load(self.dataset)
+        return (found.train.inputs.shape[1], *self.hidden_sizes, found.classes)
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return ()
+
+    @property
+    def activation_name(self) -> str:
+        """A key of ``ACTIVATIONS``."""
+        return "relu"
+
+    def module(self) -> nn.Module:
+        """Linear layers with biases."""
+        return fully_connected(self.sizes, self.activation_name, bias=True)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return functional.cross_entropy(outputs, targets)
+
+    def _network(self) -> StackedNetwork:
+        return StackedNetwork(self.sizes, self.activation_name, loss=CrossEntropy(), bias=True, penalty=self.penalty)
+
+    def gradient_function(self) -> GradientFunction:
+        """The hand-written backward pass of `StackedNetwork`."""
+        return self._network().losses_and_gradients
+
+    def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        """Epochs without replacement; the incomplete minibatch at the end of an epoch is left out.
+
+        Raises:
+            SpecError: a minibatch is larger than the data set.
+        """
+        train = datasets.load(self.dataset).train
+        inputs, shuffle = train.inputs.to(dtype), generator(seed, "order")
+        per_epoch = len(train.targets) // self.batch
+        if per_epoch == 0:
+            raise SpecError(f"{type(self).__name__}.batch must be at most {len(train.targets)}, got {self.batch}")
+
+        def epochs() -> Iterator[tuple[Tensor, Tensor]]:
+            while True:
+                order = torch.randperm(len(train.targets), generator=shuffle)
+                for rows in order[: per_epoch * self.batch].view(per_epoch, self.batch):
+                    yield inputs[rows], train.targets[rows]
+
+        return itertools.islice(epochs(), steps)
+
+    def metrics_on(self, split: str, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``{split}_loss`` (without the penalty) and ``{split}_error``, each ``[B]``, float64."""
+        part: datasets.Split = getattr(datasets.load(self.dataset), split)
+        values = list(parameters.values())
+        inputs, network, count = part.inputs.to(values[0].dtype), self._network(), len(part.targets)
+        loss = torch.zeros(values[0].shape[0], dtype=torch.float64)
+        error = torch.zeros_like(loss)
+        for rows in torch.arange(count).split(256):
+            outputs, targets = network.outputs(values, inputs[rows]), part.targets[rows]
+            index = targets.expand(len(loss), len(rows)).unsqueeze(-1)
+            loss -= outputs.log_softmax(-1).gather(2, index).sum((1, 2))
+            error += (outputs.argmax(-1) != targets).sum(1)
+        # argmax of NaN is a class like any other: an error rate only counts where the loss is finite.
+        error = torch.where(loss.isfinite(), error, torch.nan)
+        return {f"{split}_loss": loss / count, f"{split}_error": error / count}
+
+
+@spec
+class SoftmaxRegression(AbstractClassification):
+    """A linear classifier with penalty lambda/2 ||parameters||^2, lambda = 1/n: strictly convex, f* known to 1e-12.
+
+    The metric is the excess of the full training objective over f*. Training starts at zero.
+    """
+
+    kind = "softmax_regression"
+    selection_metric = "excess"
+    report_metric = "excess"
+    batch: int = number("[1, inf)", default=10, integer=True)
+
+    @property
+    def label(self) -> str:
+        """See the base class."""
+        return f"{_TITLES[self.dataset]}, softmax regression"
+
+    @property
+    def penalty(self) -> float:
+        """1/n for n training examples."""
+        return 1.0 / len(datasets.load(self.dataset).train.targets)
+
+    @property
+    def optimum(self) -> float | None:
+        """The least excess."""
+        return 0.0
+
+    def initial(self, seed: int) -> Parameters:
+        """Zero, for every seed."""
+        inputs, classes = self.sizes
+        weight = torch.zeros(classes, inputs, dtype=torch.float64)
+        return {"0.weight": weight, "0.bias": torch.zeros(classes, dtype=torch.float64)}
+
+    def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
+        """The excess, and at the end the errors on the other splits."""
+        exact = {name: value.detach().to(torch.float64) for name, value in parameters.items()}
+        squares = torch.stack([one.flatten(1).square().sum(1) for one in exact.values()]).sum(0)
+        objective = self.metrics_on("train", exact)["train_loss"] + 0.5 * self.penalty * squares
+        metrics = {"excess": objective - _least_objective(self)}
+        if final:
+            metrics |= self.metrics_on("validation", exact) | self.metrics_on("test", exact)
+        return metrics
+
+
+@lru_cache
+def _least_objective(task: SoftmaxRegression) -> float:
+    """f* by L-BFGS in float64, from below."""
+    train, network = datasets.load(task.dataset).train, task._network()
+    start = task.initial(0)
+    shapes = [value.shape for value in start.values()]
+
+    def value_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        sections = torch.from_numpy(flat).split([shape.numel() for shape in shapes])
+        stacked = [one.reshape(1, *shape) for one, shape in zip(sections, shapes, strict=True)]
+        gradients = [torch.empty_like(one) for one in stacked]
+        losses = network.losses_and_gradients(stacked, train.inputs, train.targets, gradients)
+        return losses.item(), torch.cat([one.flatten() for one in gradients]).numpy()
+
+    found = scipy.optimize.minimize(
+        value_and_gradient,
+        np.zeros(sum(shape.numel() for shape in shapes)),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 0.0, "gtol": 1e-9, "maxcor": 50},
+    )
+    # f(x) - f* <= |gradient|^2 / (2 lambda) bounds what is missing; it is subtracted, so that no excess is negative.
+    return float(found.fun) - float(np.square(found.jac).sum()) / (2.0 * task.penalty)
+
+
+@spec
+class Perceptron(AbstractClassification):
+    """A multilayer perceptron with PyTorch's usual initialisation; selected on validation, reported on test data."""
+
+    kind = "perceptron"
+    hidden: tuple[int, ...] = numbers("[1, inf)", default=(48, 48), integer=True)
+    activation: str = choice(("relu", "tanh"), default="relu")
+    metric: str = choice(("loss", "error"), default="loss")
+
+    @property
+    def label(self) -> str:
+        """See the base class."""
+        return f"{_TITLES[self.dataset]}, perceptron"
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """See the base class."""
+        return self.hidden
+
+    @property
+    def activation_name(self) -> str:
+        """See the base class."""
+        return self.activation
+
+    @property
+    def selection_metric(self) -> str:
+        """The loss or the error rate on the validation data."""
+        return f"validation_{self.metric}"
+
+    @property
+    def report_metric(self) -> str:
+        """The loss or the error rate on the test data."""
+        return f"test_{self.metric}"
+
+    def initial(self, seed: int) -> Parameters:
+        """Weights and biases uniform in ±1/sqrt(fan-in), from a generator of their own."""
+        source, parameters = generator(seed, "initial"), {}
+        for index, (fan_in, fan_out) in enumerate(itertools.pairwise(self.sizes)):
+            bound = fan_in**-0.5
+            for name, shape in (("weight", (fan_out, fan_in)), ("bias", (fan_out,))):
+                uniform = torch.rand(shape, generator=source, dtype=torch.float64)
+                parameters[f"{2 * index}.{name}"] = (2.0 * uniform - 1.0) * bound
+        return parameters
+
+    def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
+        """Loss and error; of all splits at the end, of the validation data before."""
+        splits = ("train", "validation", "test") if final else ("validation",)
+        metrics: dict[str, Tensor] = {}
+        for split in splits:
+            metrics |= self.metrics_on(split, parameters)
+        return metrics

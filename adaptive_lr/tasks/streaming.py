@@ -1,0 +1,190 @@
+"""Streaming convex problems: every minibatch is fresh, and the excess loss over the whole population is known exactly."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adaptive_lr.spec import number, spec
+from adaptive_lr.tasks.base import AbstractTask, GradientFunction, Parameters, generator
+from adaptive_lr.tasks.losses import AbsoluteLoss, AbstractLoss, LogisticLoss, SquaredLoss
+from adaptive_lr.tasks.network import StackedNetwork, fully_connected
+
+
+@spec
+class AbstractStreaming(AbstractTask):
+    """A linear model on x ~ N(0, diag(1, 1/2, …, 1/d)) with a fixed target w*, E(x.w*)^2 = signal^2.
+
+    Training starts at w = 0. The metric is the excess of the population loss over its minimum, in closed form.
+    """
+
+    selection_metric = "excess"
+    report_metric = "excess"
+    dimension: int = number("[1, inf)", default=100, integer=True)
+    batch: int = number("[1, inf)", default=4, integer=True)
+    signal: float = number("(0, inf)", default=1.0)
+
+    @property
+    @abstractmethod
+    def stacked_loss(self) -> AbstractLoss:
+        """The loss in its two forms."""
+
+    @abstractmethod
+    def targets(self, clean: Tensor, noise: Tensor, uniform: Tensor) -> Tensor:
+        """Targets from x.w* and one standard normal and one uniform draw an example."""
+
+    @abstractmethod
+    def excess(self, error: Tensor, prediction: Tensor, covariance: Tensor) -> Tensor:
+        """Excess from the variances of x.(w - w*) and x.w and the covariance of x.w and x.w*, each ``[B]``."""
+
+    @property
+    def optimum(self) -> float | None:
+        """The least excess."""
+        return 0.0
+
+    def module(self) -> nn.Module:
+        """A linear map without bias."""
+        return fully_connected((self.dimension, 1), "relu", bias=False)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """See the class of the loss."""
+        return self.stacked_loss.literal(outputs, targets)
+
+    def gradient_function(self) -> GradientFunction:
+        """All trials in one matrix product."""
+        sizes = (self.dimension, 1)
+        network = StackedNetwork(sizes, "relu", loss=self.stacked_loss, bias=False, penalty=0.0)
+        return network.losses_and_gradients
+
+    def initial(self, seed: int) -> Parameters:
+        """Zero, for every seed."""
+        return {"0.weight": torch.zeros(1, self.dimension, dtype=torch.float64)}
+
+    def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        """Fresh examples, drawn in float64 whatever the precision of the training.
+
+        Yields:
+            Inputs ``[batch, dimension]`` and targets ``[batch, 1]``.
+        """
+        stream = generator(seed, "stream")
+        scales, target = _spectrum(self.dimension, self.signal)
+        shape = (500, self.batch)  # whole blocks, so that a longer run begins with the examples of a shorter one
+        for start in range(0, steps, shape[0]):
+            x = torch.randn(*shape, self.dimension, generator=stream, dtype=torch.float64) * scales
+            noise = torch.randn(*shape, 1, generator=stream, dtype=torch.float64)
+            uniform = torch.rand(*shape, 1, generator=stream, dtype=torch.float64)
+            y = self.targets((x @ target).unsqueeze(-1), noise, uniform)
+            yield from zip(x[: steps - start].to(dtype), y[: steps - start].to(dtype), strict=True)
+
+    def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
+        """The exact population excess."""
+        scales, target = _spectrum(self.dimension, self.signal)
+        scaled = parameters["0.weight"].detach().to(torch.float64).flatten(1) * scales
+        goal = target * scales
+        error, prediction = (scaled - goal).square().sum(1), scaled.square().sum(1)
+        return {"excess": self.excess(error, prediction, scaled @ goal)}
+
+
+@lru_cache
+def _spectrum(dimension: int, signal: float) -> tuple[Tensor, Tensor]:
+    scales = torch.arange(1, dimension + 1, dtype=torch.float64).rsqrt()
+    direction = torch.randn(dimension, generator=generator(0, "target"), dtype=torch.float64)
+    return scales, direction * (signal / (direction * scales).norm())
+
+
+@spec
+class StreamingLeastSquares(AbstractStreaming):
+    """y = x.w* + noise e, loss (x.w - y)^2 / 2; excess ½ (w - w*)' diag(1/i) (w - w*)."""
+
+    kind = "streaming_least_squares"
+    label = "least squares, streaming"
+    stacked_loss = SquaredLoss()
+    noise: float = number("[0, inf)", default=0.5)
+
+    def targets(self, clean: Tensor, noise: Tensor, uniform: Tensor) -> Tensor:
+        """See the class."""
+        return clean + self.noise * noise
+
+    def excess(self, error: Tensor, prediction: Tensor, covariance: Tensor) -> Tensor:
+        """See the class."""
+        return 0.5 * error
+
+
+@spec
+class StreamingLeastAbsolute(AbstractStreaming):
+    """y = x.w* + noise e, loss |x.w - y|; excess sqrt(2/pi) (sqrt(v + noise^2) - noise), v the variance of x.(w - w*)."""
+
+    kind = "streaming_least_absolute"
+    label = "least absolute deviation, streaming"
+    stacked_loss = AbsoluteLoss()
+    noise: float = number("(0, inf)", default=0.5)
+
+    def targets(self, clean: Tensor, noise: Tensor, uniform: Tensor) -> Tensor:
+        """See the class."""
+        return clean + self.noise * noise
+
+    def excess(self, error: Tensor, prediction: Tensor, covariance: Tensor) -> Tensor:
+        """See the class, in a form that does not cancel near the optimum."""
+        spread = (error + self.noise**2).sqrt()
+        return math.sqrt(2.0 / math.pi) * error / (spread + self.noise)
+
+
+@spec
+class StreamingLogistic(AbstractStreaming):
+    """P(y = 1) = 1/(1 + exp(-x.w*)), loss log(1 + exp(-y x.w)); well specified, so w* is the optimum.
+
+    The excess is E softplus(b) - E sigmoid(a) b less its value at w*, with a = x.w* and b = x.w jointly normal; both
+    expectations are one-dimensional integrals.
+    """
+
+    kind = "streaming_logistic"
+    label = "logistic regression, streaming"
+    stacked_loss = LogisticLoss()
+    signal: float = number("(0, inf)", default=2.0)
+
+    def targets(self, clean: Tensor, noise: Tensor, uniform: Tensor) -> Tensor:
+        """See the class."""
+        return torch.where(uniform < clean.sigmoid(), 1.0, -1.0).to(clean.dtype)
+
+    def excess(self, error: Tensor, prediction: Tensor, covariance: Tensor) -> Tensor:
+        """See the class."""
+        signal = torch.full_like(prediction[:1], self.signal**2)
+        nodes, weights = _normal_quadrature()
+        a = nodes * self.signal
+        slope = (weights * a.sigmoid() * a).sum() / self.signal**2  # E sigmoid(a) b = slope * cov(a, b)
+        best = _mean_softplus(signal) - slope * signal
+        return _mean_softplus(prediction) - slope * covariance - best
+
+
+@lru_cache
+def _normal_quadrature() -> tuple[Tensor, Tensor]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+    return torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum())
+
+
+def _mean_softplus(variance: Tensor) -> Tensor:
+    # softplus(b) = b/2 + |b|/2 + log(1 + exp(-|b|)); the last term is smooth and short, so it is integrated over b >= 0
+    # on a fixed grid with the normal density, and stays accurate when the variance explodes. Below a variance of 1e-4
+    # the grid is too coarse and the Taylor series exact to 1e-13.
+    nodes, weights = _short_quadrature()
+    deviation = variance.clamp(min=1e-4).sqrt().unsqueeze(-1)
+    density = torch.exp(-0.5 * (nodes / deviation).square()) / (deviation * math.sqrt(2.0 * math.pi))
+    tail = (weights * 2.0 * density * torch.log1p(torch.exp(-nodes))).sum(-1)
+    whole = variance.sqrt() / math.sqrt(2.0 * math.pi) + tail
+    return torch.where(variance < 1e-4, math.log(2.0) + variance / 8.0 - variance.square() / 64.0, whole)
+
+
+@lru_cache
+def _short_quadrature() -> tuple[Tensor, Tensor]:
+    # Gauss-Legendre on panels that grow geometrically from 0 to 50 resolve deviations from 1e-3 to infinity.
+    edges = np.concatenate([[0.0], np.geomspace(1e-4, 50.0, 60)])
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    half = np.diff(edges)[:, None] / 2
+    x = (edges[:-1, None] + half + half * nodes).ravel()
+    return torch.from_numpy(x), torch.from_numpy((half * weights).ravel())

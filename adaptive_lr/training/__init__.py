@@ -1,0 +1,21 @@
+"""Training: many trials at once, and the literal loop that it is held to."""
+
+from adaptive_lr.training.batched import batches, train_batch
+from adaptive_lr.training.optimizers import OPTIMIZERS, SGD, AbstractOptimizer, AdamW
+from adaptive_lr.training.sequential import train
+from adaptive_lr.training.trial import KINDS, NUMERICS, RunResult, Status, Trial
+
+__all__ = [
+    "KINDS",
+    "NUMERICS",
+    "OPTIMIZERS",
+    "SGD",
+    "AbstractOptimizer",
+    "AdamW",
+    "RunResult",
+    "Status",
+    "Trial",
+    "batches",
+    "train",
+    "train_batch",
+]

@@ -1,0 +1,148 @@
+"""Train many trials at once: same task, same seed, same minibatches, each with its own learning rates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adaptive_lr.errors import SpecError
+from adaptive_lr.schedules import table
+from adaptive_lr.training.optimizers import FlatState
+from adaptive_lr.training.trial import RunResult, Status, Trial, monitored, window_ends
+
+_PARAMETERS_A_BATCH = 500_000
+"""Parameters of all trials of a batch together: parameters, gradients and activations should stay in the cache."""
+
+
+def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Trials grouped into batches for `train_batch`: the plan depends on nothing but the list."""
+    groups: dict[object, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(_batch_key(trial), []).append(trial)
+    planned = []
+    for members in groups.values():
+        size = sum(value.numel() for value in members[0].task.initial(0).values())
+        limit = min(512, max(8, _PARAMETERS_A_BATCH // size))
+        count = -(-len(members) // limit)
+        planned += [members[index::count] for index in range(count)]
+    return planned
+
+
+def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
+    """Train trials of one task, optimizer, horizon, seed and precision; results in the same order.
+
+    A trial whose loss is no longer finite leaves the batch and changes no other trial.
+
+    Raises:
+        SpecError: the trials differ in more than schedule and base rate.
+    """
+    first = trials[0]
+    if any(_batch_key(trial) != _batch_key(first) for trial in trials):
+        raise SpecError("the trials of a batch may differ in schedule and base_lr only")
+    started = time.perf_counter()
+    run = _Run(trials)
+    with torch.no_grad():
+        for step, (inputs, targets) in enumerate(first.task.minibatches(first.seed, first.steps, first.torch_dtype)):
+            if not run.advance(step, inputs, targets):
+                break
+        return run.results(time.perf_counter() - started)
+
+
+def _batch_key(trial: Trial) -> tuple[object, ...]:
+    return trial.task, trial.optimizer, trial.steps, trial.seed, trial.dtype
+
+
+class _Run:
+    """The state of a batch in training; ``alive`` maps the rows still in it to the trials."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        first, count = trials[0], len(trials)
+        self.trials, self.task, self.dtype = trials, first.task, first.torch_dtype
+        multipliers = table([trial.schedule for trial in trials], first.steps)
+        bases = torch.tensor([[trial.base_lr] for trial in trials], dtype=torch.float64)
+        self.rates = (multipliers * bases).t().to(self.dtype).contiguous()
+        parameters = self.task.initial(first.seed)
+        self.names = list(parameters)
+        self.state = FlatState([value.to(self.dtype).expand(count, *value.shape) for value in parameters.values()])
+        self.update = first.optimizer.stacked(self.state)
+        self.gradients = self.task.gradient_function()
+        self.alive = torch.arange(count)
+        self.stopped: list[int | None] = [None] * count
+        self.initial = self._metrics(final=True)
+        self.final = {name: torch.full_like(value, torch.nan) for name, value in self.initial.items()}
+        self.ends = window_ends(first.steps)
+        self.train_curve = np.full((len(self.ends), count), np.nan)
+        self.monitored_curve = self.train_curve.copy()
+        self.window: list[Tensor] = []
+        self.point = 0
+
+    def advance(self, step: int, inputs: Tensor, targets: Tensor) -> bool:
+        """One update of every living trial; False once none is left."""
+        losses = self.gradients(self.state.parameters, inputs, targets, self.state.gradients)
+        self.window.append(losses)
+        self.update.step(self.rates[step])
+        return self._close_window(step) if step + 1 == self.ends[self.point] else True
+
+    def _close_window(self, step: int) -> bool:
+        losses, last = torch.stack(self.window), self.point == len(self.ends) - 1
+        finite = losses.isfinite()
+        living = finite.all(0)
+        if monitored(self.point, len(self.ends)):
+            metrics = self._metrics(final=last)
+            living &= self._monitor(metrics[self.task.selection_metric], living)
+            if last:
+                for name, value in metrics.items():
+                    self.final[name][self.alive] = torch.where(living, value, torch.nan)
+        for row in (~living).nonzero().flatten().tolist():
+            bad = (~finite[:, row]).nonzero()
+            first_bad = int(bad[0]) if len(bad) else len(losses)
+            self.stopped[int(self.alive[row])] = step + 1 - len(losses) + first_bad
+        rows = self.alive[living].numpy()
+        self.train_curve[self.point, rows] = losses.to(torch.float64).mean(0)[living].numpy()
+        if not last and not bool(living.all()):
+            self._drop(living)
+        self.window, self.point = [], self.point + 1
+        return len(self.alive) > 0
+
+    def _monitor(self, metric: Tensor, living: Tensor) -> Tensor:
+        finite = metric.isfinite()
+        rows = living & finite
+        self.monitored_curve[self.point, self.alive[rows].numpy()] = metric[rows].numpy()
+        return finite
+
+    def _drop(self, living: Tensor) -> None:
+        kept = living.nonzero().flatten()
+        state = FlatState(self.state.rows(self.state.flat, kept))
+        self.update.keep(kept, state)
+        self.state, self.alive = state, self.alive[kept]
+        self.rates = self.rates[:, kept].contiguous()
+
+    def _metrics(self, *, final: bool) -> dict[str, Tensor]:
+        named = dict(zip(self.names, self.state.parameters, strict=True))
+        return self.task.evaluate(named, final=final)
+
+    def results(self, seconds: float) -> list[RunResult]:
+        found = []
+        for row, trial in enumerate(self.trials):
+            stopped = self.stopped[row]
+            curves = {
+                "step": np.asarray(self.ends, dtype=np.int32),
+                "train_loss": self.train_curve[:, row],
+                self.task.selection_metric: self.monitored_curve[:, row],
+            }
+            found.append(
+                RunResult(
+                    trial=trial,
+                    status=Status.OK if stopped is None else Status.DIVERGED,
+                    stopped_at=stopped,
+                    initial={name: float(value[row]) for name, value in self.initial.items()},
+                    metrics={name: float(value[row]) for name, value in self.final.items()},
+                    curves=curves,
+                    seconds=seconds / len(self.trials),
+                )
+            )
+        return found

@@ -1,0 +1,151 @@
+"""Optimizers in two forms: the literal one from `torch.optim`, and one that updates many trials at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from adaptive_lr.spec import Range, Spec, number, spec
+
+
+class FlatState:
+    """Parameters and gradients of B trials in one buffer each, with contiguous views ``[B, …]`` per parameter.
+
+    One elementwise call then serves all parameters of all trials.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._shapes = [one.shape for one in parameters]
+        self.flat = torch.cat([one.flatten() for one in parameters])
+        self.parameters = self.views(self.flat)
+        self.flat_gradient = torch.zeros_like(self.flat)
+        self.gradients = self.views(self.flat_gradient)
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """The parts of a buffer in the shapes of the parameters."""
+        parts = flat.split([shape.numel() for shape in self._shapes])
+        return [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
+
+    def rows(self, flat: Tensor, kept: Tensor) -> list[Tensor]:
+        """The trials ``kept`` of a buffer, parameter by parameter."""
+        return [view[kept] for view in self.views(flat)]
+
+
+class StackedUpdate(Protocol):
+    """An optimizer's state for B trials."""
+
+    def step(self, rates: Tensor) -> None:
+        """Update all parameters in place with the rates ``[B]`` and the gradients in the state."""
+
+    def keep(self, kept: Tensor, state: FlatState) -> None:
+        """Drop all trials but those in ``kept`` and go on with the parameters of ``state``."""
+
+
+class AbstractOptimizer(Spec, ABC):
+    """How a direction is made from gradients; the learning rate comes from the trial."""
+
+    @abstractmethod
+    def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
+        """The optimizer of `torch.optim`."""
+
+    @abstractmethod
+    def stacked(self, state: FlatState) -> StackedUpdate:
+        """The same for the trials in ``state``."""
+
+
+@spec
+class SGD(AbstractOptimizer):
+    """v <- momentum v + g, theta <- theta - eta v; `torch.optim.SGD`."""
+
+    kind = "sgd"
+    momentum: float = number("[0, 1)", default=0.0, search=Range(0.0, 0.99))
+    weight_decay: float = number("[0, inf)", default=0.0)
+
+    def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
+        """See the base class."""
+        return torch.optim.SGD(parameters, lr=base_lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def stacked(self, state: FlatState) -> StackedUpdate:
+        """See the base class."""
+        return _StackedSGD(self, state)
+
+
+@spec
+class AdamW(AbstractOptimizer):
+    """theta <- (1 - eta weight_decay) theta - eta m^ / (sqrt(v^) + epsilon); `torch.optim.AdamW`."""
+
+    kind = "adamw"
+    beta1: float = number("[0, 1)", default=0.9)
+    beta2: float = number("[0, 1)", default=0.999)
+    epsilon: float = number("(0, inf)", default=1e-8)
+    weight_decay: float = number("[0, inf)", default=0.01)
+
+    def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
+        """See the base class."""
+        betas = (self.beta1, self.beta2)
+        return torch.optim.AdamW(parameters, lr=base_lr, betas=betas, eps=self.epsilon, weight_decay=self.weight_decay)
+
+    def stacked(self, state: FlatState) -> StackedUpdate:
+        """See the base class."""
+        return _StackedAdamW(self, state)
+
+
+OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW)
+"""Every optimizer that trials can use."""
+
+
+class _StackedSGD:
+    def __init__(self, rule: SGD, state: FlatState) -> None:
+        self._rule, self._state = rule, state
+        self._velocity = torch.zeros_like(state.flat) if rule.momentum else None
+
+    def step(self, rates: Tensor) -> None:
+        state, gradient = self._state, self._state.flat_gradient
+        if self._rule.weight_decay:
+            gradient.add_(state.flat, alpha=self._rule.weight_decay)
+        if self._velocity is not None:
+            gradient = self._velocity.mul_(self._rule.momentum).add_(gradient)
+        for parameter, direction in zip(state.parameters, state.views(gradient), strict=True):
+            parameter.addcmul_(direction, _column(rates, parameter), value=-1.0)
+
+    def keep(self, kept: Tensor, state: FlatState) -> None:
+        if self._velocity is not None:
+            self._velocity = FlatState(self._state.rows(self._velocity, kept)).flat
+        self._state = state
+
+
+class _StackedAdamW:
+    def __init__(self, rule: AdamW, state: FlatState) -> None:
+        self._rule, self._state, self._steps = rule, state, 0
+        self._mean, self._square = torch.zeros_like(state.flat), torch.zeros_like(state.flat)
+        self._scratch = torch.empty_like(state.flat)
+
+    def step(self, rates: Tensor) -> None:
+        rule, state, gradient = self._rule, self._state, self._state.flat_gradient
+        self._steps += 1
+        self._mean.lerp_(gradient, 1.0 - rule.beta1)
+        self._square.mul_(rule.beta2).addcmul_(gradient, gradient, value=1.0 - rule.beta2)
+        correction = (1.0 - rule.beta2**self._steps) ** 0.5
+        torch.sqrt(self._square, out=self._scratch)
+        direction = torch.div(self._mean, self._scratch.div_(correction).add_(rule.epsilon), out=self._scratch)
+        first = 1.0 - rule.beta1**self._steps
+        for parameter, part in zip(state.parameters, state.views(direction), strict=True):
+            column = _column(rates, parameter)
+            if rule.weight_decay:
+                parameter.mul_(1.0 - column * rule.weight_decay)
+            parameter.addcmul_(part, column, value=-1.0 / first)
+
+    def keep(self, kept: Tensor, state: FlatState) -> None:
+        self._mean = FlatState(self._state.rows(self._mean, kept)).flat
+        self._square = FlatState(self._state.rows(self._square, kept)).flat
+        self._scratch = torch.empty_like(state.flat)
+        self._state = state
+
+
+def _column(rates: Tensor, parameter: Tensor) -> Tensor:
+    return rates.view(-1, *[1] * (parameter.dim() - 1))

@@ -1,0 +1,93 @@
+"""A trial, the unit of work: one task trained once; and what comes out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import torch
+
+from adaptive_lr.schedules import SCHEDULES, AbstractSchedule
+from adaptive_lr.spec import Spec, canonical_json, choice, component, number, spec
+from adaptive_lr.tasks import TASKS, AbstractTask
+from adaptive_lr.training.optimizers import OPTIMIZERS, AbstractOptimizer
+
+NUMERICS = 1
+"""Raised whenever the same trial gives other numbers than before, so that stored results are not mistaken for new ones."""
+
+WINDOWS = 40
+"""Points on a stored curve of the training loss."""
+
+MONITOR_EVERY = 4
+"""The selection metric is measured at every fourth of them, since it costs a pass over the validation data."""
+
+
+@spec
+class Trial(Spec):
+    """``steps`` updates of ``task`` with ``optimizer``, at rate ``base_lr`` times ``schedule``, seeded by ``seed``."""
+
+    kind = "trial"
+    task: AbstractTask = component(AbstractTask)
+    schedule: AbstractSchedule = component(AbstractSchedule)
+    optimizer: AbstractOptimizer = component(AbstractOptimizer)
+    base_lr: float = number("(0, inf)")
+    steps: int = number("[1, inf)", integer=True)
+    seed: int = number("[0, inf)", integer=True)
+    dtype: str = choice(("float32", "float64"), default="float32")
+
+    def digest(self) -> str:
+        """The trial's identity in the store: its JSON and the version of the numerics."""
+        return hashlib.sha256(f"{NUMERICS}:{canonical_json(self)}".encode()).hexdigest()[:32]
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The precision of the training."""
+        return torch.float64 if self.dtype == "float64" else torch.float32
+
+
+KINDS: tuple[type[Spec], ...] = (*SCHEDULES, *TASKS, *OPTIMIZERS, Trial)
+"""Every spec that can stand in the JSON of a trial."""
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    OK = "ok"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished trial leaves behind.
+
+    Attributes:
+        trial: what was run.
+        status: ``diverged`` once a loss was not finite.
+        stopped_at: the first step with a loss that was not finite, or None.
+        initial: the metrics before the first update.
+        metrics: the metrics after the last one; NaN for a trial that diverged.
+        curves: ``step``, ``train_loss`` (mean over the steps since the last point) and the selection metric (NaN where it
+            was not measured), each of shape ``[WINDOWS]`` or shorter, NaN from divergence on.
+        seconds: the trial's share of the time its batch took.
+    """
+
+    trial: Trial
+    status: Status
+    stopped_at: int | None
+    initial: dict[str, float]
+    metrics: dict[str, float]
+    curves: dict[str, np.ndarray] = field(compare=False)
+    seconds: float = field(default=0.0, compare=False)
+
+
+def window_ends(steps: int) -> list[int]:
+    """The numbers of updates after which a point of the curves is taken; the last is ``steps``."""
+    count = min(WINDOWS, steps)
+    return [(index + 1) * steps // count for index in range(count)]
+
+
+def monitored(point: int, points: int) -> bool:
+    """Whether the selection metric is measured at a point of the curve; always at the last."""
+    return (points - 1 - point) % MONITOR_EVERY == 0

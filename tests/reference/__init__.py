@@ -1,0 +1,1 @@
+"""Literal, slow versions of the formulas."""
