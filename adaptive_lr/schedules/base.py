@@ -44,7 +44,7 @@ class AbstractSchedule(Spec, ABC):
         0.5
         """
         resolved = self.resolve(checked_steps(total_steps))
-        return float(resolved(torch.tensor(float(step)) / total_steps))
+        return float(resolved(step / total_steps))
 
 
 def checked_steps(total_steps: int) -> int:
