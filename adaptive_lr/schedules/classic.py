@@ -122,7 +122,7 @@ class InverseSqrt(AbstractSchedule):
     The time scale is given as a ``fraction`` of the run or in ``steps``; after a `Warmup` it is the inverse square root of
     Vaswani et al. 2017, arXiv:1706.03762, Eq. 3.
 
-    >>> InverseSqrt(steps=10).at(30, 100)
+    >>> round(InverseSqrt(steps=10).at(30, 100), 12)
     0.5
     """
 
