@@ -176,13 +176,20 @@ def _run_one(experiment: Experiment, store: Store, workers: int) -> None:
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=err, speed_estimate_period=60.0) as progress:
+    with Progress(*columns, console=err, speed_estimate_period=60.0, disable=not err.is_terminal) as progress:
         bar = progress.add_task("trials", total=len(trials) - stored, rate="starting")
 
+        said = 0
+
         def advance(count: int) -> None:
+            nonlocal said
             progress.advance(bar, count)
-            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            task = progress.tasks[0]
+            speed = task.finished_speed or task.speed
             progress.update(bar, rate=f"{speed:.0f} trials/s" if speed else "")
+            if not err.is_terminal and task.percentage >= said + 10:  # a log file gets a line now and then, not a bar
+                said = int(task.percentage) // 10 * 10
+                err.print(f"{task.completed:.0f} of {task.total:.0f} trials after {task.elapsed or 0.0:.0f} s")
 
         run_experiment(experiment, store, workers=workers, advance=advance)
 
@@ -206,7 +213,11 @@ def _report(
         f"report: [bold]{escape(str(page))}[/bold] (open it in a browser; the numbers are in report.json beside it)",
         soft_wrap=True,
     )
-    out.print(f"curves: [bold]tensorboard --logdir {escape(str(runs))}[/bold]", soft_wrap=True)
+    out.print(
+        f"curves: [bold]tensorboard --logdir {escape(str(runs))}[/bold] (a filter such as "
+        f"{escape(experiments[0].studies[0].name)}/{escape(experiments[0].reference)}/ over the list of runs finds a few of them)",
+        soft_wrap=True,
+    )
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from torch.utils.tensorboard.summary import hparams
 from adaptive_lr.schedules import table
 from adaptive_lr.store import Record, Store
 from adaptive_lr.training import Trial
+
+_LARGEST = 3e38
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def _write(run: Run, record: Record, store: Store, logdir: Path) -> None:
         "seed": trial.seed,
         "status": str(record.status),
     }
-    final = {f"final/{name}": value for name, value in record.metrics.items() if math.isfinite(value)}
+    # Event files hold single precision; a loss beyond it says no more than the status does.
+    final = {f"final/{name}": value for name, value in record.metrics.items() if abs(value) < _LARGEST}
     with SummaryWriter(str(logdir / run.folder)) as writer:
         assert writer.file_writer is not None
         for summary in hparams(values, final):
@@ -63,9 +65,9 @@ def _write(run: Run, record: Record, store: Store, logdir: Path) -> None:
         for name, value in final.items():
             writer.add_scalar(name, value, trial.steps)
         for step, loss, metric in zip(curves["step"], curves["train_loss"], curves[monitored], strict=True):
-            if not math.isfinite(loss):
+            if not abs(loss) < _LARGEST:
                 break
             writer.add_scalar("train/loss", loss, step)
             writer.add_scalar("train/learning_rate", trial.base_lr * float(multipliers[step - 1]), step)
-            if math.isfinite(metric):
+            if abs(metric) < _LARGEST:
                 writer.add_scalar(f"validation/{monitored.removeprefix('validation_')}", metric, step)
