@@ -20,7 +20,8 @@ class ScheduledLR(LRScheduler):
     Call ``step()`` after every ``optimizer.step()``. The first update uses m(0); past ``total_steps`` the last value holds.
 
     Args:
-        optimizer: any torch optimizer; its present learning rates become the base rates.
+        optimizer: any torch optimizer; its learning rates become the base rates (a group's ``initial_lr``, which an earlier
+            scheduler may have left there, goes before its ``lr``, as in torch).
         schedule: the multiplier as a function of progress.
         total_steps: T, the number of updates (or of epochs, if ``step()`` is called once an epoch).
         last_epoch: index of the last finished step when resuming without a state; -1 starts afresh.
@@ -120,6 +121,8 @@ def _copied(rate: float | Tensor) -> float | Tensor:
 
 def _check_rates(optimizer: Optimizer) -> None:
     for index, group in enumerate(optimizer.param_groups):
-        rate = float(group["lr"])
-        if not (math.isfinite(rate) and rate >= 0.0):
-            raise ValueError(f"the learning rate of parameter group {index} must be finite and >= 0, got {rate}")
+        for key in ("lr", "initial_lr"):
+            rate = float(group.get(key, 0.0))
+            if not (math.isfinite(rate) and rate >= 0.0):
+                name = "the learning rate" if key == "lr" else "the initial_lr"
+                raise ValueError(f"{name} of parameter group {index} must be finite and >= 0, got {rate}")

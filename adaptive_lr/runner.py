@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import random
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
@@ -50,14 +51,15 @@ def run_trials(
     source = provenance()
     count = 0
     results = _in_this_process(todo) if workers == 1 or len(todo) < 2 else _in_processes(todo, workers)
-    for batch in results:
-        store.add(batch, source)
-        count += len(batch)
-        advance(len(batch))
+    with contextlib.closing(results):
+        for batch in results:
+            store.add(batch, source)
+            count += len(batch)
+            advance(len(batch))
     return count
 
 
-def _in_this_process(todo: Sequence[list[Trial]]) -> Iterator[list[RunResult]]:
+def _in_this_process(todo: Sequence[list[Trial]]) -> Generator[list[RunResult], None, None]:
     threads = torch.get_num_threads()
     try:
         for batch in todo:
@@ -67,7 +69,7 @@ def _in_this_process(todo: Sequence[list[Trial]]) -> Iterator[list[RunResult]]:
         torch.set_flush_denormal(False)
 
 
-def _in_processes(todo: Sequence[list[Trial]], workers: int) -> Iterator[list[RunResult]]:
+def _in_processes(todo: Sequence[list[Trial]], workers: int) -> Generator[list[RunResult], None, None]:
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
     waiting = iter(todo)
     running: set[Future[list[RunResult]]] = set()

@@ -182,6 +182,8 @@ def encode(value: Spec) -> dict[str, Any]:
     encoded: dict[str, Any] = {"kind": value.kind}
     for item in fields(value):  # type: ignore[arg-type]
         content = getattr(value, item.name)
+        if isinstance(content, tuple):
+            content = list(content)
         encoded[item.name] = encode(content) if isinstance(content, Spec) else content
     return encoded
 
@@ -191,7 +193,10 @@ def decode(data: Mapping[str, Any], kinds: Iterable[type[Spec]]) -> Spec:
 
     Args:
         data: what ``encode`` returned, possibly after a trip through JSON.
-        kinds: the spec classes that may occur. A kind or field that is unknown is a `SpecError`.
+        kinds: the spec classes that may occur.
+
+    Raises:
+        SpecError: a kind or field is unknown, a field is missing, or a value is not allowed.
     """
     known = {cls.kind: cls for cls in kinds}
     cls = known.get(lookup(str(data.get("kind")), known, "kind"))
@@ -205,6 +210,9 @@ def decode(data: Mapping[str, Any], kinds: Iterable[type[Spec]]) -> Spec:
         if isinstance(value, Mapping):
             value = decode(value, known.values())
         arguments[name] = tuple(value) if isinstance(value, list) else value
+    for item in fields(cls):  # type: ignore[arg-type]
+        if item.default is MISSING and item.name not in arguments:
+            raise SpecError(f"{cls.__name__} needs the field {item.name!r}")
     return cls(**arguments)
 
 
@@ -224,7 +232,7 @@ def lookup(name: str, known: Iterable[str], what: str) -> str:
 
 @lru_cache(maxsize=65536)
 def canonical_json(value: Spec) -> str:
-    """JSON with sorted keys and no spaces: equal specs give equal text."""
+    """JSON without spaces, the kind first and then the fields in alphabetical order: equal specs give equal text."""
     parts = [f'"kind":{json.dumps(value.kind)}']
     for item in sorted(fields(value), key=lambda item: item.name):  # type: ignore[arg-type]
         content = getattr(value, item.name)
@@ -323,4 +331,7 @@ def _rebuilt(value: Any, prefix: str, leaves: Mapping[str, Scalar]) -> Any:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else repr(value)
+    if not isinstance(value, float):
+        return repr(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)

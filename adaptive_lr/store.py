@@ -7,6 +7,8 @@ import io
 import json
 import math
 import sqlite3
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -67,8 +69,12 @@ class Store:
                     raise StoreError(f"another process is writing to {path}: wait for it, or stop it") from None
             elif not path.exists():
                 raise StoreError(f"there is no store at {path}: run an experiment first")
-            self._connection = sqlite3.connect(path, isolation_level=None)
-            self._prepare(write)
+            try:
+                self._connection = sqlite3.connect(path, isolation_level=None)
+                self._prepare(write)
+            except BaseException:
+                self._release()
+                raise
 
     def _prepare(self, write: bool) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -81,7 +87,8 @@ class Store:
         if empty and not write:
             raise StoreError(f"{self.path} holds no trials: run an experiment first")
         if write:
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            # Not a write-ahead log: that could be read only where its folder can be written to.
+            self._connection.execute("PRAGMA journal_mode=DELETE")
             self._connection.execute("PRAGMA synchronous=FULL")
         if empty:
             self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
@@ -95,6 +102,9 @@ class Store:
     def close(self) -> None:
         """Close the file and let other processes write to it."""
         self._connection.close()
+        self._release()
+
+    def _release(self) -> None:
         if self._lock is not None:
             self._lock.release()
 
@@ -121,14 +131,18 @@ class Store:
 
         Raises:
             KeyError: the trial is not stored.
+            StoreError: the curves are damaged.
         """
         with self._explained():
             query = "SELECT place, curves FROM trials JOIN batches ON batch = id WHERE digest = ?"
             row = self._connection.execute(query, (digest,)).fetchone()
         if row is None:
             raise KeyError(f"trial {digest} is not in {self.path}")
-        with np.load(io.BytesIO(row[1])) as arrays:
-            return {name: arrays[name][row[0]] for name in arrays.files}
+        try:
+            with np.load(io.BytesIO(row[1])) as arrays:
+                return {name: arrays[name][row[0]] for name in arrays.files}
+        except (ValueError, OSError, EOFError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+            raise StoreError(f"the curves of trial {digest} in {self.path} are damaged ({error})") from error
 
     def add(self, results: Sequence[RunResult], provenance: Mapping[str, Any]) -> None:
         """Store a finished batch in one transaction; a trial that is already there is kept as it is.

@@ -29,7 +29,7 @@ MNIST1D = Perceptron(dataset="mnist1d", hidden=(100, 100), metric="error")  # it
 
 
 def convex(name: str, task: AbstractTask, low: float) -> Study:
-    """Five decades, plain SGD, double precision: these runs are cheap, and their optimum is known."""
+    """Five decades, plain SGD, double precision; the optimum is known."""
     return Study(
         name=name,
         task=task,
@@ -38,8 +38,8 @@ def convex(name: str, task: AbstractTask, low: float) -> Study:
         low=low,
         high=low * 1e5,
         dtype="float64",
-        selection_seeds=range(100, 105),
-        report_seeds=range(10),
+        selection_seeds=range(100, 104),
+        report_seeds=range(8),
     )
 
 
@@ -52,8 +52,8 @@ def network(name: str, task: AbstractTask, optimizer: AbstractOptimizer, low: fl
         steps=steps,
         low=low,
         high=low * 1e4,
-        selection_seeds=range(100, 103),
-        report_seeds=range(5),
+        selection_seeds=range(100, 102),
+        report_seeds=range(6),
     )
 
 
@@ -96,9 +96,9 @@ EXPERIMENT = Experiment(
         convex("absolute", StreamingLeastAbsolute(), 1e-3),
         convex("softmax-tumours", SoftmaxRegression(dataset="breast_cancer"), 1e-3),
         convex("softmax-digits", SoftmaxRegression(dataset="digits"), 1e-3),
-        network("tumours", TUMOURS, MOMENTUM, 1e-4, 600),
-        network("digits", DIGITS, MOMENTUM, 1e-3, 600),
-        network("digits-adamw", DIGITS, ADAMW, 1e-4, 600),
-        network("mnist1d", MNIST1D, MOMENTUM, 1e-3, 1000),
+        network("tumours", TUMOURS, MOMENTUM, 1e-4, 400),
+        network("digits", DIGITS, MOMENTUM, 1e-3, 400),
+        network("digits-adamw", DIGITS, ADAMW, 1e-4, 400),
+        network("mnist1d", MNIST1D, MOMENTUM, 1e-3, 800),
     ],
 )

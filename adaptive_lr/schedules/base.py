@@ -37,14 +37,20 @@ class AbstractSchedule(Spec, ABC):
         return stack([self]).multiplier(u.reshape(1, -1)).expand(1, u.numel()).reshape(u.shape)
 
     def at(self, step: int, total_steps: int) -> float:
-        """The multiplier before update ``step`` (0 is the first) of ``total_steps``.
+        """The multiplier before update ``step`` (0 is the first) of ``total_steps``; for many steps read a `table`.
 
         >>> from adaptive_lr import DampedCosine
         >>> DampedCosine().at(50, 100)
         0.5
+
+        Raises:
+            SpecError: ``step`` is no whole number, or ``total_steps`` below 1.
         """
-        resolved = self.resolve(checked_steps(total_steps))
-        return float(resolved(step / total_steps))
+        if isinstance(step, bool) or not isinstance(step, int):
+            raise SpecError(f"step must be a whole number, got {step!r}")
+        # Vectorised and scalar kernels may differ in the last bit, so this too reads the table.
+        row = table([self], checked_steps(total_steps))[0]
+        return float(row[min(max(step, 0), total_steps)])
 
 
 def checked_steps(total_steps: int) -> int:
@@ -65,7 +71,9 @@ def resolved_fraction(schedule: AbstractSchedule, fraction: Scalar | None) -> Sc
         SpecError: it is not known.
     """
     if fraction is None:
-        raise SpecError(f"{schedule!r} is given in steps: use at(step, total_steps) or resolve(total_steps)")
+        raise SpecError(
+            f"{type(schedule).__name__} is given in steps: use at(step, total_steps) or resolve(total_steps)"
+        )
     return fraction
 
 

@@ -93,7 +93,8 @@ class Step(AbstractSchedule):
         """See the class."""
         passed = torch.zeros_like(u)
         for milestone in self.milestones:
-            passed = passed + (u >= milestone)
+            # Inside a warm-up u is (t/T - w)/(1 - w), whose rounding must not put a milestone off by a step.
+            passed = passed + (u >= milestone - 1e-12)
         return self.factor**passed
 
 
@@ -128,7 +129,7 @@ class InverseSqrt(AbstractSchedule):
 
     kind = "inverse_sqrt"
     fraction: Scalar | None = number("(0, inf)", default=None, optional=True, search=Range(1e-3, 1.0, log=True))
-    steps: int | None = number("[1, inf)", default=None, integer=True, optional=True)
+    steps: int | None = number("[1, 1e15]", default=None, integer=True, optional=True)
 
     def check(self) -> None:
         """One way of giving the time scale.
@@ -168,7 +169,6 @@ class WSD(AbstractSchedule):
 
     def multiplier(self, u: Tensor) -> Tensor:
         """See the class."""
-        # Counted from the end, so that x is exactly 1 there whatever the cooldown is.
         x = 1.0 - ((1.0 - u) / self.cooldown).clamp(max=1.0)
         if self.shape == "linear":
             fall = 1.0 - x

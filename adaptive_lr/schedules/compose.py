@@ -26,7 +26,7 @@ class Warmup(AbstractSchedule):
     kind = "warmup"
     then: AbstractSchedule = component(AbstractSchedule)
     fraction: Scalar | None = number("[0, 1)", default=None, optional=True, search=Range(0.0, 0.3))
-    steps: int | None = number("[0, inf)", default=None, integer=True, optional=True)
+    steps: int | None = number("[0, 1e15]", default=None, integer=True, optional=True)
     start: Scalar = number("[0, 1]", default=0.0)
 
     def check(self) -> None:

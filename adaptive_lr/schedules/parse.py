@@ -40,7 +40,11 @@ def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
     if name == Warmup.kind:
         raise SpecError("write warmup=0.05 (a fraction) or warmup=500 (steps) after another schedule")
     kind = ALIASES.get(name) or lookup(name, [*kinds, *ALIASES], "schedule")
+    given = [one.partition("=")[0] for one in settings]
+    if repeated := {key for key in given if given.count(key) > 1}:
+        raise SpecError(f"{name} has {sorted(repeated)[0]} twice")
     fields = {key: _value(text) for key, _, text in (one.partition("=") for one in settings)}
+    lookup("kind" if "kind" in fields else name, [name], f"field of {name}")
     warmup = fields.pop("warmup", None)
     milestones = fields.get("milestones")
     if isinstance(milestones, float | int):

@@ -1,0 +1,121 @@
+"""The hypothesis profile; an example and a strategy of legal values for every schedule."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from adaptive_lr import (
+    SCHEDULES,
+    WSD,
+    AbstractSchedule,
+    Constant,
+    DampedCosine,
+    Exponential,
+    InverseSqrt,
+    Linear,
+    Polynomial,
+    Step,
+    Warmup,
+)
+
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("suite")
+
+EXAMPLES: dict[type[AbstractSchedule], AbstractSchedule] = {
+    Constant: Constant(),
+    Linear: Linear(floor=0.125),
+    Polynomial: Polynomial(power=1.5, floor=0.01),
+    Step: Step(milestones=(0.3, 0.6, 0.9), factor=0.2),
+    Exponential: Exponential(rate=3),
+    InverseSqrt: InverseSqrt(steps=4),
+    DampedCosine: DampedCosine(k=1.5, exponent=2, floor=0.05),
+    WSD: WSD(cooldown=0.4, shape="cosine", floor=0.1),
+    Warmup: Warmup(steps=2, then=DampedCosine(exponent=2), start=0.25),
+}
+
+
+@pytest.fixture(scope="session", params=SCHEDULES, ids=lambda schedule: schedule.kind)
+def schedule_class(request: pytest.FixtureRequest) -> type[AbstractSchedule]:
+    """Every member of ``SCHEDULES`` in turn."""
+    found: type[AbstractSchedule] = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def example(schedule_class: type[AbstractSchedule]) -> AbstractSchedule:
+    """One schedule of every class."""
+    return EXAMPLES[schedule_class]
+
+
+def shortest_run(schedule: AbstractSchedule) -> int:
+    """The least number of steps that leaves something after every warm-up inside ``schedule``."""
+    if not isinstance(schedule, Warmup):
+        return 1
+    rest = shortest_run(schedule.then)
+    if schedule.steps is not None:
+        return schedule.steps + rest
+    assert isinstance(schedule.fraction, float)
+    return math.ceil((rest + 1) / (1.0 - schedule.fraction))
+
+
+def legal_numbers(rule: Mapping[str, Any], *, searched: bool) -> st.SearchStrategy[float]:
+    """Numbers that a field's declaration allows, the unbounded domains cut off; if ``searched``, those worth searching."""
+    domain, search = rule["domain"], rule.get("search")
+    if rule["integer"]:
+        return st.integers(math.ceil(domain.low), min(domain.high, 20))
+    if rule.get("many"):
+        # On a grid, so that two milestones are never nearer to each other or to a step than rounding.
+        return st.integers(1, 1000).map(lambda thousandths: thousandths / 1000)
+    if searched and search is not None:
+        return st.floats(search.low, search.high)
+    high = min(0.9 * domain.high if domain.high_open else domain.high, 100.0)
+    return st.floats(domain.low, high, exclude_min=domain.low_open, allow_subnormal=False)
+
+
+@st.composite
+def legal_schedules(
+    draw: st.DrawFn,
+    schedule_class: type[AbstractSchedule],
+    *,
+    searched: bool = False,
+    inside: tuple[type[AbstractSchedule], ...] = SCHEDULES,
+) -> AbstractSchedule:
+    """Schedules of one class with any legal values; ``inside`` are the classes that a composed one may hold."""
+    data: dict[str, Any] = {}
+    optional = [item.name for item in fields(schedule_class) if item.metadata.get("optional")]  # type: ignore[arg-type]
+    # The optional fields of a schedule are alternatives, of which it takes exactly one.
+    given = draw(st.sampled_from(optional)) if optional else None
+    for item in fields(schedule_class):  # type: ignore[arg-type]
+        rule = item.metadata
+        if "component" in rule:
+            # A warm-up may hold a warm-up, and no third one.
+            others = tuple(one for one in inside if one is not schedule_class)
+            inner = legal_schedules(draw(st.sampled_from(inside)), searched=searched, inside=others)
+            data[item.name] = draw(inner)
+        elif "options" in rule:
+            data[item.name] = draw(st.sampled_from(rule["options"]))
+        elif rule.get("many"):
+            ascending = st.lists(legal_numbers(rule, searched=searched), max_size=4, unique=True).map(sorted)
+            data[item.name] = tuple(draw(ascending))
+        elif item.name not in optional or item.name == given:
+            data[item.name] = draw(legal_numbers(rule, searched=searched))
+    make: Callable[..., AbstractSchedule] = schedule_class
+    return make(**data)
+
+
+@st.composite
+def legal_runs(
+    draw: st.DrawFn,
+    schedule_class: type[AbstractSchedule],
+    *,
+    searched: bool = False,
+    inside: tuple[type[AbstractSchedule], ...] = SCHEDULES,
+) -> tuple[AbstractSchedule, int]:
+    """A legal schedule and a number of steps that is long enough for it."""
+    schedule = draw(legal_schedules(schedule_class, searched=searched, inside=inside))
+    return schedule, shortest_run(schedule) + draw(st.integers(0, 100))

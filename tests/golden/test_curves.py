@@ -1,0 +1,72 @@
+"""Exact curves, stored. When numbers change on purpose, write them again with ``python -m tests.golden.test_curves``."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from adaptive_lr import (
+    SCHEDULES,
+    WSD,
+    AbstractSchedule,
+    Constant,
+    DampedCosine,
+    Exponential,
+    InverseSqrt,
+    Linear,
+    Polynomial,
+    Step,
+    Warmup,
+    decode,
+    encode,
+    table,
+)
+
+STORED = Path(__file__).with_name("curves.json")
+STEPS = 10
+SPECS: dict[str, AbstractSchedule] = {
+    "constant": Constant(),
+    "linear": Linear(floor=0.1),
+    "polynomial": Polynomial(power=1.5, floor=0.01),
+    "step": Step(milestones=(0.3, 0.6, 0.9), factor=0.2),
+    "exponential": Exponential(rate=3),
+    "inverse square root": InverseSqrt(fraction=0.25),
+    "cosine": DampedCosine(),
+    "k-decay": DampedCosine(k=2.5),
+    "cosine power": DampedCosine(exponent=1.7),
+    "damped cosine": DampedCosine(k=0.7, exponent=3, floor=0.05),
+    "sqrt cooldown": WSD(cooldown=0.45, floor=0.1),
+    "cosine cooldown": WSD(cooldown=0.45, shape="cosine"),
+    "warmup": Warmup(steps=3, then=DampedCosine(exponent=2), start=0.1),
+    "warmup and inverse square root": Warmup(fraction=0.25, then=InverseSqrt(steps=2)),
+}
+
+
+def test_every_spec_has_a_stored_curve() -> None:
+    assert json.loads(STORED.read_text()).keys() == SPECS.keys()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_curve_is_the_stored_one(name: str) -> None:
+    stored = json.loads(STORED.read_text())[name]
+    schedule = decode(stored["spec"], SCHEDULES)
+    assert schedule == SPECS[name]
+    expected = torch.tensor([float.fromhex(one) for one in stored["multipliers"]], dtype=torch.float64)
+    # One unit in the last place of 1: processors differ in the last bit of cos, exp and pow.
+    torch.testing.assert_close(table([schedule], STEPS)[0], expected, rtol=0, atol=2.3e-16)
+
+
+def write_curves() -> None:
+    curves = {
+        name: {
+            "spec": encode(schedule),
+            "multipliers": [multiplier.hex() for multiplier in table([schedule], STEPS)[0].tolist()],
+        }
+        for name, schedule in SPECS.items()
+    }
+    STORED.write_text(json.dumps(curves, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write_curves()

@@ -1,0 +1,147 @@
+"""Tasks small enough for tests, their population losses written out literally, and tasks that misbehave."""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.integrate import quad
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from adaptive_lr.spec import number, spec
+from adaptive_lr.tasks import (
+    AbstractTask,
+    Perceptron,
+    SoftmaxRegression,
+    StreamingLeastAbsolute,
+    StreamingLeastSquares,
+    StreamingLogistic,
+    datasets,
+)
+from adaptive_lr.tasks.streaming import AbstractStreaming
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small task and a rate at which plain SGD on it is stable."""
+
+    task: AbstractTask
+    rate: float
+
+
+STREAMING: dict[str, AbstractStreaming] = {
+    "least_squares": StreamingLeastSquares(dimension=20),
+    "least_absolute": StreamingLeastAbsolute(dimension=20),
+    "logistic": StreamingLogistic(dimension=20),
+}
+SOFTMAX = {f"softmax_{name}": SoftmaxRegression(dataset=name) for name in ("digits", "breast_cancer")}
+PERCEPTRONS = {
+    f"perceptron_{name}_{activation}": Perceptron(dataset=name, activation=activation, hidden=(12, 9), batch=20)
+    for name in ("digits", "breast_cancer", "mnist1d")
+    for activation in ("relu", "tanh")
+}
+CLASSIFICATION = SOFTMAX | PERCEPTRONS
+CASES = {
+    "least_squares": Case(STREAMING["least_squares"], 0.1),
+    "least_absolute": Case(STREAMING["least_absolute"], 0.05),
+    "logistic": Case(STREAMING["logistic"], 0.3),
+    **{name: Case(task, 0.05) for name, task in CLASSIFICATION.items()},
+}
+
+
+def population_target(task: AbstractStreaming) -> Array:
+    """w*, solved for in noiseless examples of the same dimension and signal."""
+    noiseless = StreamingLeastSquares(dimension=task.dimension, signal=task.signal, noise=0.0, batch=2 * task.dimension)
+    inputs, targets = next(iter(noiseless.minibatches(0, 1, torch.float64)))
+    solution: Array = np.linalg.lstsq(inputs.numpy(), targets.numpy()[:, 0])[0]
+    return solution
+
+
+def sampled_losses(task: AbstractStreaming, weights: Array, *, examples: int) -> Array:
+    """Losses ``[K, examples]`` of the K rows of ``weights`` on examples drawn as the docstrings of the tasks say."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((examples, task.dimension)) / np.sqrt(np.arange(1, task.dimension + 1))
+    clean, outputs = x @ population_target(task), weights @ x.T
+    if isinstance(task, StreamingLogistic):
+        y = np.where(generator.random(examples) < 1.0 / (1.0 + np.exp(-clean)), 1.0, -1.0)
+        return np.logaddexp(0.0, -y * outputs)
+    assert isinstance(task, StreamingLeastSquares | StreamingLeastAbsolute)
+    y = clean + task.noise * generator.standard_normal(examples)
+    return 0.5 * (outputs - y) ** 2 if isinstance(task, StreamingLeastSquares) else np.abs(outputs - y)
+
+
+def logistic_excess(signal: float, variance: float, covariance: float) -> float:
+    """E log(1 + exp(b)) - E sigmoid(a) b less its value for b = a, by adaptive quadrature."""
+
+    def density(z: float) -> float:
+        return math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+
+    def softplus(deviation: float) -> float:
+        def integrand(z: float) -> float:
+            b = deviation * z
+            return (max(b, 0.0) + math.log1p(math.exp(-abs(b)))) * density(z)
+
+        return integral(integrand, -38.0, deviation)
+
+    def integral(integrand: object, low: float, deviation: float) -> float:
+        bends = {sign * width / max(deviation, 1.0) for sign in (-1.0, 1.0) for width in (0.0, 1.0, 30.0)}
+        edges = [low, *sorted(bend for bend in bends if low < bend < 38.0), 38.0]
+        parts = (
+            quad(integrand, left, right, epsabs=1e-15, epsrel=1e-12, limit=500)[0]  # type: ignore[call-overload]
+            for left, right in pairwise(edges)
+        )
+        return math.fsum(parts)
+
+    # E sigmoid(a) a = s E z (1 + tanh(s z / 2)) / 2, whose even part vanishes.
+    product = signal * integral(lambda z: z * math.tanh(0.5 * signal * z) * density(z), 0.0, signal)
+    best = softplus(signal) - product
+    return softplus(math.sqrt(variance)) - covariance / signal**2 * product - best
+
+
+def softmax_optimum(dataset: str) -> dict[str, Tensor]:
+    """Parameters of the least objective, stacked with B = 1, by scikit-learn's Newton method."""
+    train, classes = datasets.load(dataset).train, datasets.load(dataset).classes
+    ones = np.ones((len(train.targets), 1))
+    # Two classes are one vector w there and -w/2, w/2 here, which halves the penalty.
+    solver = LogisticRegression(
+        C=2.0 if classes == 2 else 1.0, fit_intercept=False, tol=1e-11, solver="newton-cg", max_iter=1000
+    )
+    found = solver.fit(np.hstack([train.inputs.numpy(), ones]), train.targets.numpy()).coef_
+    rows = torch.from_numpy(np.vstack([-found / 2.0, found / 2.0]) if classes == 2 else found)
+    return {"0.weight": rows[None, :, :-1].contiguous(), "0.bias": rows[None, :, -1].contiguous()}
+
+
+@spec
+class RaisingTask(StreamingLeastSquares):
+    """Raises an error in the middle of the data of one seed."""
+
+    kind = "raising"
+    bad_seed: int = number("[0, inf)", integer=True)
+
+    def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        """See the class."""
+        for step, minibatch in enumerate(super().minibatches(seed, steps, dtype)):
+            if seed == self.bad_seed and step == steps // 2:
+                raise FloatingPointError("no more data")
+            yield minibatch
+
+
+@spec
+class DyingTask(StreamingLeastSquares):
+    """Ends its process at the data of one seed, as a process that runs out of memory does."""
+
+    kind = "dying"
+    bad_seed: int = number("[0, inf)", integer=True)
+
+    def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        """See the class."""
+        if seed == self.bad_seed:
+            os._exit(1)
+        return super().minibatches(seed, steps, dtype)

@@ -1,0 +1,151 @@
+import pytest
+import torch
+from torch import Tensor
+
+from adaptive_lr.errors import SpecError
+from adaptive_lr.training import OPTIMIZERS, SGD, AbstractOptimizer, AdamW
+from adaptive_lr.training.optimizers import FlatState
+
+TRIALS, STEPS = 5, 50
+SHAPES = ((3, 2), (4,), (2, 2, 2))
+SIZE = 18
+
+RULES: list[AbstractOptimizer] = [
+    SGD(),
+    SGD(weight_decay=0.1),
+    SGD(momentum=0.9),
+    SGD(momentum=0.5, weight_decay=0.01),
+    AdamW(),
+    AdamW(weight_decay=0.0),
+    AdamW(beta1=0.0, beta2=0.9, weight_decay=0.3),
+    AdamW(beta1=0.95, beta2=0.95, epsilon=1e-3),
+    AdamW(beta1=0.5, beta2=0.0, epsilon=1.0, weight_decay=0.0),
+]
+every_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
+
+
+class Quadratics:
+    """Half (x - c)' H (x - c) with a random H and c for every trial, and a rate for every trial and step."""
+
+    def __init__(self) -> None:
+        source = torch.Generator().manual_seed(0)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=source, dtype=torch.float64)
+
+        roots = normal(TRIALS, SIZE, SIZE) / SIZE**0.5
+        self.curvature = roots @ roots.transpose(1, 2)
+        self.centre = normal(TRIALS, SIZE)
+        self.start = [normal(TRIALS, *shape) for shape in SHAPES]
+        self.rates = 0.1 * torch.rand(STEPS, TRIALS, generator=source, dtype=torch.float64)
+
+    def gradients(self, parameters: list[Tensor], trials: Tensor) -> list[Tensor]:
+        """Gradients of the parameters, stacked, of the trials."""
+        x = torch.cat([one.flatten(1) for one in parameters], 1) - self.centre[trials]
+        flat = torch.einsum("bij,bj->bi", self.curvature[trials], x)
+        parts = flat.split([one[0].numel() for one in parameters], 1)
+        return [part.reshape(one.shape) for part, one in zip(parts, parameters, strict=True)]
+
+
+def literal(rule: AbstractOptimizer, problem: Quadratics, trial: int, steps: int = STEPS) -> list[Tensor]:
+    """Where the optimizer of `torch.optim` takes one trial."""
+    parameters = [one[trial].clone().requires_grad_() for one in problem.start]
+    optimizer = rule.literal(parameters, 123.0)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = float(problem.rates[step, trial])
+        found = problem.gradients([one.detach()[None] for one in parameters], torch.tensor([trial]))
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient[0].clone()
+        optimizer.step()
+    return [one.detach() for one in parameters]
+
+
+def stacked(rule: AbstractOptimizer, problem: Quadratics, drops: dict[int, list[int]]) -> tuple[Tensor, list[Tensor]]:
+    """The trials that are left and where they are; before step s the trials ``drops[s]`` leave."""
+    state, alive = FlatState(problem.start), torch.arange(TRIALS)
+    update = rule.stacked(state)
+    for step in range(STEPS):
+        if step in drops:
+            kept = torch.tensor([row for row, trial in enumerate(alive.tolist()) if trial not in drops[step]])
+            state = FlatState(state.rows(state.flat, kept))
+            update.keep(kept, state)
+            alive = alive[kept]
+        for target, gradient in zip(state.gradients, problem.gradients(state.parameters, alive), strict=True):
+            target.copy_(gradient)
+        update.step(problem.rates[step, alive])
+    return alive, state.parameters
+
+
+def test_every_optimizer_is_tested() -> None:
+    assert {type(rule) for rule in RULES} == set(OPTIMIZERS)
+
+
+@every_rule
+@pytest.mark.parametrize(
+    "drops", [{}, {20: [1, 3]}, {1: [0], 2: [4], 49: [2]}], ids=["all stay", "two leave", "one by one"]
+)
+def test_stacked_optimizer_equals_that_of_torch(rule: AbstractOptimizer, drops: dict[int, list[int]]) -> None:
+    problem = Quadratics()
+    alive, parameters = stacked(rule, problem, drops)
+    assert set(alive.tolist()) == set(range(TRIALS)) - {trial for left in drops.values() for trial in left}
+    for row, trial in enumerate(alive.tolist()):
+        for found, start, expected in zip(parameters, problem.start, literal(rule, problem, trial), strict=True):
+            torch.testing.assert_close(found[row], expected, rtol=0, atol=1e-12)
+            assert (found[row] - start[trial]).abs().max() > 1e-3
+
+
+@every_rule
+def test_stacked_optimizer_leaves_its_input_alone(rule: AbstractOptimizer) -> None:
+    problem, untouched = Quadratics(), Quadratics()
+    stacked(rule, problem, {})
+    assert all(torch.equal(one, other) for one, other in zip(problem.start, untouched.start, strict=True))
+
+
+@pytest.mark.parametrize("rule", [SGD(momentum=0.9), AdamW(weight_decay=0.0)], ids=repr)
+def test_zero_gradients_move_nothing_at_first(rule: AbstractOptimizer) -> None:
+    state = FlatState(Quadratics().start)
+    before = state.flat.clone()
+    rule.stacked(state).step(torch.ones(TRIALS, dtype=torch.float64))
+    assert torch.equal(state.flat, before)
+
+
+def test_a_trial_with_nan_gradients_changes_no_other() -> None:
+    for rule in RULES:
+        problem = Quadratics()
+        _, expected = stacked(rule, problem, {})
+        problem.curvature[2] = torch.nan
+        _, found = stacked(rule, problem, {})
+        others = torch.tensor([0, 1, 3, 4])
+        for one, other in zip(found, expected, strict=True):
+            assert torch.equal(one[others], other[others])
+            assert one[2].isnan().all()
+
+
+def test_flat_state_holds_all_parameters_and_gradients_in_one_buffer() -> None:
+    start = Quadratics().start
+    state = FlatState(start)
+    assert state.flat.numel() == state.flat_gradient.numel() == TRIALS * SIZE
+    for one, gradient, original in zip(state.parameters, state.gradients, start, strict=True):
+        assert torch.equal(one, original)
+        assert one.is_contiguous()
+        assert gradient.shape == one.shape
+    state.flat.fill_(3.0)
+    state.flat_gradient.fill_(4.0)
+    assert all((one == 3.0).all() for one in state.parameters)
+    assert all((one == 4.0).all() for one in state.gradients)
+
+
+def test_rows_of_a_flat_state_are_those_of_each_parameter() -> None:
+    start, kept = Quadratics().start, torch.tensor([4, 1])
+    state = FlatState(start)
+    for part, original in zip(state.rows(state.flat, kept), start, strict=True):
+        assert torch.equal(part, original[kept])
+
+
+@pytest.mark.parametrize(
+    ("rule", "field"),
+    [(SGD, "momentum"), (SGD, "weight_decay"), (AdamW, "beta1"), (AdamW, "beta2"), (AdamW, "epsilon")],
+)
+def test_an_optimizer_that_torch_would_refuse_is_refused(rule: type[AbstractOptimizer], field: str) -> None:
+    with pytest.raises(SpecError, match=rf"{rule.__name__}\.{field} must lie in .*, got -1"):
+        rule(**{field: -1.0})

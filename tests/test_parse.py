@@ -1,0 +1,101 @@
+import pytest
+
+from adaptive_lr import (
+    SCHEDULES,
+    WSD,
+    AbstractSchedule,
+    Constant,
+    DampedCosine,
+    Exponential,
+    InverseSqrt,
+    Linear,
+    SpecError,
+    Step,
+    Warmup,
+)
+from adaptive_lr.schedules.parse import parse_schedules
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("damped_cosine", DampedCosine()),
+        ("cosine", DampedCosine()),
+        ("cosine exponent=2 k=1.5", DampedCosine(exponent=2, k=1.5)),
+        ("exponential rate=1e-1", Exponential(rate=0.1)),
+        ("wsd shape=linear cooldown=0.1", WSD(shape="linear", cooldown=0.1)),
+        ("step milestones=0.3,0.6 factor=0.5", Step(milestones=(0.3, 0.6), factor=0.5)),
+        ("step milestones=0.5", Step(milestones=(0.5,))),
+        ("inverse_sqrt steps=500", InverseSqrt(steps=500)),
+        ("inverse_sqrt fraction=0.1", InverseSqrt(fraction=0.1)),
+        ("linear warmup=0.05", Warmup(fraction=0.05, then=Linear())),
+        ("linear warmup=0", Warmup(fraction=0, then=Linear())),
+        ("linear warmup=1", Warmup(steps=1, then=Linear())),
+        ("linear warmup=500 floor=0.1", Warmup(steps=500, then=Linear(floor=0.1))),
+    ],
+)
+def test_words_make_the_schedule(words: str, expected: AbstractSchedule) -> None:
+    assert parse_schedules(words.split()) == {words: expected}
+
+
+def test_settings_belong_to_the_name_before_them() -> None:
+    parsed = parse_schedules(["constant", "cosine", "k=2", "warmup=0.1", "linear", "floor=0.5"])
+    assert list(parsed.items()) == [
+        ("constant", Constant()),
+        ("cosine k=2 warmup=0.1", Warmup(fraction=0.1, then=DampedCosine(k=2))),
+        ("linear floor=0.5", Linear(floor=0.5)),
+    ]
+
+
+def test_no_words_make_no_schedules() -> None:
+    assert parse_schedules([]) == {}
+
+
+def test_every_schedule_but_warmup_has_a_name() -> None:
+    needed = {"inverse_sqrt": ["steps=5"]}
+    for schedule_class in SCHEDULES:
+        if schedule_class is not Warmup:
+            words = [schedule_class.kind, *needed.get(schedule_class.kind, [])]
+            assert type(parse_schedules(words)[" ".join(words)]) is schedule_class
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("floor=0.5 linear", "'floor=0.5' stands before any schedule: begin with a name such as damped_cosine"),
+        ("cosin", "unknown schedule 'cosin'; did you mean 'cosine'?"),
+        ("linear flor=0.1", "unknown field of Linear 'flor'; did you mean 'floor'?"),
+        ("linear floor=", "Linear.floor must be a number, got ''"),
+        ("linear floor=abc", "Linear.floor must be a number, got 'abc'"),
+        ("linear floor=nan", "Linear.floor must lie in [0, 1], got nan"),
+        ("linear floor=2", "Linear.floor must lie in [0, 1], got 2.0"),
+        ("linear floor=0.1,0.2", "Linear.floor must be a number, got (0.1, 0.2)"),
+        ("step milestones=0.7,0.3", "Step.milestones must ascend, got (0.7, 0.3)"),
+        ("step milestones=0.5,", "Step.milestones must be a number, got ''"),
+        ("step milestones=half", "Step.milestones must be a sequence of numbers, got 'half'"),
+        ("wsd shape=cubic", "WSD.shape must be one of linear, sqrt, cosine, got 'cubic'"),
+        ("inverse_sqrt", "InverseSqrt needs exactly one of fraction and steps"),
+        ("inverse_sqrt steps=2.5", "InverseSqrt.steps must be a whole number, got 2.5"),
+        ("linear warmup=-1", "Warmup.fraction must lie in [0, 1), got -1.0"),
+        ("linear warmup=nan", "Warmup.fraction must lie in [0, 1), got nan"),
+        ("linear warmup=1.5", "Warmup.steps must be a whole number, got 1.5"),
+        ("linear warmup=inf", "Warmup.steps must be a whole number, got inf"),
+        ("linear warmup=long", "Warmup.fraction must be a number, got 'long'"),
+        ("warmup", "write warmup=0.05 (a fraction) or warmup=500 (steps) after another schedule"),
+        ("warmup fraction=0.1", "write warmup=0.05 (a fraction) or warmup=500 (steps) after another schedule"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(words: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_schedules(words.split())
+    assert str(caught.value) == message
+
+
+def test_unknown_schedule_lists_the_known_ones() -> None:
+    with pytest.raises(SpecError, match=r"unknown schedule 'xyz'; known: constant, cosine, damped_cosine, .*, wsd$"):
+        parse_schedules(["xyz"])
+
+
+def test_kind_is_not_a_setting() -> None:
+    with pytest.raises(SpecError, match="'kind'"):
+        parse_schedules(["cosine", "kind=linear"])
