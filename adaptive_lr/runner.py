@@ -42,10 +42,16 @@ def run_trials(
         advance: called with the number of trials after each batch.
 
     Returns:
-        How many trials were run. A `RunError` says that a worker process died or that a trial raised an error.
+        How many trials were run.
+
+    Raises:
+        RunError: ``workers`` is below 1, a worker process died, or a trial raised an error.
     """
-    done = store.finished(trial.digest() for trial in trials)
-    planned = [[t for t in batch if t.digest() not in done] for batch in batches(trials)]
+    if workers < 1:
+        raise RunError(f"workers must be at least 1, got {workers}")
+    unique = {trial.digest(): trial for trial in trials}
+    done = store.finished(unique)
+    planned = [[t for t in batch if t.digest() not in done] for batch in batches(list(unique.values()))]
     todo = [batch for batch in planned if batch]
     random.Random(0).shuffle(todo)  # tasks differ in cost: mixed, the time left can be estimated early
     source = provenance()
@@ -97,7 +103,8 @@ def _run_batch(batch: list[Trial]) -> list[RunResult]:
     try:
         return train_batch(batch)
     except Exception as error:
-        raise RunError(f"trial {batch[0]!r} failed: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RunError(f"{len(batch)} trials from {batch[0]!r} on failed: {reason}") from error
 
 
 def _end_with_parent() -> None:

@@ -100,13 +100,18 @@ def component(base: type[Spec], *, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"component": base})
 
 
+def components(base: type[Spec], *, default: Any = MISSING) -> Any:
+    """Declare a field that holds a tuple of specs of the given base class, at least one."""
+    return field(default=default, metadata={"components": base})
+
+
 S = TypeVar("S")
 
 
 @dataclass_transform(
     frozen_default=True,
     kw_only_default=True,
-    field_specifiers=(number, numbers, choice, component),
+    field_specifiers=(number, numbers, choice, component, components),
 )
 def spec(cls: type[S]) -> type[S]:
     """Class decorator: a frozen, keyword-only dataclass that keeps ``Spec``'s ``repr``."""
@@ -158,8 +163,10 @@ class Spec:
         space: dict[str, Range] = {}
         for item in fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
-            if isinstance(value, Spec):
-                space |= {f"{item.name}.{name}": r for name, r in value.search_space().items()}
+            inner = nested(item.name, value)
+            if inner:
+                for prefix, one in inner.items():
+                    space |= {f"{prefix}.{name}": r for name, r in one.search_space().items()}
             elif item.metadata.get("search") is not None and value is not None:
                 space[item.name] = item.metadata["search"]
         return space
@@ -177,14 +184,24 @@ class Spec:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def nested(name: str, value: Any) -> dict[str, Spec]:
+    """The specs in a field by their dotted name: ``{"then": …}``, or ``{"schedules.0": …, "schedules.1": …}``."""
+    if isinstance(value, Spec):
+        return {name: value}
+    if isinstance(value, tuple):
+        return {f"{name}.{place}": one for place, one in enumerate(value) if isinstance(one, Spec)}
+    return {}
+
+
 def encode(value: Spec) -> dict[str, Any]:
     """Plain data for JSON: the spec's ``kind`` and all its fields, nested specs included."""
     encoded: dict[str, Any] = {"kind": value.kind}
     for item in fields(value):  # type: ignore[arg-type]
         content = getattr(value, item.name)
         if isinstance(content, tuple):
-            content = list(content)
-        encoded[item.name] = encode(content) if isinstance(content, Spec) else content
+            encoded[item.name] = [encode(one) if isinstance(one, Spec) else one for one in content]
+        else:
+            encoded[item.name] = encode(content) if isinstance(content, Spec) else content
     return encoded
 
 
@@ -207,13 +224,18 @@ def decode(data: Mapping[str, Any], kinds: Iterable[type[Spec]]) -> Spec:
         if name == "kind":
             continue
         lookup(name, names, f"field of {cls.__name__}")
-        if isinstance(value, Mapping):
-            value = decode(value, known.values())
-        arguments[name] = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, list | tuple):
+            arguments[name] = tuple(_decoded(one, known.values()) for one in value)
+        else:
+            arguments[name] = _decoded(value, known.values())
     for item in fields(cls):  # type: ignore[arg-type]
         if item.default is MISSING and item.name not in arguments:
             raise SpecError(f"{cls.__name__} needs the field {item.name!r}")
     return cls(**arguments)
+
+
+def _decoded(value: Any, kinds: Iterable[type[Spec]]) -> Any:
+    return decode(value, kinds) if isinstance(value, Mapping) else value
 
 
 def lookup(name: str, known: Iterable[str], what: str) -> str:
@@ -236,7 +258,11 @@ def canonical_json(value: Spec) -> str:
     parts = [f'"kind":{json.dumps(value.kind)}']
     for item in sorted(fields(value), key=lambda item: item.name):  # type: ignore[arg-type]
         content = getattr(value, item.name)
-        text = canonical_json(content) if isinstance(content, Spec) else json.dumps(content)
+        if inner := nested(item.name, content):
+            texts = [canonical_json(one) for one in inner.values()]
+            text = texts[0] if isinstance(content, Spec) else f"[{','.join(texts)}]"
+        else:
+            text = json.dumps(content)
         parts.append(f'"{item.name}":{text}')
     return "{" + ",".join(parts) + "}"
 
@@ -246,8 +272,8 @@ def structure(value: Spec) -> tuple[Any, ...]:
     parts: list[Any] = [type(value)]
     for item in fields(value):  # type: ignore[arg-type]
         content = getattr(value, item.name)
-        if isinstance(content, Spec):
-            parts.append(structure(content))
+        if inner := nested(item.name, content):
+            parts.append(tuple(structure(one) for one in inner.values()))
         elif isinstance(content, tuple):
             parts.append(len(content))
         elif "domain" in item.metadata:
@@ -283,6 +309,11 @@ def _checked(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
         base: type[Spec] = rule["component"]
         if not isinstance(value, base):
             raise SpecError(f"{name} must be an instance of {base.__name__}, got {value!r}")
+    elif "components" in rule:
+        wanted: type[Spec] = rule["components"]
+        if not isinstance(value, list | tuple) or not value or not all(isinstance(one, wanted) for one in value):
+            raise SpecError(f"{name} must be one or more of {wanted.__name__}, got {value!r}")
+        return tuple(value)
     elif rule.get("many"):
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise SpecError(f"{name} must be a sequence of numbers, got {value!r}")
@@ -310,8 +341,9 @@ def _checked_number(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
 
 
 def _collect(found: dict[str, Scalar], name: str, value: Any, numeric: bool) -> None:
-    if isinstance(value, Spec):
-        found.update({f"{name}.{inner}": leaf for inner, leaf in value.leaves().items()})
+    if inner := nested(name, value):
+        for prefix, one in inner.items():
+            found.update({f"{prefix}.{leaf}": number for leaf, number in one.leaves().items()})
     elif isinstance(value, tuple):
         found.update({f"{name}.{index}": leaf for index, leaf in enumerate(value)})
     elif numeric and value is not None:
@@ -326,7 +358,10 @@ def _rebuilt(value: Any, prefix: str, leaves: Mapping[str, Scalar]) -> Any:
         }
         return replace(value, **changes)  # type: ignore[type-var]
     if isinstance(value, tuple):
-        return tuple(leaves.get(f"{prefix}{index}", one) for index, one in enumerate(value))
+        return tuple(
+            _rebuilt(one, f"{prefix}{index}.", leaves) if isinstance(one, Spec) else leaves.get(f"{prefix}{index}", one)
+            for index, one in enumerate(value)
+        )
     return leaves.get(prefix[:-1], value)
 
 

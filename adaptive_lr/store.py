@@ -71,9 +71,13 @@ class Store:
                 raise StoreError(f"there is no store at {path}: run an experiment first")
             try:
                 self._connection = sqlite3.connect(path, isolation_level=None)
-                self._prepare(write)
             except BaseException:
                 self._release()
+                raise
+            try:
+                self._prepare(write)
+            except BaseException:
+                self.close()
                 raise
 
     def _prepare(self, write: bool) -> None:
@@ -141,7 +145,7 @@ class Store:
         try:
             with np.load(io.BytesIO(row[1])) as arrays:
                 return {name: arrays[name][row[0]] for name in arrays.files}
-        except (ValueError, OSError, EOFError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+        except (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise StoreError(f"the curves of trial {digest} in {self.path} are damaged ({error})") from error
 
     def add(self, results: Sequence[RunResult], provenance: Mapping[str, Any]) -> None:
@@ -149,6 +153,8 @@ class Store:
 
         If that cannot be done, for instance because the disk is full, a `StoreError` says so and nothing is lost.
         """
+        if not results:
+            return
         stacked = {
             name: np.stack([result.curves[name] for result in results]).astype(
                 np.int32 if name == "step" else np.float64
@@ -165,7 +171,7 @@ class Store:
                     (json.dumps(provenance), buffer.getvalue()),
                 ).lastrowid
                 self._connection.executemany(
-                    "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
                     [_row(result, batch, place) for place, result in enumerate(results)],
                 )
                 self._connection.execute("COMMIT")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
+import tests.reference.composed  # noqa: F401  # adds its formulas to the others
 from adaptive_lr import (
     SCHEDULES,
     WSD,
@@ -18,7 +19,12 @@ from adaptive_lr import (
     Exponential,
     InverseSqrt,
     Linear,
+    Plateau,
     Polynomial,
+    Product,
+    Restarts,
+    Scaled,
+    Sequence,
     Step,
     Warmup,
 )
@@ -36,6 +42,11 @@ EXAMPLES: dict[type[AbstractSchedule], AbstractSchedule] = {
     DampedCosine: DampedCosine(k=1.5, exponent=2, floor=0.05),
     WSD: WSD(cooldown=0.4, shape="cosine", floor=0.1),
     Warmup: Warmup(steps=2, then=DampedCosine(exponent=2), start=0.25),
+    Sequence: Sequence(schedules=(Linear(floor=0.5), DampedCosine(), Constant()), fractions=(0.3, 0.5)),
+    Restarts: Restarts(then=DampedCosine(floor=0.1), steps=2, mult=2, decay=0.5),
+    Product: Product(schedules=(DampedCosine(), Step(milestones=(0.5,), factor=0.5))),
+    Scaled: Scaled(then=Linear(), factor=0.5),
+    Plateau: Plateau(damping=0.25),
 }
 
 
@@ -54,6 +65,13 @@ def example(schedule_class: type[AbstractSchedule]) -> AbstractSchedule:
 
 def shortest_run(schedule: AbstractSchedule) -> int:
     """The least number of steps that leaves something after every warm-up inside ``schedule``."""
+    if isinstance(schedule, Sequence):
+        last = schedule.steps[-1] if schedule.steps else 1
+        return last + 60 + max(shortest_run(one) for one in schedule.schedules) * 20
+    if isinstance(schedule, Product):
+        return max(shortest_run(one) for one in schedule.schedules)
+    if isinstance(schedule, Scaled | Restarts):
+        return 200 * shortest_run(schedule.then)
     if not isinstance(schedule, Warmup):
         return 1
     rest = shortest_run(schedule.then)
@@ -77,6 +95,32 @@ def legal_numbers(rule: Mapping[str, Any], *, searched: bool) -> st.SearchStrate
     return st.floats(domain.low, high, exclude_min=domain.low_open, allow_subnormal=False)
 
 
+Schedules = st.SearchStrategy[AbstractSchedule]
+
+SIMPLE: tuple[type[AbstractSchedule], ...] = (Linear, Polynomial, DampedCosine, Exponential)
+"""What composed schedules are tried with."""
+
+COMPOSED: dict[type[AbstractSchedule], Callable[[Schedules], Schedules]] = {
+    Sequence: lambda inner: st.builds(
+        lambda first, second, boundary: Sequence(schedules=(first, second), steps=(boundary,)),
+        inner,
+        inner,
+        st.integers(1, 9),
+    ),
+    Restarts: lambda inner: st.builds(
+        lambda then, steps, mult, decay: Restarts(then=then, steps=steps, mult=mult, decay=decay),
+        inner,
+        st.integers(2, 9),
+        st.sampled_from((1, 2, 3)),
+        st.floats(0.125, 1.0),
+    ),
+    Product: lambda inner: st.builds(lambda one, other: Product(schedules=(one, other)), inner, inner),
+    Scaled: lambda inner: st.builds(lambda then, factor: Scaled(then=then, factor=factor), inner, st.floats(0.0, 1.0)),
+    Plateau: lambda inner: st.builds(lambda damping: Plateau(damping=damping), st.floats(0.0, 1.0)),
+}
+"""Strategies for the schedules whose fields depend on each other."""
+
+
 @st.composite
 def legal_schedules(
     draw: st.DrawFn,
@@ -86,6 +130,8 @@ def legal_schedules(
     inside: tuple[type[AbstractSchedule], ...] = SCHEDULES,
 ) -> AbstractSchedule:
     """Schedules of one class with any legal values; ``inside`` are the classes that a composed one may hold."""
+    if schedule_class in COMPOSED:
+        return draw(COMPOSED[schedule_class](legal_schedules(draw(st.sampled_from(SIMPLE)), searched=searched)))
     data: dict[str, Any] = {}
     optional = [item.name for item in fields(schedule_class) if item.metadata.get("optional")]  # type: ignore[arg-type]
     # The optional fields of a schedule are alternatives, of which it takes exactly one.
@@ -94,8 +140,8 @@ def legal_schedules(
         rule = item.metadata
         if "component" in rule:
             # A warm-up may hold a warm-up, and no third one.
-            others = tuple(one for one in inside if one is not schedule_class)
-            inner = legal_schedules(draw(st.sampled_from(inside)), searched=searched, inside=others)
+            others = tuple(one for one in inside if one is not schedule_class and one not in COMPOSED)
+            inner = legal_schedules(draw(st.sampled_from(others)), searched=searched, inside=others)
             data[item.name] = draw(inner)
         elif "options" in rule:
             data[item.name] = draw(st.sampled_from(rule["options"]))

@@ -60,20 +60,23 @@ def literal(rule: AbstractOptimizer, problem: Quadratics, trial: int, steps: int
     return [one.detach() for one in parameters]
 
 
-def stacked(rule: AbstractOptimizer, problem: Quadratics, drops: dict[int, list[int]]) -> tuple[Tensor, list[Tensor]]:
-    """The trials that are left and where they are; before step s the trials ``drops[s]`` leave."""
-    state, alive = FlatState(problem.start), torch.arange(TRIALS)
-    update = rule.stacked(state)
+def stacked(rule: AbstractOptimizer, problem: Quadratics, falls: dict[int, list[int]]) -> list[Tensor]:
+    """Where the trials are; before step s the trials ``falls[s]`` are frozen, after a gradient that was not finite."""
+    state, frozen = FlatState(problem.start), torch.zeros(TRIALS, dtype=torch.bool)
+    update, rates = rule.stacked(state), problem.rates.clone()
     for step in range(STEPS):
-        if step in drops:
-            kept = torch.tensor([row for row, trial in enumerate(alive.tolist()) if trial not in drops[step]])
-            state = FlatState(state.rows(state.flat, kept))
-            update.keep(kept, state)
-            alive = alive[kept]
-        for target, gradient in zip(state.gradients, problem.gradients(state.parameters, alive), strict=True):
+        for target, gradient in zip(
+            state.gradients, problem.gradients(state.parameters, torch.arange(TRIALS)), strict=True
+        ):
             target.copy_(gradient)
-        update.step(problem.rates[step, alive])
-    return alive, state.parameters
+            target[falls.get(step + 1, [])] = torch.nan
+        update.step(rates[step])
+        if fallen := falls.get(step + 1):
+            frozen[fallen] = True
+            rates[:, frozen] = 0.0
+            state.clear(state.flat, frozen)
+            update.clear(frozen)
+    return state.parameters
 
 
 def test_every_optimizer_is_tested() -> None:
@@ -82,16 +85,19 @@ def test_every_optimizer_is_tested() -> None:
 
 @every_rule
 @pytest.mark.parametrize(
-    "drops", [{}, {20: [1, 3]}, {1: [0], 2: [4], 49: [2]}], ids=["all stay", "two leave", "one by one"]
+    "falls", [{}, {20: [1, 3]}, {1: [0], 2: [4], 49: [2]}], ids=["all go on", "two fall", "one by one"]
 )
-def test_stacked_optimizer_equals_that_of_torch(rule: AbstractOptimizer, drops: dict[int, list[int]]) -> None:
+def test_stacked_optimizer_equals_that_of_torch(rule: AbstractOptimizer, falls: dict[int, list[int]]) -> None:
     problem = Quadratics()
-    alive, parameters = stacked(rule, problem, drops)
-    assert set(alive.tolist()) == set(range(TRIALS)) - {trial for left in drops.values() for trial in left}
-    for row, trial in enumerate(alive.tolist()):
+    parameters = stacked(rule, problem, falls)
+    fallen = {trial for together in falls.values() for trial in together}
+    for trial in range(TRIALS):
         for found, start, expected in zip(parameters, problem.start, literal(rule, problem, trial), strict=True):
-            torch.testing.assert_close(found[row], expected, rtol=0, atol=1e-12)
-            assert (found[row] - start[trial]).abs().max() > 1e-3
+            if trial in fallen:
+                assert not found[trial].any()
+            else:
+                torch.testing.assert_close(found[trial], expected, rtol=0, atol=1e-12)
+                assert (found[trial] - start[trial]).abs().max() > 1e-3
 
 
 @every_rule
@@ -112,9 +118,9 @@ def test_zero_gradients_move_nothing_at_first(rule: AbstractOptimizer) -> None:
 def test_a_trial_with_nan_gradients_changes_no_other() -> None:
     for rule in RULES:
         problem = Quadratics()
-        _, expected = stacked(rule, problem, {})
+        expected = stacked(rule, problem, {})
         problem.curvature[2] = torch.nan
-        _, found = stacked(rule, problem, {})
+        found = stacked(rule, problem, {})
         others = torch.tensor([0, 1, 3, 4])
         for one, other in zip(found, expected, strict=True):
             assert torch.equal(one[others], other[others])
@@ -135,11 +141,13 @@ def test_flat_state_holds_all_parameters_and_gradients_in_one_buffer() -> None:
     assert all((one == 4.0).all() for one in state.gradients)
 
 
-def test_rows_of_a_flat_state_are_those_of_each_parameter() -> None:
-    start, kept = Quadratics().start, torch.tensor([4, 1])
+def test_clearing_touches_the_given_trials_alone() -> None:
+    start, fallen = Quadratics().start, torch.tensor([False, True, False, False, True])
     state = FlatState(start)
-    for part, original in zip(state.rows(state.flat, kept), start, strict=True):
-        assert torch.equal(part, original[kept])
+    state.clear(state.flat, fallen)
+    for part, original in zip(state.parameters, start, strict=True):
+        assert not part[fallen].any()
+        assert torch.equal(part[~fallen], original[~fallen])
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_an_error_in_a_task_names_the_trial_and_what_is_finished_stays(store: St
     before = plan(good, seeds=range(3))
     run_trials(before, store, workers=1)
     counts: list[int] = []
-    message = r"^trial Trial\(task=RaisingTask\(.*seed=2\) failed: FloatingPointError: no more data$"
+    message = r"^3 trials from Trial\(task=RaisingTask\(.*seed=2\) on failed: FloatingPointError: no more data$"
     with pytest.raises(RunError, match=message) as caught:
         run_trials([*before, *plan(bad, seeds=range(5))], store, workers=1, advance=counts.append)
     assert "\n" not in str(caught.value)

@@ -191,8 +191,8 @@ def test_state_is_plain_data_that_names_the_schedule_and_the_horizon() -> None:
     state = through_json(scheduler.state_dict())
     assert state["last_epoch"] == 2
     assert state["base_lrs"] == [0.5]
-    assert state["horizon"] == STEPS
-    assert state["schedule"]["then"] == {"kind": "damped_cosine", "k": 0.8, "exponent": 1.7, "floor": 0.02}
+    assert state["total_steps"] == STEPS
+    assert state["tracks"][0]["schedule"]["then"] == {"kind": "damped_cosine", "k": 0.8, "exponent": 1.7, "floor": 0.02}
 
 
 def test_scheduler_is_not_tied_to_the_states_that_it_gives_and_takes() -> None:
@@ -248,7 +248,7 @@ def test_warning_when_the_saved_horizon_differs_and_the_constructed_one_is_follo
     train(optimizer, scheduler, 4)
     fresh = make_optimizer(0.5)
     restored = ScheduledLR(fresh, Linear(), total_steps=16)
-    with pytest.warns(UserWarning, match="saved horizon 12 .* continuing with 16") as caught:
+    with pytest.warns(UserWarning, match="saved total_steps 12 .* continuing with 16") as caught:
         restored.load_state_dict(scheduler.state_dict())
     assert len(caught) == 1
     assert group_rates(fresh) == [0.375]
@@ -304,7 +304,7 @@ def test_resuming_by_last_epoch_needs_the_initial_rates() -> None:
 
 def test_torch_warns_as_always_when_the_scheduler_steps_before_the_optimizer() -> None:
     _, scheduler = make_pair(0.5)
-    with pytest.warns(UserWarning, match="before `optimizer.step"):
+    with pytest.warns(UserWarning, match=r"before optimizer\.step"):
         scheduler.step()
 
 
@@ -334,7 +334,7 @@ def test_schedule_of_a_wrong_type_is_refused(wrong: Any) -> None:
 
 
 def test_optimizer_of_a_wrong_type_is_refused() -> None:
-    with pytest.raises(TypeError, match="not an Optimizer"):
+    with pytest.raises(TypeError, match="must be a torch optimizer, got"):
         ScheduledLR(torch.nn.Linear(1, 1), Linear(), total_steps=5)  # type: ignore[arg-type]
 
 
@@ -383,7 +383,7 @@ def test_state_of_another_class_is_refused(make: Callable[[Optimizer], LRSchedul
     optimizer, scheduler = make_pair(0.5)
     train(optimizer, scheduler, 2)
     before = scheduler.state_dict()
-    with pytest.raises(ValueError, match="not the state of a ScheduledLR: it has no 'step_count'"):
+    with pytest.raises(ValueError, match=r"the state of a .*, not of a ScheduledLR"):
         scheduler.load_state_dict(make(make_optimizer(0.5)).state_dict())
     assert scheduler.state_dict() == before
 

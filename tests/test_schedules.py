@@ -25,7 +25,9 @@ from adaptive_lr import (
     Exponential,
     InverseSqrt,
     Linear,
+    Plateau,
     Polynomial,
+    Scaled,
     SpecError,
     Step,
     Warmup,
@@ -108,6 +110,10 @@ def test_the_first_update_uses_the_full_rate_unless_it_is_warmed_up(
     if isinstance(schedule, Warmup):
         has_length = bool(schedule.steps or schedule.fraction)
         expected = schedule.start if has_length else curve(schedule.then, total_steps)[0].item()
+    elif isinstance(schedule, Scaled):
+        expected = schedule.factor
+    elif isinstance(schedule, Plateau):
+        expected = schedule.damping
     assert curve(schedule, total_steps)[0].item() == expected
 
 

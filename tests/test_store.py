@@ -322,9 +322,21 @@ def test_a_store_with_a_damaged_page_is_refused_when_it_is_read(path: Path) -> N
     assert damaged > 3
 
 
-def test_damaged_curves_are_explained(path: Path, store: Store) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda curves: b"",
+        lambda curves: b"not an archive",
+        lambda curves: curves[: len(curves) // 2],
+        lambda curves: curves[:300] + b"?" * 40 + curves[340:],
+        lambda curves: curves[:60] + bytes([curves[60] ^ 255]) + curves[61:],
+    ],
+    ids=["empty", "other", "half", "overwritten", "one byte"],
+)
+def test_damaged_curves_are_explained(path: Path, store: Store, damage: Callable[[bytes], bytes]) -> None:
     store.add([result(0)], SOURCE)
-    store._connection.execute("UPDATE batches SET curves = x'00112233'")
+    (curves,) = store._connection.execute("SELECT curves FROM batches").fetchone()
+    store._connection.execute("UPDATE batches SET curves = ?", (damage(curves),))
     assert_stored_metrics(store, [result(0)])
     with pytest.raises(StoreError) as caught:
         store.curves(result(0).trial.digest())
@@ -446,6 +458,23 @@ def test_a_store_that_could_not_be_opened_is_not_locked(path: Path) -> None:
     with Store(path, write=True) as store:
         store.add([result(0)], SOURCE)
     assert "damaged" in str(caught.value)
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_a_store_that_could_not_be_opened_is_closed(path: Path, write: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def recorded(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(connect(*arguments, **options))
+        return connections[-1]
+
+    monkeypatch.setattr("sqlite3.connect", recorded)
+    path.write_bytes(random.Random(0).randbytes(9000))
+    refused(path, write=write, containing="damaged")
+    (connection,) = connections
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 @pytest.mark.parametrize(

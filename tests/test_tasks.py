@@ -518,18 +518,7 @@ def test_least_squares_excess_is_the_quadratic_form() -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "signal",
-    [
-        0.01,
-        0.5,
-        2.0,
-        3.0,
-        5.0,
-        10.0,
-        30.0,
-    ],
-)
+@pytest.mark.parametrize("signal", [0.009, 0.01, 0.5, 2.0, 3.0, 5.0, 10.0, 30.0])
 def test_logistic_excess_equals_quadrature(signal: float) -> None:
     variances = [0.0, 1e-6, 9.9e-5, 1.01e-4, 1e-2, 1.0, 4.0, 1e2, 1e4, 1e6]
     points = [(variance, rho * signal * variance**0.5) for variance in variances for rho in (-1.0, -0.3, 0.0, 0.8, 1.0)]
@@ -537,18 +526,10 @@ def test_logistic_excess_equals_quadrature(signal: float) -> None:
     variance, covariance = torch.tensor(points, dtype=torch.float64).unbind(1)
     error = variance - 2.0 * covariance + signal**2
     found = StreamingLogistic(signal=signal).excess(error, variance, covariance)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12, atol=3e-13)
 
 
-@pytest.mark.parametrize(
-    "signal",
-    [
-        0.5,
-        3.0,
-        10.0,
-        30.0,
-    ],
-)
+@pytest.mark.parametrize("signal", [0.5, 3.0, 10.0, 30.0])
 def test_logistic_excess_is_not_negative_for_steeper_targets(signal: float) -> None:
     task = StreamingLogistic(dimension=5, signal=signal)
     target = torch.from_numpy(population_target(task))

@@ -10,8 +10,9 @@ from adaptive_lr.schedules.classic import (
     Polynomial,
     Step,
 )
-from adaptive_lr.schedules.compose import Warmup
+from adaptive_lr.schedules.compose import Product, Restarts, Scaled, Sequence, Warmup
 from adaptive_lr.schedules.cosine import DampedCosine
+from adaptive_lr.schedules.reactive import Plateau
 
 SCHEDULES: tuple[type[AbstractSchedule], ...] = (
     Constant,
@@ -23,6 +24,11 @@ SCHEDULES: tuple[type[AbstractSchedule], ...] = (
     DampedCosine,
     WSD,
     Warmup,
+    Sequence,
+    Restarts,
+    Product,
+    Scaled,
+    Plateau,
 )
 """Every schedule. A new one is added here, and with that gets tests, plots, JSON, a search space and documentation."""
 
@@ -35,7 +41,12 @@ __all__ = [
     "Exponential",
     "InverseSqrt",
     "Linear",
+    "Plateau",
     "Polynomial",
+    "Product",
+    "Restarts",
+    "Scaled",
+    "Sequence",
     "Step",
     "Warmup",
     "progress",

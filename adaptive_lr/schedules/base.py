@@ -28,6 +28,10 @@ class AbstractSchedule(Spec, ABC):
         """The same schedule with every duration given in steps turned into a fraction of ``total_steps``."""
         return self
 
+    def observed(self, metric: float, u: float) -> Self:
+        """The schedule after it has seen a metric at progress u; itself, unless a part of it is driven by metrics."""
+        return self
+
     def __call__(self, progress: float | Tensor) -> Tensor:
         """Multipliers at the given progress, float64, in the shape of ``progress``.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules.base import AbstractSchedule, checked_steps, resolved_fraction
-from adaptive_lr.spec import Range, Scalar, component, number, spec
+from adaptive_lr.spec import Range, Scalar, component, components, number, numbers, spec
 
 
 @spec
@@ -58,3 +61,219 @@ class Warmup(AbstractSchedule):
         rise = self.start + (1.0 - self.start) * u / w.clamp(min=1e-300)
         rest = self.then.multiplier(((u - w) / (1.0 - w)).clamp(0.0, 1.0))
         return torch.where(u < w, rise, rest)
+
+    def observed(self, metric: float, u: float) -> Warmup:
+        """Metrics count from the end of the warm-up."""
+        w = float(self.fraction or 0.0)
+        return self if u < w else replace(self, then=self.then.observed(metric, (u - w) / (1.0 - w)))
+
+
+@spec
+class Sequence(AbstractSchedule):
+    """m(u) = schedules[i]((u - b_i) / (b_{i+1} - b_i)) for b_i <= u < b_{i+1}, with b_0 = 0 and the end at 1.
+
+    The boundaries between n schedules are n - 1 ``fractions`` of the run, or ``steps``. Each part goes through its own progress from
+    0 to 1, and a sequence within a sequence begins exactly where it should.
+
+    >>> from adaptive_lr import Constant, Linear
+    >>> table = [Sequence(schedules=(Constant(), Linear()), steps=(2,)).at(step, 4) for step in range(5)]
+    >>> table
+    [1.0, 1.0, 1.0, 0.5, 0.0]
+    """
+
+    kind = "sequence"
+    schedules: tuple[AbstractSchedule, ...] = components(AbstractSchedule)
+    fractions: tuple[Scalar, ...] = numbers("(0, 1)", default=())
+    steps: tuple[int, ...] = numbers("[1, 1e15]", default=(), integer=True)
+
+    def check(self) -> None:
+        """One boundary fewer than schedules, in order.
+
+        Raises:
+            SpecError: the number or the order is wrong, or both kinds are given.
+        """
+        given = self.fractions or self.steps
+        if (self.fractions and self.steps) or len(given) != len(self.schedules) - 1:
+            raise SpecError(
+                f"Sequence of {len(self.schedules)} schedules needs {len(self.schedules) - 1} boundaries, as fractions or as "
+                f"steps, got fractions={self.fractions!r}, steps={self.steps!r}"
+            )
+        if any(not isinstance(a, Tensor) and a >= b for a, b in pairwise(given)):
+            raise SpecError(f"the boundaries of a Sequence must ascend, got {given!r}")
+
+    def resolve(self, total_steps: int) -> Sequence:
+        """With boundaries as fractions, and each part resolved on its own steps.
+
+        Raises:
+            SpecError: a boundary lies beyond the run.
+        """
+        checked_steps(total_steps)
+        if self.steps and self.steps[-1] >= total_steps:
+            raise SpecError(f"Sequence.steps must be below total_steps={total_steps}, got {self.steps[-1]}")
+        fractions = tuple(step / total_steps for step in self.steps) or self.fractions
+        ends = (0.0, *(float(one) for one in fractions), 1.0)
+        lengths = [max(1, round(total_steps * (b - a))) for a, b in pairwise(ends)]
+        parts = [one.resolve(length) for one, length in zip(self.schedules, lengths, strict=True)]
+        return Sequence(schedules=tuple(parts), fractions=fractions)
+
+    def multiplier(self, u: Tensor) -> Tensor:
+        """See the class.
+
+        Raises:
+            SpecError: the boundaries are given in steps.
+        """
+        if self.steps:
+            raise SpecError("Sequence is given in steps: use at(step, total_steps) or resolve(total_steps)")
+        starts = [torch.zeros(1, dtype=torch.float64), *map(_column, self.fractions)]
+        ends = [*starts[1:], torch.ones(1, dtype=torch.float64)]
+        value = torch.zeros_like(u)
+        for one, start, end in zip(self.schedules, starts, ends, strict=True):
+            own = one.multiplier(((u - start) / (end - start)).clamp(0.0, 1.0))
+            value = torch.where(u >= start - 1e-12, own, value)
+        return value
+
+    def observed(self, metric: float, u: float) -> Sequence:
+        """The part that is running sees the metric."""
+        bounds = (0.0, *(float(one) for one in self.fractions), 1.0)
+        place = sum(u >= bound for bound in bounds[1:-1])
+        own = (u - bounds[place]) / (bounds[place + 1] - bounds[place])
+        parts = list(self.schedules)
+        parts[place] = parts[place].observed(metric, own)
+        return replace(self, schedules=tuple(parts))
+
+
+@spec
+class Restarts(AbstractSchedule):
+    """m(u) = decay^i then((t - t_i) / (t_{i+1} - t_i)) in cycle i, which is mult times as long as the one before.
+
+    The first cycle lasts ``fraction`` of the run or ``steps``; cycle lengths are whole steps, and boundaries are compared as whole
+    numbers. Loshchilov & Hutter 2017, arXiv:1608.03983, Eq. 5, with decaying peaks as in timm (``cycle_decay``). The last cycle
+    is cut off where the run ends; with a whole number of cycles the last value is that of ``then`` at its end, not a new peak.
+
+    >>> from adaptive_lr import DampedCosine
+    >>> schedule = Restarts(then=DampedCosine(), steps=1, mult=3)
+    >>> [schedule.at(step, 364) for step in (0, 1, 4, 13, 40, 121, 364)]
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    """
+
+    kind = "restarts"
+    then: AbstractSchedule = component(AbstractSchedule)
+    fraction: float | None = number("(0, 1]", default=None, optional=True)
+    steps: int | None = number("[1, 1e15]", default=None, integer=True, optional=True)
+    mult: float = number("[1, 100]", default=1.0)
+    decay: Scalar = number("(0, 1]", default=1.0, search=Range(0.1, 1.0, log=True))
+    starts: tuple[Scalar, ...] = numbers("[0, 1]", default=())
+    last: Scalar = number("[0, inf)", default=0.0)
+
+    def check(self) -> None:
+        """One way of giving the first cycle; ``starts`` and ``last`` are filled in by `resolve`.
+
+        Raises:
+            SpecError: none or two of them.
+        """
+        if not self.starts and (self.fraction is None) == (self.steps is None):
+            raise SpecError("Restarts needs exactly one of fraction and steps, the length of the first cycle")
+
+    def resolve(self, total_steps: int) -> Restarts:
+        """With the starts of all cycles as fractions of the run, and the end of the last one after them.
+
+        Raises:
+            SpecError: there would be more than 10000 cycles.
+        """
+        checked_steps(total_steps)
+        if self.starts:
+            return self
+        length = self.steps if self.steps is not None else max(1, round(float(self.fraction or 1.0) * total_steps))
+        first, start, starts, exact = length, 0, [0], float(length)
+        while start + length < total_steps:
+            start += length
+            starts.append(start)
+            exact *= self.mult
+            length = max(1, round(exact))
+            if len(starts) > 10_000:
+                raise SpecError(
+                    f"Restarts with a first cycle of {first} steps makes over 10000 cycles in {total_steps}"
+                )
+        bounds = tuple(one / total_steps for one in starts)
+        # The last cycle may end beyond the run, so its length is kept, not its end.
+        then = self.then.resolve(max(1, length))
+        return replace(self, starts=bounds, last=length / total_steps, then=then)
+
+    def multiplier(self, u: Tensor) -> Tensor:
+        """See the class.
+
+        Raises:
+            SpecError: the schedule is not resolved.
+        """
+        if not self.starts:
+            raise SpecError("Restarts counts whole steps: use at(step, total_steps) or resolve(total_steps)")
+        starts = torch.cat([_column(one) for one in self.starts], dim=-1).expand(max(1, _rows(self.starts)), -1)
+        edges = torch.cat([starts, starts[:, -1:] + _column(self.last)], dim=-1)
+        wide = u.expand(edges.shape[0], -1).contiguous()
+        cycle = (torch.searchsorted(starts.contiguous(), wide + 1e-12, right=True) - 1).clamp(min=0)
+        begin, end = edges.gather(1, cycle), edges.gather(1, cycle + 1)
+        own = ((wide - begin) / (end - begin)).clamp(0.0, 1.0)
+        return _column(self.decay) ** cycle * self.then.multiplier(own)
+
+
+@spec
+class Product(AbstractSchedule):
+    """m(u) = the product of ``schedules`` at u: what chaining is meant to do.
+
+    >>> from adaptive_lr import Linear, Step
+    >>> Product(schedules=(Linear(), Step(milestones=(0.5,), factor=0.1))).at(1, 2)
+    0.05
+    """
+
+    kind = "product"
+    schedules: tuple[AbstractSchedule, ...] = components(AbstractSchedule)
+
+    def resolve(self, total_steps: int) -> Product:
+        """With every factor resolved."""
+        return Product(schedules=tuple(one.resolve(total_steps) for one in self.schedules))
+
+    def multiplier(self, u: Tensor) -> Tensor:
+        """See the class."""
+        value = torch.ones_like(u)
+        for one in self.schedules:
+            value = value * one.multiplier(u)
+        return value
+
+    def observed(self, metric: float, u: float) -> Product:
+        """Every factor sees the metric."""
+        return Product(schedules=tuple(one.observed(metric, u) for one in self.schedules))
+
+
+@spec
+class Scaled(AbstractSchedule):
+    """m(u) = factor then(u).
+
+    >>> from adaptive_lr import Constant
+    >>> Scaled(then=Constant(), factor=0.5).at(0, 1)
+    0.5
+    """
+
+    kind = "scaled"
+    then: AbstractSchedule = component(AbstractSchedule)
+    factor: Scalar = number("[0, 1]", default=1.0)
+
+    def resolve(self, total_steps: int) -> Scaled:
+        """With ``then`` resolved."""
+        return replace(self, then=self.then.resolve(total_steps))
+
+    def multiplier(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return self.factor * self.then.multiplier(u)
+
+    def observed(self, metric: float, u: float) -> Scaled:
+        """``then`` sees the metric."""
+        return replace(self, then=self.then.observed(metric, u))
+
+
+def _column(value: Scalar) -> Tensor:
+    """A number as ``[1, 1]``, a column as it is."""
+    return torch.as_tensor(value, dtype=torch.float64).reshape(-1, 1)
+
+
+def _rows(values: tuple[Scalar, ...]) -> int:
+    return max((one.shape[0] for one in values if isinstance(one, Tensor)), default=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from adaptive_lr.errors import SpecError
@@ -36,9 +37,11 @@ def parse_schedules(words: Sequence[str]) -> dict[str, AbstractSchedule]:
 
 
 def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
-    kinds = {one.kind: one for one in SCHEDULES if one is not Warmup}
+    kinds = {one.kind: one for one in SCHEDULES if not _holds_others(one)}
     if name == Warmup.kind:
         raise SpecError("write warmup=0.05 (a fraction) or warmup=500 (steps) after another schedule")
+    if name in {one.kind for one in SCHEDULES} - set(kinds):
+        raise SpecError(f"a {name} is made of other schedules: make it in Python, here only warmup=… can be said")
     kind = ALIASES.get(name) or lookup(name, [*kinds, *ALIASES], "schedule")
     given = [one.partition("=")[0] for one in settings]
     if repeated := {key for key in given if given.count(key) > 1}:
@@ -56,6 +59,10 @@ def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
     if isinstance(warmup, int | float) and warmup >= 1:
         return Warmup(steps=warmup, then=found)  # type: ignore[arg-type]  # a fraction of a step is refused there
     return Warmup(fraction=warmup, then=found)
+
+
+def _holds_others(schedule: type[AbstractSchedule]) -> bool:
+    return any({"component", "components"} & item.metadata.keys() for item in fields(schedule))  # type: ignore[arg-type]
 
 
 def _value(text: str) -> Any:

@@ -96,7 +96,11 @@ def _as_split(x: np.ndarray, y: np.ndarray) -> Split:
 def _mnist1d_arrays() -> dict[str, np.ndarray]:
     """The generator's output with its default arguments, kept in the user's cache since it takes seconds to make."""
     path = Path(platformdirs.user_cache_dir("adaptive_lr")) / "mnist1d-0.0.2.npz"
-    with contextlib.suppress(Exception), np.load(path) as stored:  # absent or torn: make it again
+    with (
+        contextlib.suppress(Exception),
+        path.open("rb") as file,
+        np.load(file) as stored,
+    ):  # absent or torn: make it again
         return {name: stored[name] for name in ("x", "y", "x_test", "y_test")}
     with _global_generators_restored():
         from mnist1d.data import get_dataset_args, make_dataset

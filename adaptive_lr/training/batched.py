@@ -35,11 +35,13 @@ def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
 def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
     """Train trials of one task, optimizer, horizon, seed and precision; results in the same order.
 
-    A trial whose loss is no longer finite leaves the batch and changes no other trial.
+    A trial whose loss is no longer finite is frozen and changes no other trial, not even by a bit.
 
     Raises:
         SpecError: the trials differ in more than schedule and base rate.
     """
+    if not trials:
+        return []
     first = trials[0]
     if any(_batch_key(trial) != _batch_key(first) for trial in trials):
         raise SpecError("the trials of a batch may differ in schedule and base_lr only")
@@ -57,7 +59,7 @@ def _batch_key(trial: Trial) -> tuple[object, ...]:
 
 
 class _Run:
-    """The state of a batch in training; ``alive`` maps the rows still in it to the trials."""
+    """The state of a batch in training; ``alive`` says which of its trials have not diverged."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         first, count = trials[0], len(trials)
@@ -70,7 +72,7 @@ class _Run:
         self.state = FlatState([value.to(self.dtype).expand(count, *value.shape) for value in parameters.values()])
         self.update = first.optimizer.stacked(self.state)
         self.gradients = self.task.gradient_function()
-        self.alive = torch.arange(count)
+        self.alive = torch.ones(count, dtype=torch.bool)
         self.stopped: list[int | None] = [None] * count
         self.initial = self._metrics(final=True)
         self.final = {name: torch.full_like(value, torch.nan) for name, value in self.initial.items()}
@@ -90,36 +92,30 @@ class _Run:
     def _close_window(self, step: int) -> bool:
         losses, last = torch.stack(self.window), self.point == len(self.ends) - 1
         finite = losses.isfinite()
-        living = finite.all(0)
+        living = self.alive & finite.all(0)
         if monitored(self.point, len(self.ends)):
             metrics = self._metrics(final=last)
-            living &= self._monitor(metrics[self.task.selection_metric], living)
+            metric = metrics[self.task.selection_metric]
+            living &= metric.isfinite()
+            self.monitored_curve[self.point, living.numpy()] = metric[living].numpy()
             if last:
-                for name, value in metrics.items():
-                    self.final[name][self.alive] = torch.where(living, value, torch.nan)
-        for row in (~living).nonzero().flatten().tolist():
+                self.final = {name: torch.where(living, value, torch.nan) for name, value in metrics.items()}
+        fallen = self.alive & ~living
+        for row in fallen.nonzero().flatten().tolist():
             bad = (~finite[:, row]).nonzero()
             first_bad = int(bad[0]) if len(bad) else len(losses)
-            self.stopped[int(self.alive[row])] = step + 1 - len(losses) + first_bad
-        rows = self.alive[living].numpy()
-        self.train_curve[self.point, rows] = losses.to(torch.float64).mean(0)[living].numpy()
-        if not last and not bool(living.all()):
-            self._drop(living)
-        self.window, self.point = [], self.point + 1
-        return len(self.alive) > 0
+            self.stopped[row] = step + 1 - len(losses) + first_bad
+        self.train_curve[self.point, living.numpy()] = losses.to(torch.float64).mean(0)[living].numpy()
+        if bool(fallen.any()):
+            self._freeze(fallen)
+        self.alive, self.window, self.point = living, [], self.point + 1
+        return bool(living.any())
 
-    def _monitor(self, metric: Tensor, living: Tensor) -> Tensor:
-        finite = metric.isfinite()
-        rows = living & finite
-        self.monitored_curve[self.point, self.alive[rows].numpy()] = metric[rows].numpy()
-        return finite
-
-    def _drop(self, living: Tensor) -> None:
-        kept = living.nonzero().flatten()
-        state = FlatState(self.state.rows(self.state.flat, kept))
-        self.update.keep(kept, state)
-        self.state, self.alive = state, self.alive[kept]
-        self.rates = self.rates[:, kept].contiguous()
+    def _freeze(self, fallen: Tensor) -> None:
+        # They stay in the batch: without them the others would be rounded differently.
+        self.rates[:, fallen] = 0.0
+        self.state.clear(self.state.flat, fallen)
+        self.update.clear(fallen)
 
     def _metrics(self, *, final: bool) -> dict[str, Tensor]:
         named = dict(zip(self.names, self.state.parameters, strict=True))

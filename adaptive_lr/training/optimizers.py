@@ -31,9 +31,10 @@ class FlatState:
         parts = flat.split([shape.numel() for shape in self._shapes])
         return [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
-    def rows(self, flat: Tensor, kept: Tensor) -> list[Tensor]:
-        """The trials ``kept`` of a buffer, parameter by parameter."""
-        return [view[kept] for view in self.views(flat)]
+    def clear(self, flat: Tensor, trials: Tensor) -> None:
+        """Set the parts of some trials, ``[B]`` of bool, to zero in a buffer."""
+        for view in self.views(flat):
+            view[trials] = 0.0
 
 
 class StackedUpdate(Protocol):
@@ -42,8 +43,8 @@ class StackedUpdate(Protocol):
     def step(self, rates: Tensor) -> None:
         """Update all parameters in place with the rates ``[B]`` and the gradients in the state."""
 
-    def keep(self, kept: Tensor, state: FlatState) -> None:
-        """Drop all trials but those in ``kept`` and go on with the parameters of ``state``."""
+    def clear(self, trials: Tensor) -> None:
+        """Forget what is remembered of some trials, ``[B]`` of bool."""
 
 
 class AbstractOptimizer(Spec, ABC):
@@ -113,10 +114,9 @@ class _StackedSGD:
         for parameter, direction in zip(state.parameters, state.views(gradient), strict=True):
             parameter.addcmul_(direction, _column(rates, parameter), value=-1.0)
 
-    def keep(self, kept: Tensor, state: FlatState) -> None:
+    def clear(self, trials: Tensor) -> None:
         if self._velocity is not None:
-            self._velocity = FlatState(self._state.rows(self._velocity, kept)).flat
-        self._state = state
+            self._state.clear(self._velocity, trials)
 
 
 class _StackedAdamW:
@@ -140,11 +140,9 @@ class _StackedAdamW:
                 parameter.mul_(1.0 - column * rule.weight_decay)
             parameter.addcmul_(part, column, value=-1.0 / first)
 
-    def keep(self, kept: Tensor, state: FlatState) -> None:
-        self._mean = FlatState(self._state.rows(self._mean, kept)).flat
-        self._square = FlatState(self._state.rows(self._square, kept)).flat
-        self._scratch = torch.empty_like(state.flat)
-        self._state = state
+    def clear(self, trials: Tensor) -> None:
+        self._state.clear(self._mean, trials)
+        self._state.clear(self._square, trials)
 
 
 def _column(rates: Tensor, parameter: Tensor) -> Tensor:

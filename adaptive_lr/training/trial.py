@@ -34,7 +34,7 @@ class Trial(Spec):
     optimizer: AbstractOptimizer = component(AbstractOptimizer)
     base_lr: float = number("(0, inf)")
     steps: int = number("[1, inf)", integer=True)
-    seed: int = number("[0, inf)", integer=True)
+    seed: int = number("[0, 4294967295]", integer=True)
     dtype: str = choice(("float32", "float64"), default="float32")
 
     def digest(self) -> str:
