@@ -1,9 +1,6 @@
 import itertools
-import math
 import random
-from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,37 +10,37 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from adaptive_lr.errors import SpecError
 from adaptive_lr.tasks import (
     TASKS,
     AbstractTask,
     Perceptron,
     SoftmaxRegression,
     StreamingLeastSquares,
-    StreamingLogistic,
     datasets,
 )
 from adaptive_lr.tasks.classification import AbstractClassification
 from adaptive_lr.tasks.losses import AbsoluteLoss, AbstractLoss, CrossEntropy, LogisticLoss, SquaredLoss
 from adaptive_lr.tasks.network import StackedNetwork, fully_connected
-from adaptive_lr.tasks.streaming import AbstractStreaming
 from tests.reference.tasks import (
     CASES,
     CLASSIFICATION,
     PERCEPTRONS,
     SOFTMAX,
-    STREAMING,
-    logistic_excess,
-    population_target,
-    sampled_losses,
     softmax_optimum,
 )
 
 every_task = pytest.mark.parametrize("task", [case.task for case in CASES.values()], ids=list(CASES))
-every_streaming = pytest.mark.parametrize("task", STREAMING.values(), ids=list(STREAMING))
+
+
 every_classification = pytest.mark.parametrize("task", CLASSIFICATION.values(), ids=list(CLASSIFICATION))
+
+
 every_perceptron = pytest.mark.parametrize("task", PERCEPTRONS.values(), ids=list(PERCEPTRONS))
+
+
 every_softmax = pytest.mark.parametrize("task", SOFTMAX.values(), ids=list(SOFTMAX))
+
+
 every_dataset = pytest.mark.parametrize("name", datasets.DATASETS)
 
 
@@ -166,6 +163,8 @@ networks = st.tuples(
     st.booleans(),
     st.sampled_from([0.0, 0.3]),
 )
+
+
 shapes = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 6)), min_size=1, max_size=3)
 
 
@@ -331,211 +330,6 @@ def test_losses_and_errors_equal_those_of_the_module(task: AbstractClassificatio
             torch.testing.assert_close(found[f"{split}_loss"][row], loss, rtol=1e-12, atol=0)
             wrong = int((outputs.argmax(1) != part.targets).sum())
             assert found[f"{split}_error"][row].item() == pytest.approx(wrong / len(part.targets), rel=0, abs=1e-12)
-
-
-@every_dataset
-def test_splits_have_the_documented_sizes(name: str) -> None:
-    data = datasets.load(name)
-    splits = (data.train, data.validation, data.test)
-    assert tuple(len(split.targets) for split in splits) == SIZES[name]
-    features = {"digits": 64, "breast_cancer": 30, "mnist1d": 40}[name]
-    for split in splits:
-        assert split.inputs.shape == (len(split.targets), features)
-        assert split.inputs.dtype == torch.float64
-        assert split.targets.dtype == torch.int64
-        assert split.inputs.isfinite().all()
-    assert data.classes == {"digits": 10, "breast_cancer": 2, "mnist1d": 10}[name]
-
-
-@every_dataset
-def test_splits_are_disjoint_and_together_the_whole_data_set(name: str) -> None:
-    data = datasets.load(name)
-    rows = [row.numpy().tobytes() for split in (data.train, data.validation, data.test) for row in split.inputs]
-    assert len(rows) == len(set(rows)) == {"digits": 1797, "breast_cancer": 569, "mnist1d": 5000}[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "counts"),
-    [("digits", (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)), ("breast_cancer", (212, 357))],
-)
-def test_splits_are_stratified(name: str, counts: tuple[int, ...]) -> None:
-    data = datasets.load(name)
-    for split, share in ((data.train, 0.6), (data.validation, 0.2), (data.test, 0.2)):
-        found = torch.bincount(split.targets, minlength=len(counts)).tolist()
-        assert found == pytest.approx([share * count for count in counts], rel=0, abs=2)
-    total = sum(torch.bincount(one.targets) for one in (data.train, data.validation, data.test))
-    assert isinstance(total, Tensor)
-    assert tuple(total.tolist()) == counts
-
-
-@pytest.mark.parametrize("name", ["digits", "breast_cancer"])
-def test_features_are_standardised_on_the_training_data(name: str) -> None:
-    inputs = datasets.load(name).train.inputs
-    torch.testing.assert_close(inputs.mean(0), torch.zeros(inputs.shape[1]).double(), rtol=0, atol=1e-12)
-    deviation = inputs.std(0, correction=0)
-    varies = deviation > 0
-    torch.testing.assert_close(deviation[varies], torch.ones(int(varies.sum())).double(), rtol=0, atol=1e-12)
-
-
-def test_mnist1d_is_made_without_touching_the_global_generators_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = datasets.load("mnist1d")
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
-    before = global_states()
-    made = datasets.DATASETS["mnist1d"]()
-    assert global_states() == before
-    assert torch.equal(made.test.inputs, expected.test.inputs)
-    assert torch.equal(made.train.targets, expected.train.targets)
-    assert len(list((tmp_path / "adaptive_lr").iterdir())) == 1
-
-    def never(*arguments: object) -> None:
-        pytest.fail("made again although it was kept")
-
-    monkeypatch.setattr("mnist1d.data.make_dataset", never)
-    assert torch.equal(datasets.DATASETS["mnist1d"]().train.inputs, expected.train.inputs)
-
-
-# numpy leaves a truncated archive open when it refuses it.
-@pytest.mark.filterwarnings("ignore:Exception ignored.*mnist1d:pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: b"x" * 99])
-def test_a_torn_mnist1d_file_is_made_again(
-    damage: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
-    data = datasets.load("mnist1d")
-    calls = []
-
-    def stored(*arguments: object) -> dict[str, object]:
-        calls.append(arguments)
-        x, y = (
-            torch.cat([getattr(one, part) for one in (data.train, data.validation)]) for part in ("inputs", "targets")
-        )
-        return {"x": x.numpy(), "y": y.numpy(), "x_test": data.test.inputs.numpy(), "y_test": data.test.targets.numpy()}
-
-    monkeypatch.setattr("mnist1d.data.make_dataset", stored)
-    datasets.DATASETS["mnist1d"]()
-    (kept,) = (tmp_path / "adaptive_lr").iterdir()
-    kept.write_bytes(damage(kept.read_bytes()))
-    assert torch.equal(datasets.DATASETS["mnist1d"]().train.inputs, data.train.inputs)
-    assert len(calls) == 2
-    datasets.DATASETS["mnist1d"]()
-    assert len(calls) == 2
-
-
-@every_classification
-def test_epochs_are_permutations_without_replacement(task: AbstractClassification) -> None:
-    train = datasets.load(task.dataset).train
-    place = {row.numpy().tobytes(): index for index, row in enumerate(train.inputs)}
-    per_epoch = len(train.targets) // task.batch
-    epochs: list[list[int]] = [[], []]
-    for step, (inputs, targets) in enumerate(task.minibatches(1, 2 * per_epoch, torch.float64)):
-        rows = [place[row.numpy().tobytes()] for row in inputs]
-        assert len(rows) == task.batch
-        assert torch.equal(train.targets[torch.tensor(rows)], targets)
-        epochs[step // per_epoch] += rows
-    for rows in epochs:
-        assert len(set(rows)) == len(rows) == per_epoch * task.batch > len(train.targets) - task.batch
-    assert epochs[0] != epochs[1]
-
-
-def test_a_minibatch_of_the_whole_data_set_is_every_example_once() -> None:
-    task = SoftmaxRegression(dataset="breast_cancer", batch=341)
-    for inputs, _ in task.minibatches(0, 3, torch.float64):
-        assert Counter(map(tuple, inputs.tolist())) == Counter(
-            map(tuple, datasets.load("breast_cancer").train.inputs.tolist())
-        )
-
-
-def test_a_minibatch_larger_than_the_data_set_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"SoftmaxRegression\.batch must be at most 341, got 342"):
-        SoftmaxRegression(dataset="breast_cancer", batch=342).minibatches(0, 1, torch.float64)
-
-
-@every_streaming
-def test_streaming_starts_at_zero_and_ends_above_the_optimum(task: AbstractStreaming) -> None:
-    assert task.optimum == 0.0
-    assert torch.equal(task.initial(5)["0.weight"], torch.zeros(1, task.dimension, dtype=torch.float64))
-    assert task.evaluate({"0.weight": task.initial(5)["0.weight"][None]}, final=True)["excess"] > 0.01
-
-
-@every_streaming
-def test_inputs_and_signal_have_the_documented_variances(task: AbstractStreaming) -> None:
-    spectrum = 1.0 / np.arange(1, task.dimension + 1)
-    assert (population_target(task) ** 2 * spectrum).sum() == pytest.approx(task.signal**2, rel=1e-12)
-    inputs = torch.cat([one for one, _ in task.minibatches(0, 4000, torch.float64)]).numpy()
-    scaled = inputs / np.sqrt(spectrum)
-    covariance = scaled.T @ scaled / len(inputs)
-    np.testing.assert_allclose(covariance, np.eye(task.dimension), rtol=0, atol=5.0 * np.sqrt(2.0 / len(inputs)))
-
-
-@every_streaming
-def test_gradients_of_the_stream_average_to_zero_at_the_optimum_and_not_elsewhere(task: AbstractStreaming) -> None:
-    target = torch.from_numpy(population_target(task))
-    inputs, targets = (torch.cat(parts) for parts in zip(*task.minibatches(0, 5000, torch.float64), strict=True))
-
-    def deviations(weight: Tensor) -> float:
-        outputs = (inputs @ weight).unsqueeze(1).requires_grad_()
-        (slope,) = torch.autograd.grad(task.loss(outputs, targets) * len(targets), outputs)
-        gradients: Tensor = slope * inputs
-        return float((gradients.mean(0) / gradients.std(0)).abs().max()) * math.sqrt(len(targets))
-
-    assert deviations(target) < 4.5
-    assert deviations(0.7 * target) > 10.0
-
-
-@pytest.mark.parametrize("factor", [0.0, 0.5, 0.99, 1.01, 2.0, 30.0])
-@every_streaming
-def test_excess_agrees_with_monte_carlo(task: AbstractStreaming, factor: float) -> None:
-    target = population_target(task)
-    sideways = np.random.default_rng(1).standard_normal(task.dimension) * 0.1
-    weight = factor * target + (sideways if factor not in {0.99, 1.01} else 0.0)
-    losses = sampled_losses(task, np.stack([weight, target]), examples=100_000)
-    differences = losses[0] - losses[1]
-    error = differences.std() / np.sqrt(len(differences))
-    excess = task.evaluate({"0.weight": torch.from_numpy(weight)[None, None]}, final=True)["excess"].item()
-    assert differences.mean() == pytest.approx(excess, rel=0, abs=4.0 * error)
-
-
-@every_streaming
-def test_excess_is_zero_at_the_target_and_not_below_it_nearby(task: AbstractStreaming) -> None:
-    target = torch.from_numpy(population_target(task))
-    source = torch.Generator().manual_seed(0)
-    away = torch.randn(200, task.dimension, generator=source, dtype=torch.float64)
-    away *= torch.logspace(-9, 2, 200, dtype=torch.float64).unsqueeze(1)
-    along = target * torch.linspace(-0.1, 0.1, 100, dtype=torch.float64).unsqueeze(1)
-    weights = torch.cat([target + away, target + along]).unsqueeze(1)
-    at_target = task.evaluate({"0.weight": target[None, None]}, final=True)["excess"]
-    assert at_target.item() == pytest.approx(0.0, rel=0, abs=1e-14)
-    assert task.evaluate({"0.weight": weights}, final=True)["excess"].min() > -1e-14
-
-
-def test_least_squares_excess_is_the_quadratic_form() -> None:
-    task = STREAMING["least_squares"]
-    weights = np.random.default_rng(0).standard_normal((5, task.dimension))
-    expected = 0.5 * ((weights - population_target(task)) ** 2 / np.arange(1, task.dimension + 1)).sum(1)
-    found = task.evaluate({"0.weight": torch.from_numpy(weights)[:, None]}, final=True)["excess"]
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("signal", [0.009, 0.01, 0.5, 2.0, 3.0, 5.0, 10.0, 30.0])
-def test_logistic_excess_equals_quadrature(signal: float) -> None:
-    variances = [0.0, 1e-6, 9.9e-5, 1.01e-4, 1e-2, 1.0, 4.0, 1e2, 1e4, 1e6]
-    points = [(variance, rho * signal * variance**0.5) for variance in variances for rho in (-1.0, -0.3, 0.0, 0.8, 1.0)]
-    expected = [logistic_excess(signal, variance, covariance) for variance, covariance in points]
-    variance, covariance = torch.tensor(points, dtype=torch.float64).unbind(1)
-    error = variance - 2.0 * covariance + signal**2
-    found = StreamingLogistic(signal=signal).excess(error, variance, covariance)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12, atol=3e-13)
-
-
-@pytest.mark.parametrize("signal", [0.5, 3.0, 10.0, 30.0])
-def test_logistic_excess_is_not_negative_for_steeper_targets(signal: float) -> None:
-    task = StreamingLogistic(dimension=5, signal=signal)
-    target = torch.from_numpy(population_target(task))
-    away = torch.logspace(-6, -1, 30, dtype=torch.float64)
-    weights = (target * torch.cat([1.0 - away, 1.0 + away]).unsqueeze(1)).unsqueeze(1)
-    assert task.evaluate({"0.weight": weights}, final=True)["excess"].min() > -1e-13
 
 
 @every_softmax
