@@ -3,16 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INTEGRATIONS := $(VENV)/.integrations
 EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help experiments smoke report test check lint types layers bench tensorboard clean
+.PHONY: docs gallery help experiments smoke report test check lint types layers integrations bench tensorboard clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; call make with PYTHON=python3.12, say"; exit 2; }
+	@echo "installing into $(VENV), which takes a minute or two"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
@@ -44,8 +46,22 @@ types: $(STAMP) ## Static types
 layers: $(STAMP) ## Which module may import which
 	$(BIN)/lint-imports --no-cache
 
+$(INTEGRATIONS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,integrations]'
+	@touch $@
+
+integrations: $(INTEGRATIONS) ## The scheduler inside Lightning, transformers, Accelerate and ignite, which it installs
+	$(BIN)/python -m pytest tests/integration -m 'not gpu' --quiet
+
 bench: $(STAMP) ## Ratios of speed against the usual ways, measured in one run
 	$(BIN)/python benchmarks/bench.py
+
+gallery: $(STAMP) ## Draw docs/schedules.md from the schedules
+	$(BIN)/python docs/make_gallery.py
+
+docs: $(STAMP) gallery ## Build the documentation into site/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean: ## Remove caches; results and the environment stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -192,6 +192,10 @@ class ScheduledLR(LRScheduler):
         self.last_epoch, self._step_count = state_dict["last_epoch"], state_dict["step_count"]
         self._write()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy has tensors of its own, so it must find their memory anew.
+        return self.__dict__ | {"_cells": cells([]), "_fast": False}
+
     def _initial_step(self) -> None:  # called by torch's constructor, and by its composers
         groups = self.optimizer.param_groups
         for track in self._tracks:

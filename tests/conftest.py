@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import tests.reference.composed  # noqa: F401  # adds its formulas to the others
+import tests.reference.families  # noqa: F401
 from adaptive_lr import (
     SCHEDULES,
     WSD,
@@ -28,6 +29,7 @@ from adaptive_lr import (
     Step,
     Warmup,
 )
+from tests.strategies import DEPENDENT, FAMILY_EXAMPLES
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("suite")
@@ -47,7 +49,13 @@ EXAMPLES: dict[type[AbstractSchedule], AbstractSchedule] = {
     Product: Product(schedules=(DampedCosine(), Step(milestones=(0.5,), factor=0.5))),
     Scaled: Scaled(then=Linear(), factor=0.5),
     Plateau: Plateau(damping=0.25),
+    **FAMILY_EXAMPLES,
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Any k of the additive k-decay but 1 is cut off somewhere and warns; the tests of that warning expect it."""
+    config.addinivalue_line("filterwarnings", "ignore::adaptive_lr.schedules.additive.ClippedScheduleWarning")
 
 
 @pytest.fixture(scope="session", params=SCHEDULES, ids=lambda schedule: schedule.kind)
@@ -132,6 +140,8 @@ def legal_schedules(
     """Schedules of one class with any legal values; ``inside`` are the classes that a composed one may hold."""
     if schedule_class in COMPOSED:
         return draw(COMPOSED[schedule_class](legal_schedules(draw(st.sampled_from(SIMPLE)), searched=searched)))
+    if schedule_class in DEPENDENT:
+        return draw(DEPENDENT[schedule_class]())
     data: dict[str, Any] = {}
     optional = [item.name for item in fields(schedule_class) if item.metadata.get("optional")]  # type: ignore[arg-type]
     # The optional fields of a schedule are alternatives, of which it takes exactly one.

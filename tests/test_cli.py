@@ -78,7 +78,7 @@ def test_damaged_store_is_named_and_left_alone(folder: Path) -> None:
         (["wsd", "cooldwn=0.1"], "did you mean 'cooldown'"),
         (["damped_cosine", "exponent=-1"], "DampedCosine.exponent must lie in (0, 64], got -1"),
         (["damped_cosine", "exponent=nan"], "DampedCosine.exponent must lie in (0, 64], got nan"),
-        (["wsd", "shape=round"], "WSD.shape must be one of linear, sqrt, cosine, got 'round'"),
+        (["wsd", "shape=round"], "WSD.shape must be one of linear, sqrt, cosine, exponential, got 'round'"),
         (["exponent=2"], "stands before any schedule"),
         (["cosine", "warmup=2000"], "Warmup.steps must be below total_steps=1000, got 2000"),
     ],

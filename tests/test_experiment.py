@@ -82,7 +82,7 @@ def test_every_study_gets_its_sentence_with_an_interval(finished: Path, tmp_path
         page = write_report([analyse(EXPERIMENT, store)], store.provenance(), tmp_path)
     text = page.read_text(encoding="utf-8")
     sentences = re.findall(
-        r"With one learning rate a decade, the damped cosine \((?:cosine|cosine\^2)\) ends [^.]*\d % \[", text
+        r"With one learning rate a decade, the damped cosine \((?:cosine|cosine\^2)\) ends [^.]*\d\u00a0% \[", text
     )
     assert len(sentences) == len(EXPERIMENT.studies)
 

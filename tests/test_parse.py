@@ -6,11 +6,14 @@ from adaptive_lr import (
     AbstractSchedule,
     Constant,
     DampedCosine,
+    Eigencurve,
     Exponential,
     InverseSqrt,
     Linear,
+    Points,
     SpecError,
     Step,
+    Trapezoid,
     Warmup,
 )
 from adaptive_lr.schedules.parse import parse_schedules
@@ -27,6 +30,10 @@ from tests.conftest import COMPOSED
         ("wsd shape=linear cooldown=0.1", WSD(shape="linear", cooldown=0.1)),
         ("step milestones=0.3,0.6 factor=0.5", Step(milestones=(0.3, 0.6), factor=0.5)),
         ("step milestones=0.5", Step(milestones=(0.5,))),
+        ("eigencurve eigenvalues=1,2,4 densities=3,2,1", Eigencurve(eigenvalues=(1, 2, 4), densities=(3, 2, 1))),
+        ("eigencurve eigenvalues=5", Eigencurve(eigenvalues=(5,))),
+        ("points u=0,0.5 m=1,0.1 interpolation=previous", Points(u=(0, 0.5), m=(1, 0.1), interpolation="previous")),
+        ("trapezoid up=0.1 down_steps=20", Trapezoid(up=0.1, down_steps=20)),
         ("inverse_sqrt steps=500", InverseSqrt(steps=500)),
         ("inverse_sqrt fraction=0.1", InverseSqrt(fraction=0.1)),
         ("linear warmup=0.05", Warmup(fraction=0.05, then=Linear())),
@@ -53,7 +60,14 @@ def test_no_words_make_no_schedules() -> None:
 
 
 def test_every_schedule_that_holds_no_other_has_a_name() -> None:
-    needed = {"inverse_sqrt": ["steps=5"]}
+    needed = {
+        "inverse_sqrt": ["steps=5"],
+        "staircase": ["fraction=0.1"],
+        "cyclic": ["up_steps=5"],
+        "trapezoid": ["up=0.1", "down=0.2"],
+        "eigencurve": ["eigenvalues=1,2,4"],
+        "points": ["u=0,1", "m=1,0"],
+    }
     for schedule_class in SCHEDULES:
         if schedule_class not in COMPOSED and schedule_class is not Warmup:
             words = [schedule_class.kind, *needed.get(schedule_class.kind, [])]
@@ -74,7 +88,7 @@ def test_every_schedule_that_holds_no_other_has_a_name() -> None:
         ("step milestones=0.7,0.3", "Step.milestones must ascend, got (0.7, 0.3)"),
         ("step milestones=0.5,", "Step.milestones must be a number, got ''"),
         ("step milestones=half", "Step.milestones must be a sequence of numbers, got 'half'"),
-        ("wsd shape=cubic", "WSD.shape must be one of linear, sqrt, cosine, got 'cubic'"),
+        ("wsd shape=cubic", "WSD.shape must be one of linear, sqrt, cosine, exponential, got 'cubic'"),
         ("inverse_sqrt", "InverseSqrt needs exactly one of fraction and steps"),
         ("inverse_sqrt steps=2.5", "InverseSqrt.steps must be a whole number, got 2.5"),
         ("linear warmup=-1", "Warmup.fraction must lie in [0, 1), got -1.0"),
@@ -93,7 +107,9 @@ def test_bad_words_are_refused_in_one_line(words: str, message: str) -> None:
 
 
 def test_unknown_schedule_lists_the_known_ones() -> None:
-    with pytest.raises(SpecError, match=r"unknown schedule 'xyz'; known: constant, cosine, damped_cosine, .*, wsd$"):
+    with pytest.raises(
+        SpecError, match=r"unknown schedule 'xyz'; known: additive_k_decay, chebyshev, constant, cosine, .*, wsd$"
+    ):
         parse_schedules(["xyz"])
 
 

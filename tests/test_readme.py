@@ -7,7 +7,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def test_example_runs_as_written_and_trains() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    code, *others = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
@@ -15,6 +15,8 @@ def test_example_runs_as_written_and_trains() -> None:
     assert found is not None
     assert float(found[1]) < 1e-3
     assert float(found[2]) == 0.0
+    for other in others:
+        exec(compile(other, "README.md", "exec"), {})
 
 
 def test_commands_exist_in_the_makefile() -> None:

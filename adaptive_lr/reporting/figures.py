@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from adaptive_lr.analysis.robustness import RATIOS
 from adaptive_lr.errors import OutputError
 from adaptive_lr.schedules import AbstractSchedule, progress, table
 
@@ -21,6 +23,14 @@ SHADES = {
     "other": ("#3c8d40", "#86b817", "#8a8a8a", "#c0508a", "#b9a44c"),
 }
 """Colours by group, in the order in which the schedules of a group are declared."""
+
+OVERVIEW: dict[str, dict[str, Any]] = {
+    "fixed": {"color": "#111111", "linestyle": "-"},
+    "stepwise": {"color": "#e07b1a", "linestyle": (0, (5, 1.5))},
+    "damped cosine": {"color": "#1f6fd0", "linestyle": "-"},
+    "plain cosine": {"color": "#0b3c8c", "linestyle": (0, (1.5, 1.5))},
+}
+"""Looks of what the overview shows."""
 
 STYLES = {"fixed": "-", "stepwise": (0, (5, 1.5)), "damped cosine": "-", "other": (0, (1.5, 1.5))}
 
@@ -52,7 +62,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     left.annotate("before training", (study["rates"][0], _untrained(study)), fontsize=7, color="#888888", va="bottom")
     right.set(
         xscale="log",
-        xlabel="grid ratio: neighbouring learning rates differ by",
+        xlabel="grid ratio: neighbouring learning rates differ by this factor",
         ylabel="cost, % above the tuned cosine (mean over offsets)",
     )
     _cost_axes(right)
@@ -63,18 +73,19 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def overview_figure(studies: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> Figure:
-    """Cost against grid resolution for a few schedules, one small panel a study."""
-    groups = {label: next(iter(studies.values()))["schedules"][label]["group"] for label in labels}
-    paint, columns = colours(groups), 3
+def overview_figure(studies: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Cost against grid resolution, one small panel a study: the schedule chosen in each group, and the reference."""
+    columns = 3
     count = -(-len(studies) // columns)
     figure = Figure(figsize=(11.5, 2.6 * count + 0.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(count, columns, sharex=True, squeeze=False)).ravel()
     for axes, study in zip(panels, studies.values(), strict=False):
-        for label in labels:
-            row = study["schedules"][label]
-            style = {"color": paint[label], "linestyle": STYLES.get(groups[label], "-"), "linewidth": 1.6}
-            _cost_curve(axes, row["resolution"], {**style, "label": label})
+        shown = {group: study["answer"]["chosen"].get(group) for group in ("fixed", "stepwise", "damped cosine")}
+        for name, label in {**shown, "plain cosine": study["reference"]}.items():
+            if label is not None:
+                style = {**OVERVIEW[name], "linewidth": 1.6, "label": name if name == "fixed" else f"{name}, chosen"}
+                style |= {"label": f"plain {study['reference']}"} if name == "plain cosine" else {}
+                _cost_curve(axes, study["schedules"][label]["resolution"], style)
         axes.set_title(study["label"] + (", AdamW" if study["optimizer"] == "adamw" else ""), fontsize=8)
         axes.set(xscale="log")
         _cost_axes(axes)
@@ -83,10 +94,10 @@ def overview_figure(studies: Mapping[str, Mapping[str, Any]], labels: Sequence[s
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(studies) :]:
         axes.set_visible(False)
-    figure.supxlabel("grid ratio: neighbouring learning rates differ by", fontsize=8)
-    figure.supylabel("cost, % above the tuned cosine", fontsize=8)
+    figure.supxlabel("grid ratio: neighbouring learning rates differ by this factor", fontsize=8)
+    figure.supylabel("cost, % above the tuned cosine (linear to 30, then logarithmic)", fontsize=8)
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
     return figure
 
 
@@ -100,15 +111,37 @@ def metric_title(study: Mapping[str, Any]) -> str:
 def schedules_figure(schedules: Mapping[str, AbstractSchedule], total_steps: int) -> Figure:
     """Multipliers against progress."""
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
-    axes = figure.subplots()
+    draw_schedules(schedules, total_steps, figure.subplots())
+    return figure
+
+
+def draw_schedules(
+    schedules: Mapping[str, AbstractSchedule], total_steps: int, axes: Axes | None, *, legend: bool = True
+) -> Axes:
+    """Multipliers against progress, drawn into ``axes``, or into new ones of a figure of their own."""
+    if axes is None:
+        axes = Figure(figsize=(7.0, 4.0), layout="constrained").subplots()
     u = progress(total_steps).numpy()
     for (label, _), row in zip(schedules.items(), table(list(schedules.values()), total_steps), strict=True):
         axes.plot(u, row.numpy(), label=label, linewidth=1.8)
     axes.set(xlabel="progress u = t/T", ylabel="multiplier m(u)", ylim=(-0.02, 1.04), xlim=(0.0, 1.0))
     axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+    if legend:
+        axes.legend(frameon=False, fontsize=8)
+    return axes
+
+
+def thumbnail(schedule: AbstractSchedule, ending: str, total_steps: int = 1000) -> bytes:
+    """A small picture of one schedule, as ``png`` or as an ``svg`` element."""
+    figure = Figure(figsize=(3.6, 2.1), layout="constrained")
+    axes = draw_schedules({"": schedule}, total_steps, figure.subplots(), legend=False)
+    axes.set(xlabel="", ylabel="")
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": repr(schedule), "svg.fonttype": "none"}):
+        figure.savefig(buffer, format=ending, dpi=110, metadata={"Date": None} if ending == "svg" else None)
+    found = buffer.getvalue()
+    return found[found.index(b"<svg") :] if ending == "svg" else found
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -136,8 +169,8 @@ def _loss_curve(
 
 
 def _cost_curve(axes: Axes, resolution: Mapping[str, Any], style: Mapping[str, Any]) -> None:
-    ratios = [10 ** (1 / 3), 10**0.5, 10.0, 100.0]
-    cells = [row["cost_mean"] for row in resolution.values()]
+    ratios = list(RATIOS.values())
+    cells = [resolution[label]["cost_mean"] for label in RATIOS]
     values = [100.0 * cell["value"] for cell in cells]
     axes.plot(ratios, values, marker="o", markersize=3.5, **style)
     low, high = ([100.0 * cell[end] for cell in cells] for end in ("low", "high"))

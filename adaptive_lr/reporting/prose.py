@@ -12,7 +12,7 @@ def percent(estimate: Mapping[str, float]) -> str:
     """An estimate with its interval in per cent: ``32 % [28, 37]``."""
     value, low, high = (100.0 * estimate[key] for key in ("value", "low", "high"))
     digits = 0 if abs(value) >= 9.95 else 1
-    return f"{_tidy(value, digits)} % [{_tidy(low, digits)}, {_tidy(high, digits)}]"
+    return f"{_tidy(value, digits)}\u00a0% [{_tidy(low, digits)},\u00a0{_tidy(high, digits)}]"
 
 
 def whole(share: float) -> str:
@@ -74,32 +74,35 @@ def _verdict(comparison: Mapping[str, Any]) -> str:
     return f"The result depends {verdict} on the rate than with {name} ({difference})."
 
 
-def headline(experiment: Mapping[str, Any]) -> str:
-    """The answer over all tasks, in a sentence for each comparison."""
+def headline(experiment: Mapping[str, Any]) -> list[str]:
+    """The answer over all tasks: for each comparison a sentence that names the tasks."""
     sentences = []
-    total = len(experiment["studies"])
+    studies = list(experiment["studies"].values())
     for against, name in NAMES.items():
-        counts = experiment["verdicts"].get(f"damped cosine against {against}")
-        if counts is None:
+        tasks: dict[str, list[str]] = {}
+        for study in studies:
+            tasks.setdefault(verdict(study, against), []).append(study_title(study))
+        if set(tasks) == {"–"}:
             continue
-        rest = [
-            f"{counts[verdict]} {text}"
-            for verdict, text in (
-                ("more", "where it depends more"),
-                ("no clear difference", "without a clear difference"),
-                ("cannot be judged", "that cannot be judged"),
+        counts = experiment["verdicts"][f"damped cosine against {against}"]
+        parts = [
+            f"{text} {len(tasks[key])} ({'; '.join(tasks[key])})"
+            for key, text in (
+                ("no, more", "more in"),
+                ("no clear difference", "without a clear difference in"),
+                ("cannot be judged", "not to be judged in"),
             )
-            if counts.get(verdict)
+            if key in tasks
         ]
-        tail = f" ({', '.join(rest)})" if rest else ""
         sentences.append(
-            f"Annealed with a damped cosine, the result depends less on the learning rate than with {name} "
-            f"in {counts.get('less', 0)} of {total} tasks{tail}; with one learning rate a decade it ends better in "
-            f"{counts.get('ends better', 0)} and worse in {counts.get('ends worse', 0)}."
+            f"Annealed with a damped cosine, the result depends less on the learning rate than with {name} in "
+            f"{len(tasks.get('yes', []))} of {len(studies)} tasks ({'; '.join(tasks.get('yes', ['none']))})"
+            f"{', ' if parts else ''}{', '.join(parts)}. With one learning rate a decade it ends with a lower loss in "
+            f"{counts.get('ends better', 0)} tasks and with a higher one in {counts.get('ends worse', 0)}."
         )
-    return " ".join(sentences)
+    return sentences
 
 
 def _tidy(value: float, digits: int) -> str:
-    text = f"{value:,.{digits}f}".replace(",", " ")
-    return text.replace("-", "−") if float(text.replace(" ", "")) != 0.0 else text.lstrip("-")
+    text = f"{value:,.{digits}f}".replace(",", "\u202f")
+    return text.replace("-", "−") if float(text.replace("\u202f", "")) != 0.0 else text.lstrip("-")

@@ -50,9 +50,16 @@ def write_report(
         verdict=prose.verdict,
         metric_title=figures.metric_title,
         cheapest=_cheapest,
+        members=_members,
     )
     _replace(folder / "index.html", page)
     return folder / "index.html"
+
+
+def _members(experiment: Mapping[str, Any], group: str) -> int:
+    """How many schedules a group has."""
+    rows = next(iter(experiment["studies"].values()))["schedules"].values()
+    return sum(row["group"] == group for row in rows)
 
 
 def _cheapest(study: Mapping[str, Any]) -> str:
@@ -67,12 +74,7 @@ def _cheapest(study: Mapping[str, Any]) -> str:
 def _draw(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
     """The experiment's figures as inline SVG, by study and ``overview``; also written as PNG and SVG."""
     studies = experiment["studies"]
-    shown = [
-        label
-        for label in ("constant", "step x0.1 at 50, 75 %", "linear", "cosine", "cosine^2")
-        if label in experiment["schedules"]
-    ]
-    plots = {"overview": figures.overview_figure(studies, shown)}
+    plots = {"overview": figures.overview_figure(studies)}
     plots |= {name: figures.study_figure(study) for name, study in studies.items()}
     inline = {}
     for name, figure in plots.items():

@@ -21,5 +21,6 @@ def draw_schedules(schedules: Mapping[str, AbstractSchedule], total_steps: int, 
         stride = max(1, len(u) // 60)
         plotext.scatter(u[::stride], row[::stride], label=label, marker=marker)
     plotext.ylim(0.0, 1.0)
+    plotext.xticks([0.0, 0.25, 0.5, 0.75, 1.0])
     plotext.xlabel("progress u = t/T")
     return str(plotext.uncolorize(plotext.build()))

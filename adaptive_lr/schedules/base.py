@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import Scalar, Spec, stack, structure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class AbstractSchedule(Spec, ABC):
@@ -55,6 +59,29 @@ class AbstractSchedule(Spec, ABC):
         # Vectorised and scalar kernels may differ in the last bit, so this too reads the table.
         row = table([self], checked_steps(total_steps))[0]
         return float(row[min(max(step, 0), total_steps)])
+
+    def plot(self, total_steps: int = 1000, axes: Axes | None = None) -> Axes:
+        """Draw m against progress, into ``axes`` if they are given; the matplotlib axes."""
+        from adaptive_lr.reporting.figures import draw_schedules
+
+        return draw_schedules({repr(self): self}, total_steps, axes)
+
+    def _repr_png_(self) -> bytes | None:
+        """The curve, for notebooks; None for a schedule that cannot be drawn without its number of steps."""
+        from adaptive_lr.reporting.figures import thumbnail
+
+        try:
+            return thumbnail(self, "png")
+        except SpecError:
+            return None
+
+    def _repr_html_(self) -> str | None:
+        from adaptive_lr.reporting.figures import thumbnail
+
+        try:
+            return f"<code>{html.escape(repr(self))}</code><br>{thumbnail(self, 'svg').decode()}"
+        except SpecError:
+            return None
 
 
 def checked_steps(total_steps: int) -> int:

@@ -49,9 +49,9 @@ def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
     fields = {key: _value(text) for key, _, text in (one.partition("=") for one in settings)}
     lookup("kind" if "kind" in fields else name, [name], f"field of {name}")
     warmup = fields.pop("warmup", None)
-    milestones = fields.get("milestones")
-    if isinstance(milestones, float | int):
-        fields["milestones"] = (milestones,)
+    for field in _holding_many(kinds[kind]):
+        if isinstance(fields.get(field), float):
+            fields[field] = (fields[field],)
     found = decode({"kind": kind, **fields}, kinds.values())
     assert isinstance(found, AbstractSchedule)
     if warmup is None:
@@ -65,9 +65,14 @@ def _holds_others(schedule: type[AbstractSchedule]) -> bool:
     return any({"component", "components"} & item.metadata.keys() for item in fields(schedule))  # type: ignore[arg-type]
 
 
+def _holding_many(schedule: type[AbstractSchedule]) -> list[str]:
+    return [item.name for item in fields(schedule) if item.metadata.get("many")]  # type: ignore[arg-type]
+
+
 def _value(text: str) -> Any:
+    text = text.strip("()[]")
     if "," in text:
-        return tuple(_value(part) for part in text.split(","))
+        return tuple(_value(part) for part in text.split(",") if part.strip())
     try:
         return float(text)
     except ValueError:

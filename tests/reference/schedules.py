@@ -25,7 +25,8 @@ Formula = Callable[[Any, float, int], float]
 
 
 def constant(spec: Any, step: float, total_steps: int) -> float:
-    return 1.0
+    until = spec.steps if spec.steps is not None else spec.until * total_steps
+    return float(spec.factor) if step < until - 1e-12 * total_steps else 1.0
 
 
 def linear(spec: Any, step: float, total_steps: int) -> float:
@@ -33,8 +34,8 @@ def linear(spec: Any, step: float, total_steps: int) -> float:
 
 
 def polynomial(spec: Any, step: float, total_steps: int) -> float:
-    remaining = (total_steps - step) / total_steps
-    return float(spec.floor + (1 - spec.floor) * math.pow(remaining, spec.power))
+    remaining = 1 - math.pow(step, spec.k) / math.pow(total_steps, spec.k)
+    return float(spec.floor + (1 - spec.floor) * math.pow(max(remaining, 0.0), spec.power))
 
 
 def stepwise(spec: Any, step: float, total_steps: int) -> float:
@@ -46,7 +47,7 @@ def stepwise(spec: Any, step: float, total_steps: int) -> float:
 
 
 def exponential(spec: Any, step: float, total_steps: int) -> float:
-    return math.exp(-spec.rate * step / total_steps)
+    return math.exp(-spec.rate * math.pow(step / total_steps, spec.k))
 
 
 def inverse_sqrt(spec: Any, step: float, total_steps: int) -> float:
@@ -64,6 +65,8 @@ def warmup_stable_decay(spec: Any, step: float, total_steps: int) -> float:
     if u <= 1 - spec.cooldown:
         return 1.0
     x = min((u - 1 + spec.cooldown) / spec.cooldown, 1.0)
+    if spec.shape == "exponential":
+        return float(spec.floor**x)
     shapes = {"linear": 1 - x, "sqrt": 1 - math.sqrt(x), "cosine": (1 + math.cos(math.pi * x)) / 2}
     return float(spec.floor + (1 - spec.floor) * shapes[spec.shape])
 

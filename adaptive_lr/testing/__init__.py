@@ -1,0 +1,47 @@
+"""A conformance kit for learning-rate schedulers: one case describes a scheduler, every check holds it to one claim.
+
+It takes anything that is a `torch.optim.lr_scheduler.LRScheduler`, not only the ones of this package:
+
+>>> from torch.optim.lr_scheduler import CosineAnnealingLR
+>>> case = Case(
+...     name="CosineAnnealingLR",
+...     factory=lambda optimizer: CosineAnnealingLR(optimizer, T_max=12),
+...     total_steps=12,
+...     first=1.0,
+...     last=0.0,
+... )
+>>> for name, reason in failures(case).items():
+...     print(f"{name}: {reason}")
+holds_past_the_horizon: past step 12 the rate goes from 0 to 0.5
+get_lr_is_pure: driven like ignite: step 0 has the rate 0.5086662, not 0.5
+manual_change_is_not_kept: after a change at step 6: step 7 has the rate 0.1389714, not 0.1852952
+last_lr_after_loading: loaded at step 1: get_last_lr() says 0.4914815, the optimizer has 0.5
+wrapped_step: AttributeError: 'function' object has no attribute '__func__'
+
+With pytest, subclass `adaptive_lr.testing.suite.SchedulerConformance` and give it a fixture ``case``.
+"""
+
+from adaptive_lr.testing.case import Case, Check, NotApplicable, SchedulerFactory
+from adaptive_lr.testing.driving import DRIVING
+from adaptive_lr.testing.state import STATE
+from adaptive_lr.testing.tensors import TENSORS
+from adaptive_lr.testing.values import VALUES
+
+CHECKS: tuple[Check, ...] = (*VALUES, *STATE, *TENSORS, *DRIVING)
+"""Every check; each has a ``name``, a one-line ``claim``, and is called with a case."""
+
+
+def failures(case: Case) -> dict[str, str]:
+    """The reason by name of every check that the case fails."""
+    found = {}
+    for check in CHECKS:
+        try:
+            check(case)
+        except NotApplicable:
+            continue
+        except AssertionError as error:
+            found[check.name] = str(error)
+    return found
+
+
+__all__ = ["CHECKS", "Case", "Check", "NotApplicable", "SchedulerFactory", "failures"]

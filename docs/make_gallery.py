@@ -1,0 +1,101 @@
+"""Write docs/schedules.md and its pictures from the schedules themselves: ``python docs/make_gallery.py``."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from adaptive_lr import SCHEDULES, AbstractSchedule, Constant, DampedCosine, Linear, SpecError
+from adaptive_lr.reporting.figures import save, schedules_figure
+from adaptive_lr.schedules.parse import parse_schedules
+from adaptive_lr.spec import encode
+
+DOCS = Path(__file__).parent
+STEPS = 1000
+
+SHOWN: dict[str, Sequence[str]] = {
+    "damped_cosine": ("", "exponent=0.5", "exponent=2", "k=0.5", "k=2", "floor=0.1"),
+    "polynomial": ("power=1", "power=2", "power=4"),
+    "step": ("", "milestones=0.3,0.6,0.9 factor=0.5"),
+    "exponential": ("rate=3", "rate=5"),
+    "inverse_sqrt": ("fraction=0.01", "fraction=0.1"),
+    "wsd": ("", "shape=linear cooldown=0.4", "shape=cosine cooldown=0.4", "shape=exponential cooldown=0.4 floor=0.01"),
+    "constant": ("", "factor=0.3 until=0.2"),
+    "staircase": ("fraction=0.25 factor=0.5", "fraction=0.1 factor=0.8"),
+    "cyclic": ("up=0.1 low=0.1", "up=0.1 low=0.1 mode=triangular2", "up=0.1 low=0.1 mode=exp_range"),
+    "one_cycle": ("", "anneal=linear", "phases=three"),
+    "trapezoid": ("up=0.1 down=0.3",),
+    "eigencurve": ("eigenvalues=1,2,4,8,16,32", "eigenvalues=1,10,100,1000"),
+    "points": ("u=0,0.2,0.6,1 m=0.2,1,0.5,0", "u=0,0.2,0.6,1 m=0.2,1,0.5,0 interpolation=previous"),
+    "additive_k_decay": ("k=2 sign=plus", "k=2 sign=minus"),
+    "chebyshev": ("levels=3",),
+}
+"""Fields of what is drawn, by kind, as on the command line; the default of the others is drawn."""
+
+
+def composed() -> dict[str, Sequence[AbstractSchedule]]:
+    """Examples of the schedules that are made of others."""
+    from adaptive_lr import Plateau, Product, Restarts, Scaled, Sequence, Step, Warmup
+
+    return {
+        "warmup": (Warmup(fraction=0.1, then=DampedCosine()), Warmup(fraction=0.2, start=0.25, then=Linear())),
+        "sequence": (Sequence(schedules=(Constant(), Linear(floor=0.5), DampedCosine()), fractions=(0.3, 0.5)),),
+        "restarts": (
+            Restarts(then=DampedCosine(), fraction=0.25),
+            Restarts(then=DampedCosine(), steps=143, mult=2, decay=0.6),
+        ),
+        "product": (Product(schedules=(DampedCosine(), Step())),),
+        "scaled": (Scaled(then=DampedCosine(), factor=0.5),),
+        "plateau": (Plateau(damping=0.1),),
+    }
+
+
+def examples(schedule_class: type[AbstractSchedule]) -> dict[str, AbstractSchedule]:
+    """What to draw of a class; its default if nothing else is said."""
+    kind = schedule_class.kind
+    if kind in composed():
+        return {repr(one): one for one in composed()[kind]}
+    found: dict[str, AbstractSchedule] = {}
+    for fields in SHOWN.get(kind, ("",)):
+        try:
+            found |= {repr(one): one for one in parse_schedules([kind, *fields.split()]).values()}
+        except SpecError as error:
+            raise SystemExit(f"say in SHOWN what to draw of {kind}: {error}") from None
+    return found
+
+
+def entry(schedule_class: type[AbstractSchedule]) -> str:
+    """The section of one class: formula, text, fields, picture."""
+    kind, drawn = schedule_class.kind, examples(schedule_class)
+    save(schedules_figure(drawn, STEPS), DOCS / "figures" / "schedules" / f"{kind}.png")
+    text = inspect.getdoc(schedule_class) or ""
+    formula, _, rest = text.partition("\n\n")
+    prose = rest.split(">>>")[0].strip()
+    fields = ", ".join(name for name in encode(next(iter(drawn.values()))) if name != "kind") or "none"
+    return "\n\n".join(
+        part
+        for part in (
+            f"## {schedule_class.__name__}",
+            f"`{' '.join(formula.replace('``', '').replace('`', '').split())}`",
+            prose,
+            f"Kind `{kind}`; fields: {fields}.",
+            f"![{schedule_class.__name__}](figures/schedules/{kind}.png)",
+        )
+        if part
+    )
+
+
+def main() -> None:
+    """Write the page."""
+    warnings.simplefilter("ignore")  # additive k-decay says that it is clipped, and is meant to be shown so
+    head = (
+        "# All schedules\n\nGenerated from the classes by `make gallery`; m is the multiplier of the base rate, u = t/T the progress. "
+        "A schedule stands for itself in `ScheduledLR`, in a trial, in JSON and on the command line.\n"
+    )
+    (DOCS / "schedules.md").write_text("\n\n".join([head, *map(entry, SCHEDULES)]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

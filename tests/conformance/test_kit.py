@@ -1,0 +1,93 @@
+"""The kit passes a right scheduler, and of each wrong one it finds what is wrong and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from adaptive_lr import SpecError
+from adaptive_lr.testing import CHECKS, Case, NotApplicable, failures
+from adaptive_lr.testing.suite import SchedulerConformance
+from tests.conformance.wrong import PEAK, STEPS, WRONG, HoldsALambda, Right
+
+
+def case_of(scheduler: Callable[..., LRScheduler]) -> Case:
+    return Case(
+        name=scheduler.__name__,
+        factory=scheduler,
+        total_steps=STEPS,
+        first=0.25,
+        peak=(PEAK, 1.0),
+        last=0.125,
+        resume_at=lambda optimizer, last: scheduler(optimizer, last_epoch=last),
+        other=lambda optimizer: scheduler(optimizer, floor=0.0625),
+        long=Case(name="long", factory=lambda optimizer: scheduler(optimizer, total_steps=500), total_steps=500),
+        takes_metrics=True,
+    )
+
+
+class TestRight(SchedulerConformance):
+    @pytest.fixture(params=[False, True], ids=["float", "tensor"])
+    def case(self, request: pytest.FixtureRequest) -> Case:
+        return replace(case_of(Right), as_tensor=request.param)
+
+
+class TestKnownFailure(SchedulerConformance):
+    known_failures = {"pickle": "it holds a lambda"}  # noqa: RUF012
+
+    @pytest.fixture
+    def case(self) -> Case:
+        return case_of(HoldsALambda)
+
+
+@pytest.mark.parametrize("scheduler", WRONG, ids=lambda scheduler: scheduler.__name__)
+def test_wrong_scheduler_fails_the_check_that_is_meant_for_it_and_no_other(scheduler: type[Right]) -> None:
+    found = failures(case_of(scheduler))
+    assert list(found) == [WRONG[scheduler]], found
+    reason = found[WRONG[scheduler]]
+    assert reason
+    assert "\n" not in reason
+
+
+def test_every_check_is_failed_by_a_wrong_scheduler() -> None:
+    assert set(WRONG.values()) == {check.name for check in CHECKS}
+
+
+def test_the_page_of_measurements_has_the_claims_that_are_checked_today() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8")
+    for check in CHECKS:
+        assert f"| {check.name} | {check.claim} |" in page, "python benchmarks/conformance_table.py"
+
+
+def test_names_differ_and_claims_are_sentences() -> None:
+    assert len({check.name for check in CHECKS}) == len(CHECKS)
+    for check in CHECKS:
+        assert check.claim.endswith("."), check.name
+
+
+def test_check_without_a_promise_does_not_apply() -> None:
+    bare = Case(name="bare", factory=Right, total_steps=STEPS)
+    silent = set()
+    for check in CHECKS:
+        try:
+            check(bare)
+        except NotApplicable:
+            silent.add(check.name)
+    assert silent == {"first_value", "peak", "last_value", "resume_by_last_epoch", "changed_hyperparameters"}
+
+
+def test_scheduler_that_raises_fails_with_the_reason_in_one_line() -> None:
+    def broken(optimizer: Optimizer) -> LRScheduler:
+        raise RuntimeError("no\nscheduler")
+
+    found = failures(Case(name="broken", factory=broken, total_steps=STEPS))
+    assert set(found.values()) == {"RuntimeError: no scheduler"}
+
+
+@pytest.mark.parametrize(("field", "value"), [("total_steps", 5), ("rates", (0.1,))])
+def test_case_that_is_too_small_is_refused(field: str, value: object) -> None:
+    with pytest.raises(SpecError, match=f"Case.{field} must"):
+        Case(**{"name": "small", "factory": Right, "total_steps": STEPS, field: value})  # type: ignore[arg-type]
