@@ -55,6 +55,12 @@ def test_settings_belong_to_the_name_before_them() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["0.3,0.6", "(0.3, 0.6)", "[0.3,0.6]", "(0.3, 0.6,)"])
+def test_several_numbers_are_read_as_python_prints_them_too(text: str) -> None:
+    (found,) = parse_schedules(["step", f"milestones={text}"]).values()
+    assert found == Step(milestones=(0.3, 0.6))
+
+
 def test_no_words_make_no_schedules() -> None:
     assert parse_schedules([]) == {}
 

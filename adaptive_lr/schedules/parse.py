@@ -70,9 +70,10 @@ def _holding_many(schedule: type[AbstractSchedule]) -> list[str]:
 
 
 def _value(text: str) -> Any:
-    text = text.strip("()[]")
+    if text[:1] in ("(", "[") and text[-1:] in (")", "]"):  # as Python prints a tuple
+        return tuple(_value(part.strip()) for part in text[1:-1].rstrip(", ").split(","))
     if "," in text:
-        return tuple(_value(part) for part in text.split(",") if part.strip())
+        return tuple(_value(part) for part in text.split(","))
     try:
         return float(text)
     except ValueError:
