@@ -90,6 +90,13 @@ class TestEveryOptimizer(SchedulerConformance):
         return found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_family_conforms_with_every_optimizer(example: AbstractSchedule, optimizer: str, as_tensor: bool) -> None:
+    assert failures(case_of(example, as_tensor=as_tensor, optimizer=OPTIMIZERS[optimizer])) == {}
+
+
 class TestDrivenByAMetric(SchedulerConformance):
     @pytest.fixture(params=["float", "tensor"])
     def case(self, request: pytest.FixtureRequest) -> Case:
