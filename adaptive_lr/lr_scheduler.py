@@ -106,7 +106,7 @@ class ScheduledLR(LRScheduler):
             return
         self._warn_about_order()
         self._step_count += 1
-        self._observe(metrics)
+        self._observe(metrics, self.last_epoch + 1)
         self._update_lr()
 
     def _fast_step(self) -> bool:
@@ -159,6 +159,14 @@ class ScheduledLR(LRScheduler):
         An unknown mode, or a T that is not above the steps already done, is a `SpecError`.
         """
         self._set_horizon(self.horizon.changed(max(self.last_epoch, 0), total_steps, how))
+        self._write()
+
+    def observe(self, metrics: float | Tensor) -> None:
+        """Show a metric to the metric-driven parts of the schedule without going on to the next step.
+
+        For trainers that call ``step()`` themselves and pass nothing, or where steps are updates and metrics come by epoch.
+        """
+        self._observe(metrics, max(self.last_epoch, 0))
         self._write()
 
     def state_dict(self) -> dict[str, Any]:
@@ -262,13 +270,13 @@ class ScheduledLR(LRScheduler):
         for track in self._tracks:
             track.table = horizon.table(track.schedule)
 
-    def _observe(self, metrics: float | Tensor | None) -> None:
+    def _observe(self, metrics: float | Tensor | None, step: int) -> None:
         if metrics is None:
             return
         for track in self._tracks:
             if is_reactive(track.schedule):
                 progress = self.horizon.progress()
-                u = float(progress[min(self.last_epoch + 1, len(progress) - 1)])
+                u = float(progress[min(step, len(progress) - 1)])
                 track.schedule = self.horizon.resolved(track.schedule).observed(float(metrics), u)
                 track.table = self.horizon.table(track.schedule)
 

@@ -217,6 +217,21 @@ def test_plateau_inside_a_warmup_and_a_product_is_fed_and_resumed() -> None:
         assert resumed.get_last_lr() == scheduler.get_last_lr()
 
 
+def test_a_metric_can_be_shown_without_a_step() -> None:
+    made = optimizer()
+    scheduler = ScheduledLR(made, Product(schedules=(Linear(), Plateau(patience=0, factor=0.5))), total_steps=10)
+    for _ in range(4):
+        made.step()
+        scheduler.step()
+    for expected in (0.6, 0.3, 0.15):  # the first metric is the best one so far
+        scheduler.observe(1.0)
+        assert scheduler.get_last_lr() == [pytest.approx(expected, rel=1e-12)]
+    made.step()
+    scheduler.step()
+    assert scheduler.get_last_lr() == [pytest.approx(0.125, rel=1e-12)]
+    assert scheduler.last_epoch == 5
+
+
 def test_metrics_mean_nothing_to_other_schedules() -> None:
     made = optimizer()
     scheduler = ScheduledLR(made, DampedCosine(), total_steps=5)
