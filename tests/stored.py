@@ -1,11 +1,14 @@
 """Finished trials that were never run, and what it means that they are stored."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from adaptive_lr import Constant
+from adaptive_lr.errors import StoreError
 from adaptive_lr.store import Store
 from adaptive_lr.tasks import StreamingLeastSquares
 from adaptive_lr.training import SGD, RunResult, Status, Trial
@@ -53,3 +56,16 @@ def assert_stored(store: Store, results: list[RunResult]) -> None:
         for name, values in one.curves.items():
             assert curves[name].dtype == (np.int32 if name == "step" else np.float64)
             np.testing.assert_array_equal(curves[name], values, strict=True)
+
+
+def refused(path: Path, *, write: bool, containing: str = "") -> None:
+    """Opening is refused in one line that names the file."""
+    with pytest.raises(StoreError) as caught:
+        Store(path, write=write)
+    assert_explains(caught.value, path, containing)
+
+
+def assert_explains(error: StoreError, path: Path, containing: str) -> None:
+    assert str(path) in str(error)
+    assert "\n" not in str(error)
+    assert containing in str(error)

@@ -10,7 +10,7 @@ import pytest
 from adaptive_lr.errors import StoreError
 from adaptive_lr.store import Record, Store
 from adaptive_lr.training import RunResult, Status
-from tests.stored import SOURCE, assert_stored, digests, result
+from tests.stored import SOURCE, assert_explains, assert_stored, digests, refused, result
 
 
 def diverged(seed: int) -> RunResult:
@@ -29,19 +29,6 @@ def path(tmp_path: Path) -> Path:
 def store(path: Path) -> Iterator[Store]:
     with Store(path, write=True) as opened:
         yield opened
-
-
-def refused(path: Path, *, write: bool, containing: str = "") -> None:
-    """Opening is refused in one line that names the file."""
-    with pytest.raises(StoreError) as caught:
-        Store(path, write=write)
-    assert_explains(caught.value, path, containing)
-
-
-def assert_explains(error: StoreError, path: Path, containing: str) -> None:
-    assert str(path) in str(error)
-    assert "\n" not in str(error)
-    assert containing in str(error)
 
 
 def test_results_come_back_as_they_were(store: Store) -> None:
