@@ -7,6 +7,7 @@ from adaptive_lr.tasks.streaming import (
     StreamingLeastSquares,
     StreamingLogistic,
 )
+from adaptive_lr.tasks.text import CharacterModel
 
 TASKS: tuple[type[AbstractTask], ...] = (
     StreamingLeastSquares,
@@ -14,12 +15,14 @@ TASKS: tuple[type[AbstractTask], ...] = (
     StreamingLeastAbsolute,
     SoftmaxRegression,
     Perceptron,
+    CharacterModel,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
 __all__ = [
     "TASKS",
     "AbstractTask",
+    "CharacterModel",
     "Perceptron",
     "SoftmaxRegression",
     "StreamingLeastAbsolute",

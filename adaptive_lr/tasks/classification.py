@@ -17,7 +17,7 @@ from adaptive_lr.spec import choice, number, numbers, spec
 from adaptive_lr.tasks import datasets
 from adaptive_lr.tasks.base import AbstractTask, GradientFunction, Parameters, generator
 from adaptive_lr.tasks.losses import CrossEntropy
-from adaptive_lr.tasks.network import StackedNetwork, fully_connected
+from adaptive_lr.tasks.network import StackedNetwork, fully_connected, uniform_parameters
 
 _TITLES = {"digits": "digits", "breast_cancer": "breast cancer", "mnist1d": "MNIST-1D"}
 
@@ -202,13 +202,7 @@ class Perceptron(AbstractClassification):
 
     def initial(self, seed: int) -> Parameters:
         """Weights and biases uniform in ±1/sqrt(fan-in), from a generator of their own."""
-        source, parameters = generator(seed, "initial"), {}
-        for index, (fan_in, fan_out) in enumerate(itertools.pairwise(self.sizes)):
-            bound = fan_in**-0.5
-            for name, shape in (("weight", (fan_out, fan_in)), ("bias", (fan_out,))):
-                uniform = torch.rand(shape, generator=source, dtype=torch.float64)
-                parameters[f"{2 * index}.{name}"] = (2.0 * uniform - 1.0) * bound
-        return parameters
+        return uniform_parameters(self.sizes, generator(seed, "initial"))
 
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
         """Loss and error; of all splits at the end, of the validation data before."""

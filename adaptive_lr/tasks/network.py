@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from adaptive_lr.tasks.base import Parameters
 from adaptive_lr.tasks.losses import AbstractLoss
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -19,6 +20,17 @@ def fully_connected(sizes: Sequence[int], activation: str, *, bias: bool) -> nn.
     for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out, bias=bias), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
+
+
+def uniform_parameters(sizes: Sequence[int], source: torch.Generator) -> Parameters:
+    """Weights and biases of `fully_connected` uniform in ±1/sqrt(fan-in), float64: PyTorch's usual initialisation."""
+    parameters = {}
+    for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        bound = fan_in**-0.5
+        for name, shape in (("weight", (fan_out, fan_in)), ("bias", (fan_out,))):
+            uniform = torch.rand(shape, generator=source, dtype=torch.float64)
+            parameters[f"{2 * index}.{name}"] = (2.0 * uniform - 1.0) * bound
+    return parameters
 
 
 class StackedNetwork:

@@ -16,6 +16,7 @@ from torch import Tensor
 from adaptive_lr.spec import number, spec
 from adaptive_lr.tasks import (
     AbstractTask,
+    CharacterModel,
     Perceptron,
     SoftmaxRegression,
     StreamingLeastAbsolute,
@@ -53,6 +54,7 @@ CASES = {
     "least_absolute": Case(STREAMING["least_absolute"], 0.05),
     "logistic": Case(STREAMING["logistic"], 0.3),
     **{name: Case(task, 0.05) for name, task in CLASSIFICATION.items()},
+    "characters": Case(CharacterModel(context=3, hidden=(9,), batch=20), 0.1),
 }
 
 
