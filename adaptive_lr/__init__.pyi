@@ -10,6 +10,8 @@ from .constructors import (
     get_polynomial_decay_schedule_with_warmup,
     get_wsd_schedule,
 )
+from .controlled_lr import ControlledLR
+from .controllers import CONTROLLERS, AbstractController, Anchor, Static
 from .errors import SpecError
 from .lr_scheduler import ScheduledLR
 from .schedules import (
@@ -50,14 +52,18 @@ from .spec import Range, Spec, decode, encode
 from .translate import from_timm, from_torch, from_transformers
 
 __all__ = [
+    "CONTROLLERS",
     "REX",
     "SCHEDULES",
     "WSD",
+    "AbstractController",
     "AbstractSchedule",
     "AdditiveKDecay",
+    "Anchor",
     "Chebyshev",
     "ClippedScheduleWarning",
     "Constant",
+    "ControlledLR",
     "Cyclic",
     "DampedCosine",
     "Eigencurve",
@@ -80,6 +86,7 @@ __all__ = [
     "Spec",
     "SpecError",
     "Staircase",
+    "Static",
     "Step",
     "Tanh",
     "Trapezoid",

@@ -192,7 +192,7 @@ class ScheduledLR(LRScheduler):
         `extend` are taken over, and so is what metric-driven parts have seen. A state of another class, of a newer version or
         with other parameter groups is a `SpecError`.
         """
-        _check_state(state_dict, len(self.base_lrs))
+        _check_state(state_dict, len(self.base_lrs), type(self).__name__)
         self._take_horizon(state_dict)
         for track, saved in zip(self._tracks, state_dict["tracks"], strict=False):
             self._take_schedule(track, saved)
@@ -339,9 +339,9 @@ def _copied(rate: float | Tensor) -> float | Tensor:
     return rate.clone() if isinstance(rate, Tensor) else rate
 
 
-def _check_state(state: dict[str, Any], groups: int) -> None:
-    if state.get("class") != ScheduledLR.__name__:
-        raise SpecError(f"this is the state of a {state.get('class', 'different class')}, not of a ScheduledLR")
+def _check_state(state: dict[str, Any], groups: int, name: str) -> None:
+    if state.get("class") != name:
+        raise SpecError(f"this is the state of a {state.get('class', 'different class')}, not of a {name}")
     if state["version"] > STATE_VERSION:
         raise SpecError(
             f"the state has version {state['version']}, this version of adaptive_lr reads up to {STATE_VERSION}"

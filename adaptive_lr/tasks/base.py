@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -27,6 +27,13 @@ class GradientFunction(Protocol):
         gradients: Sequence[Tensor],
         /,
     ) -> Tensor:
+        """See the class."""
+
+
+class LossFunction(Protocol):
+    """Losses ``[B]`` of stacked parameters on a minibatch."""
+
+    def __call__(self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, /) -> Tensor:
         """See the class."""
 
 
@@ -83,15 +90,7 @@ class AbstractTask(Spec, ABC):
 
         A task may override this with something faster; tests hold it to the default.
         """
-        model = self.module()
-        names = [name for name, _ in model.named_parameters()]
-
-        def objective(parameters: list[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-            outputs = functional_call(model, dict(zip(names, parameters, strict=True)), (inputs,))
-            squares = torch.stack([one.square().sum() for one in parameters]).sum()
-            return self.loss(outputs, targets) + 0.5 * self.penalty * squares
-
-        mapped = vmap(grad_and_value(objective), in_dims=(0, None, None))
+        mapped = vmap(grad_and_value(self._objective()), in_dims=(0, None, None))
 
         def losses_and_gradients(
             parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], /
@@ -104,6 +103,27 @@ class AbstractTask(Spec, ABC):
             return losses
 
         return losses_and_gradients
+
+    def loss_function(self) -> LossFunction:
+        """How a batch of trials computes its losses alone; may be overridden like `gradient_function`."""
+        mapped = vmap(self._objective(), in_dims=(0, None, None))
+
+        def losses(parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, /) -> Tensor:
+            found: Tensor = mapped(list(parameters), inputs, targets)
+            return found
+
+        return losses
+
+    def _objective(self) -> Callable[[list[Tensor], Tensor, Tensor], Tensor]:
+        model = self.module()
+        names = [name for name, _ in model.named_parameters()]
+
+        def objective(parameters: list[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+            outputs = functional_call(model, dict(zip(names, parameters, strict=True)), (inputs,))
+            squares = torch.stack([one.square().sum() for one in parameters]).sum()
+            return self.loss(outputs, targets) + 0.5 * self.penalty * squares
+
+        return objective
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import choice, number, numbers, spec
 from adaptive_lr.tasks import datasets
-from adaptive_lr.tasks.base import AbstractTask, GradientFunction, Parameters, generator
+from adaptive_lr.tasks.base import AbstractTask, GradientFunction, LossFunction, Parameters, generator
 from adaptive_lr.tasks.losses import CrossEntropy
 from adaptive_lr.tasks.network import StackedNetwork, fully_connected, uniform_parameters
 
@@ -59,6 +59,10 @@ class AbstractClassification(AbstractTask):
     def gradient_function(self) -> GradientFunction:
         """The hand-written backward pass of `StackedNetwork`."""
         return self._network().losses_and_gradients
+
+    def loss_function(self) -> LossFunction:
+        """The forward pass of `StackedNetwork`."""
+        return self._network().losses
 
     def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         """Epochs without replacement; the incomplete minibatch at the end of an epoch is left out.

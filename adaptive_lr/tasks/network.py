@@ -83,6 +83,11 @@ class StackedNetwork:
             hidden = out
         return hidden
 
+    def losses(self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+        """Losses ``[B]`` on the minibatch."""
+        found = self.loss.stacked_(self.outputs(parameters, inputs), targets)
+        return found + self._penalties(parameters) if self.penalty else found
+
     def losses_and_gradients(
         self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor]
     ) -> Tensor:
@@ -124,8 +129,11 @@ class StackedNetwork:
             torch.ops.aten.tanh_backward(delta, activated, grad_input=delta)
 
     def _add_penalty_(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-        squares = [one.flatten(1).square().sum(1) for one in parameters]
         torch._foreach_add_(list(gradients), list(parameters), alpha=self.penalty)
+        return self._penalties(parameters)
+
+    def _penalties(self, parameters: Sequence[Tensor]) -> Tensor:
+        squares = [one.flatten(1).square().sum(1) for one in parameters]
         return torch.stack(squares).sum(0).mul_(0.5 * self.penalty)
 
     def _split(self, values: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

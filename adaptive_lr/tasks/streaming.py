@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_lr.spec import number, spec
-from adaptive_lr.tasks.base import AbstractTask, GradientFunction, Parameters, generator
+from adaptive_lr.tasks.base import AbstractTask, GradientFunction, LossFunction, Parameters, generator
 from adaptive_lr.tasks.losses import AbsoluteLoss, AbstractLoss, LogisticLoss, SquaredLoss
 from adaptive_lr.tasks.network import StackedNetwork, fully_connected
 
@@ -58,9 +58,14 @@ class AbstractStreaming(AbstractTask):
 
     def gradient_function(self) -> GradientFunction:
         """All trials in one matrix product."""
-        sizes = (self.dimension, 1)
-        network = StackedNetwork(sizes, "relu", loss=self.stacked_loss, bias=False, penalty=0.0)
-        return network.losses_and_gradients
+        return self._network().losses_and_gradients
+
+    def loss_function(self) -> LossFunction:
+        """All trials in one matrix product."""
+        return self._network().losses
+
+    def _network(self) -> StackedNetwork:
+        return StackedNetwork((self.dimension, 1), "relu", loss=self.stacked_loss, bias=False, penalty=0.0)
 
     def initial(self, seed: int) -> Parameters:
         """Zero, for every seed."""

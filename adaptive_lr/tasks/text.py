@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adaptive_lr.spec import number, numbers, spec
-from adaptive_lr.tasks.base import AbstractTask, GradientFunction, Parameters, generator
+from adaptive_lr.tasks.base import AbstractTask, GradientFunction, LossFunction, Parameters, generator
 from adaptive_lr.tasks.losses import CrossEntropy
 from adaptive_lr.tasks.network import StackedNetwork, fully_connected, uniform_parameters
 
@@ -93,6 +93,10 @@ class CharacterModel(AbstractTask):
         # With the columns of the first layer gathered instead of multiplied by zeros and ones, a step of 16 trials would take
         # 0.8 times as long, but the network would be one of its own.
         return self._network().losses_and_gradients
+
+    def loss_function(self) -> LossFunction:
+        """The forward pass of `StackedNetwork`."""
+        return self._network().losses
 
     def initial(self, seed: int) -> Parameters:
         """Weights and biases uniform in ±1/sqrt(fan-in), from a generator of their own."""

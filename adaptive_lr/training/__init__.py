@@ -2,6 +2,7 @@
 
 from adaptive_lr.training.batched import batches, train_batch
 from adaptive_lr.training.optimizers import OPTIMIZERS, SGD, AbstractOptimizer, AdamW
+from adaptive_lr.training.peers import Peer
 from adaptive_lr.training.sequential import train
 from adaptive_lr.training.trial import KINDS, NUMERICS, RunResult, Status, Trial
 
@@ -12,6 +13,7 @@ __all__ = [
     "SGD",
     "AbstractOptimizer",
     "AdamW",
+    "Peer",
     "RunResult",
     "Status",
     "Trial",

@@ -9,10 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adaptive_lr.control import Control
+from adaptive_lr.controllers import Signal, Static
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import table
+from adaptive_lr.training.controlled import Base, Recorder, StackedSpace, moment
 from adaptive_lr.training.optimizers import FlatState
-from adaptive_lr.training.trial import RunResult, Status, Trial, monitored, window_ends
+from adaptive_lr.training.sequential import train
+from adaptive_lr.training.trial import RunResult, Status, Trial, half_of, monitored, window_ends
 
 _PARAMETERS_A_BATCH = 500_000
 """Parameters of all trials of a batch together: parameters, gradients and activations should stay in the cache."""
@@ -25,6 +29,9 @@ def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
         groups.setdefault(_batch_key(trial), []).append(trial)
     planned = []
     for members in groups.values():
+        if not members[0].optimizer.batched:
+            planned += [[member] for member in members]
+            continue
         size = sum(value.numel() for value in members[0].task.initial(0).values())
         limit = min(512, max(8, _PARAMETERS_A_BATCH // size))
         count = -(-len(members) // limit)
@@ -33,7 +40,7 @@ def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
 
 
 def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
-    """Train trials of one task, optimizer, horizon, seed and precision; results in the same order.
+    """Train trials of one task, optimizer, controller, horizon, seed and precision; results in the same order.
 
     A trial whose loss is no longer finite is frozen and changes no other trial, not even by a bit.
 
@@ -45,6 +52,8 @@ def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
     first = trials[0]
     if any(_batch_key(trial) != _batch_key(first) for trial in trials):
         raise SpecError("the trials of a batch may differ in schedule and base_lr only")
+    if not first.optimizer.batched:
+        return [train(trial) for trial in trials]
     started = time.perf_counter()
     run = _Run(trials)
     with torch.no_grad():
@@ -55,7 +64,7 @@ def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
 
 
 def _batch_key(trial: Trial) -> tuple[object, ...]:
-    return trial.task, trial.optimizer, trial.steps, trial.seed, trial.dtype
+    return trial.task, trial.optimizer, trial.controller, trial.steps, trial.seed, trial.dtype
 
 
 class _Run:
@@ -64,14 +73,15 @@ class _Run:
     def __init__(self, trials: Sequence[Trial]) -> None:
         first, count = trials[0], len(trials)
         self.trials, self.task, self.dtype = trials, first.task, first.torch_dtype
-        multipliers = table([trial.schedule for trial in trials], first.steps)
-        bases = torch.tensor([[trial.base_lr] for trial in trials], dtype=torch.float64)
-        self.rates = (multipliers * bases).t().to(self.dtype).contiguous()
+        self.multipliers = table([trial.schedule for trial in trials], first.steps).t().contiguous()
+        self.bases = torch.tensor([trial.base_lr for trial in trials], dtype=torch.float64)
+        self.rates = (self.multipliers * self.bases).to(self.dtype)
         parameters = self.task.initial(first.seed)
         self.names = list(parameters)
         self.state = FlatState([value.to(self.dtype).expand(count, *value.shape) for value in parameters.values()])
         self.update = first.optimizer.stacked(self.state)
         self.gradients = self.task.gradient_function()
+        self.control = None if isinstance(first.controller, Static) else _Controlled(self)
         self.alive = torch.ones(count, dtype=torch.bool)
         self.stopped: list[int | None] = [None] * count
         self.initial = self._metrics(final=True)
@@ -86,13 +96,17 @@ class _Run:
         """One update of every living trial; False once none is left."""
         losses = self.gradients(self.state.parameters, inputs, targets, self.state.gradients)
         self.window.append(losses)
-        self.update.step(self.rates[step])
+        if self.control is None:
+            self.update.step(self.rates[step])
+        else:
+            self.control.step(step, losses, inputs, targets)
         return self._close_window(step) if step + 1 == self.ends[self.point] else True
 
     def _close_window(self, step: int) -> bool:
         losses, last = torch.stack(self.window), self.point == len(self.ends) - 1
         finite = losses.isfinite()
-        living = self.alive & finite.all(0)
+        # A controller may bring a trial back from a loss that is not finite; what counts is where it stands at the end.
+        living = self.alive & (finite.all(0) if self.control is None else finite[-1])
         if monitored(self.point, len(self.ends)):
             metrics = self._metrics(final=last)
             metric = metrics[self.task.selection_metric]
@@ -105,7 +119,8 @@ class _Run:
             bad = (~finite[:, row]).nonzero()
             first_bad = int(bad[0]) if len(bad) else len(losses)
             self.stopped[row] = step + 1 - len(losses) + first_bad
-        self.train_curve[self.point, living.numpy()] = losses.to(torch.float64).mean(0)[living].numpy()
+        means = torch.where(finite, losses, torch.nan).to(torch.float64).nanmean(0)
+        self.train_curve[self.point, living.numpy()] = means[living].numpy()
         if bool(fallen.any()):
             self._freeze(fallen)
         self.alive, self.window, self.point = living, [], self.point + 1
@@ -130,6 +145,8 @@ class _Run:
                 "train_loss": self.train_curve[:, row],
                 self.task.selection_metric: self.monitored_curve[:, row],
             }
+            if self.control is not None:
+                curves |= self.control.recorder.curves(row)
             found.append(
                 RunResult(
                     trial=trial,
@@ -142,3 +159,44 @@ class _Run:
                 )
             )
         return found
+
+
+class _Controlled:
+    """The updates of a batch whose rates a controller sets."""
+
+    def __init__(self, run: _Run) -> None:
+        trials, controller = run.trials, run.trials[0].controller
+        self._run, self._controller, self._steps = run, controller, trials[0].steps
+        self._space = StackedSpace(run.state, run.update, len(trials))
+        self._control = Control(controller, self._space)
+        self._base = Base([trial.schedule for trial in trials], self._steps)
+        self._losses = run.task.loss_function()
+        self._scratch = torch.empty_like(run.state.flat)
+        self.recorder = Recorder(controller, self._steps, len(trials))
+
+    def step(self, step: int, losses: Tensor, inputs: Tensor, targets: Tensor) -> None:
+        """One update; the gradients are there."""
+        run, control = self._run, self._control
+        now = moment(step, self._steps, run.multipliers[step], self._base)
+        parts = None
+        if Signal.HALF in self._controller.signals(step, self._steps):
+            parts = self._first_half(inputs, targets)
+        trial = control.before(now)
+        run.update.step((run.bases * trial * run.alive).to(run.dtype))
+
+        def replay(gradient: bool) -> tuple[Tensor, list[Tensor]]:
+            parameters = run.state.parameters
+            if not gradient:
+                return self._losses(parameters, inputs, targets), []
+            found = run.gradients(parameters, inputs, targets, run.state.views(self._scratch))
+            return found, [self._scratch]
+
+        made = control.after(now, losses, replay, parts)
+        self.recorder.record(step, control, made)
+
+    def _first_half(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        half = half_of(len(inputs))
+        self._run.gradients(
+            self._run.state.parameters, inputs[:half], targets[:half], self._run.state.views(self._scratch)
+        )
+        return self._space.dot([self._scratch], [self._scratch])

@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from adaptive_lr.spec import Range, Spec, number, spec
+from adaptive_lr.spec import Range, number, spec
+from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate
+from adaptive_lr.training.peers import Peer
 
-
-class FlatState:
-    """Parameters and gradients of B trials in one buffer each, with contiguous views ``[B, …]`` per parameter.
-
-    One elementwise call then serves all parameters of all trials.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._shapes = [one.shape for one in parameters]
-        self.flat = torch.cat([one.flatten() for one in parameters])
-        self.parameters = self.views(self.flat)
-        self.flat_gradient = torch.zeros_like(self.flat)
-        self.gradients = self.views(self.flat_gradient)
-
-    def views(self, flat: Tensor) -> list[Tensor]:
-        """The parts of a buffer in the shapes of the parameters."""
-        parts = flat.split([shape.numel() for shape in self._shapes])
-        return [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
-
-    def clear(self, flat: Tensor, trials: Tensor) -> None:
-        """Set the parts of some trials, ``[B]`` of bool, to zero in a buffer."""
-        for view in self.views(flat):
-            view[trials] = 0.0
-
-
-class StackedUpdate(Protocol):
-    """An optimizer's state for B trials."""
-
-    def step(self, rates: Tensor) -> None:
-        """Update all parameters in place with the rates ``[B]`` and the gradients in the state."""
-
-    def clear(self, trials: Tensor) -> None:
-        """Forget what is remembered of some trials, ``[B]`` of bool."""
-
-
-class AbstractOptimizer(Spec, ABC):
-    """How a direction is made from gradients; the learning rate comes from the trial."""
-
-    @abstractmethod
-    def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
-        """The optimizer of `torch.optim`."""
-
-    @abstractmethod
-    def stacked(self, state: FlatState) -> StackedUpdate:
-        """The same for the trials in ``state``."""
+__all__ = ["OPTIMIZERS", "SGD", "AbstractOptimizer", "AdamW", "FlatState", "StackedUpdate"]
 
 
 @spec
@@ -96,7 +52,7 @@ class AdamW(AbstractOptimizer):
         return _StackedAdamW(self, state)
 
 
-OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW)
+OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW, Peer)
 """Every optimizer that trials can use."""
 
 
@@ -108,7 +64,7 @@ class _StackedSGD:
     def step(self, rates: Tensor) -> None:
         state, gradient = self._state, self._state.flat_gradient
         if self._rule.weight_decay:
-            gradient.add_(state.flat, alpha=self._rule.weight_decay)
+            gradient = gradient.add(state.flat, alpha=self._rule.weight_decay)
         if self._velocity is not None:
             gradient = self._velocity.mul_(self._rule.momentum).add_(gradient)
         for parameter, direction in zip(state.parameters, state.views(gradient), strict=True):
@@ -117,6 +73,9 @@ class _StackedSGD:
     def clear(self, trials: Tensor) -> None:
         if self._velocity is not None:
             self._state.clear(self._velocity, trials)
+
+    def buffers(self) -> list[Tensor]:
+        return [] if self._velocity is None else [self._velocity]
 
 
 class _StackedAdamW:
@@ -143,6 +102,9 @@ class _StackedAdamW:
     def clear(self, trials: Tensor) -> None:
         self._state.clear(self._mean, trials)
         self._state.clear(self._square, trials)
+
+    def buffers(self) -> list[Tensor]:
+        return [self._mean, self._square]
 
 
 def _column(rates: Tensor, parameter: Tensor) -> Tensor:

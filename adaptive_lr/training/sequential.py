@@ -7,75 +7,145 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
+from adaptive_lr.controlled_lr import ControlledLR
+from adaptive_lr.controllers import Signal, Static
 from adaptive_lr.lr_scheduler import ScheduledLR
-from adaptive_lr.tasks import AbstractTask
-from adaptive_lr.training.trial import RunResult, Status, Trial, monitored, window_ends
+from adaptive_lr.training.controlled import Recorder
+from adaptive_lr.training.trial import RunResult, Status, Trial, half_of, monitored, window_ends
 
 
 def train(trial: Trial) -> RunResult:
     """Train one trial; the same result as `train_batch`, up to rounding."""
     started = time.perf_counter()
-    task, module = trial.task, _initialised(trial)
-    parameters = list(module.parameters())
-    optimizer = trial.optimizer.literal(parameters, trial.base_lr)
-    scheduler = ScheduledLR(optimizer, trial.schedule, total_steps=trial.steps)
-    initial = _metrics(task, module, final=True)
-    metrics = dict.fromkeys(initial, math.nan)
-    ends = window_ends(trial.steps)
-    train_curve, monitored_curve = (np.full(len(ends), np.nan) for _ in range(2))
-    losses: list[float] = []
-    stopped = None
-    minibatches = task.minibatches(trial.seed, trial.steps, trial.torch_dtype)
-    for step, (inputs, targets) in enumerate(minibatches):
-        optimizer.zero_grad()
-        loss = task.loss(module(inputs), targets)
-        if task.penalty:
-            loss = loss + 0.5 * task.penalty * sum(one.square().sum() for one in parameters)
-        loss.backward()
-        optimizer.step()
-        scheduler.step()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            stopped = step
+    run = _Run(trial)
+    for step, (inputs, targets) in enumerate(trial.task.minibatches(trial.seed, trial.steps, trial.torch_dtype)):
+        if not run.advance(step, inputs, targets):
             break
-        if step + 1 in ends:
-            point = ends.index(step + 1)
-            train_curve[point] = np.mean(losses)
-            losses = []
-            if monitored(point, len(ends)):
-                found = _metrics(task, module, final=step + 1 == trial.steps)
-                if not math.isfinite(found[task.selection_metric]):
-                    stopped, train_curve[point] = step + 1, math.nan
-                    break
-                monitored_curve[point] = found[task.selection_metric]
-                metrics |= found if step + 1 == trial.steps else {}
-    return RunResult(
-        trial=trial,
-        status=Status.OK if stopped is None else Status.DIVERGED,
-        stopped_at=stopped,
-        initial=initial,
-        metrics=metrics,
-        curves={
-            "step": np.asarray(ends, dtype=np.int32),
-            "train_loss": train_curve,
-            task.selection_metric: monitored_curve,
-        },
-        seconds=time.perf_counter() - started,
-    )
+    return run.result(time.perf_counter() - started)
 
 
-def _initialised(trial: Trial) -> nn.Module:
-    module = trial.task.module().to(trial.torch_dtype)
-    module.load_state_dict({n: v.to(trial.torch_dtype) for n, v in trial.task.initial(trial.seed).items()})
-    return module
+class _Run:
+    """One trial in training."""
 
+    def __init__(self, trial: Trial) -> None:
+        self.trial, self.task = trial, trial.task
+        self.module = trial.task.module().to(trial.torch_dtype)
+        start = trial.task.initial(trial.seed)
+        self.module.load_state_dict({name: value.to(trial.torch_dtype) for name, value in start.items()})
+        self.parameters = list(self.module.parameters())
+        self.optimizer = trial.optimizer.literal(self.parameters, trial.base_lr)
+        self.update: Callable[[int, Tensor, Tensor], float] = self._scheduled
+        self.recorder: Recorder | None = None
+        if isinstance(trial.controller, Static):
+            self.scheduler = ScheduledLR(self.optimizer, trial.schedule, total_steps=trial.steps)
+        else:
+            self.scheduler = self.controlled = ControlledLR(
+                self.optimizer, trial.schedule, trial.controller, total_steps=trial.steps
+            )
+            self.update, self.recorder = self._controlled, Recorder(trial.controller, trial.steps, 1)
+        self.initial = self._metrics(final=True)
+        self.final = dict.fromkeys(self.initial, math.nan)
+        self.ends = window_ends(trial.steps)
+        self.train_curve, self.monitored_curve = (np.full(len(self.ends), np.nan) for _ in range(2))
+        self.losses: list[float] = []
+        self.stopped: int | None = None
+        self.point = 0
 
-def _metrics(task: AbstractTask, module: nn.Module, *, final: bool) -> dict[str, float]:
-    with torch.no_grad():
-        stacked = {name: value.detach().unsqueeze(0) for name, value in module.named_parameters()}
-        return {name: value.item() for name, value in task.evaluate(stacked, final=final).items()}
+    def advance(self, step: int, inputs: Tensor, targets: Tensor) -> bool:
+        """One update; False once the trial has diverged."""
+        self.losses.append(self.update(step, inputs, targets))
+        # Under a controller a loss that is not finite may be followed by one that is; what counts is where the trial stands.
+        if self.recorder is None and not math.isfinite(self.losses[-1]):
+            self.stopped = step
+            return False
+        return self._close_window(step) if step + 1 == self.ends[self.point] else True
+
+    def _scheduled(self, step: int, inputs: Tensor, targets: Tensor) -> float:
+        self.optimizer.zero_grad()
+        loss = self._loss(inputs, targets)
+        loss.backward()
+        self.trial.optimizer.literal_step(self.optimizer, loss.detach())
+        self.scheduler.step()
+        return loss.item()
+
+    def _controlled(self, step: int, inputs: Tensor, targets: Tensor) -> float:
+        self.optimizer.zero_grad()
+        loss = self._loss_in_halves(inputs, targets) if self._halves(step) else self._loss(inputs, targets)
+        if loss.requires_grad:
+            loss.backward()
+        self.optimizer.step()
+        self.controlled.step(loss, closure=lambda: self._loss(inputs, targets))
+        assert self.recorder is not None
+        control = self.controlled.control
+        made = torch.tensor([self.controlled.applied_multiplier], dtype=torch.float64)
+        self.recorder.record(step, control, made)
+        return loss.item()
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        loss = self.task.loss(self.module(inputs), targets)
+        if self.task.penalty:
+            loss = loss + 0.5 * self.task.penalty * torch.stack([one.square().sum() for one in self.parameters]).sum()
+        return loss
+
+    def _halves(self, step: int) -> bool:
+        return Signal.HALF in self.trial.controller.signals(step, self.trial.steps)
+
+    def _loss_in_halves(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        half = half_of(len(inputs))
+        first = self._loss(inputs[:half], targets[:half]) / 2
+        first.backward()
+        self.controlled.micro_batch()
+        second = self._loss(inputs[half:], targets[half:]) / 2
+        second.backward()
+        return first.detach() + second.detach()
+
+    def _close_window(self, step: int) -> bool:
+        point, last, task = self.point, step + 1 == self.trial.steps, self.task
+        if not math.isfinite(self.losses[-1]):
+            bad = [index for index, loss in enumerate(self.losses) if not math.isfinite(loss)]
+            self.stopped = step + 1 - len(self.losses) + bad[0]
+            return False
+        self.train_curve[point] = np.mean([loss for loss in self.losses if math.isfinite(loss)])
+        self.losses, self.point = [], point + 1
+        if monitored(point, len(self.ends)):
+            found = self._metrics(final=last)
+            if not math.isfinite(found[task.selection_metric]):
+                self.stopped, self.train_curve[point] = step + 1, math.nan
+                return False
+            self.monitored_curve[point] = found[task.selection_metric]
+            self.final |= found if last else {}
+        return True
+
+    def _metrics(self, *, final: bool) -> dict[str, float]:
+        rule, optimizer = self.trial.optimizer, self.optimizer
+        rule.prepare_evaluation(optimizer)
+        with torch.no_grad():
+            stacked = {name: value.detach().unsqueeze(0) for name, value in self.module.named_parameters()}
+            found = {name: value.item() for name, value in self.task.evaluate(stacked, final=final).items()}
+        rule.prepare_training(optimizer)
+        return found
+
+    def result(self, seconds: float) -> RunResult:
+        """What the trial leaves behind."""
+        curves = {
+            "step": np.asarray(self.ends, dtype=np.int32),
+            "train_loss": self.train_curve,
+            self.task.selection_metric: self.monitored_curve,
+        }
+        if self.recorder is not None:
+            curves |= self.recorder.curves(0)
+        return RunResult(
+            trial=self.trial,
+            status=Status.OK if self.stopped is None else Status.DIVERGED,
+            stopped_at=self.stopped,
+            initial=self.initial,
+            metrics=self.final,
+            curves=curves,
+            seconds=seconds,
+        )

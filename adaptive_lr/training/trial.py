@@ -9,12 +9,14 @@ from enum import StrEnum
 import numpy as np
 import torch
 
+from adaptive_lr.controllers import CONTROLLERS, AbstractController, Static
+from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import SCHEDULES, AbstractSchedule
 from adaptive_lr.spec import Spec, canonical_json, choice, component, number, spec
 from adaptive_lr.tasks import TASKS, AbstractTask
 from adaptive_lr.training.optimizers import OPTIMIZERS, AbstractOptimizer
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised whenever the same trial gives other numbers than before, so that stored results are not mistaken for new ones."""
 
 WINDOWS = 40
@@ -26,12 +28,13 @@ MONITOR_EVERY = 4
 
 @spec
 class Trial(Spec):
-    """``steps`` updates of ``task`` with ``optimizer``, at rate ``base_lr`` times ``schedule``, seeded by ``seed``."""
+    """``steps`` updates of ``task`` with ``optimizer``, at rate ``base_lr`` times ``schedule`` under ``controller``, seeded by ``seed``."""
 
     kind = "trial"
     task: AbstractTask = component(AbstractTask)
     schedule: AbstractSchedule = component(AbstractSchedule)
     optimizer: AbstractOptimizer = component(AbstractOptimizer)
+    controller: AbstractController = component(AbstractController, default=Static())
     base_lr: float = number("(0, inf)")
     steps: int = number("[1, inf)", integer=True)
     seed: int = number("[0, 4294967295]", integer=True)
@@ -47,7 +50,7 @@ class Trial(Spec):
         return torch.float64 if self.dtype == "float64" else torch.float32
 
 
-KINDS: tuple[type[Spec], ...] = (*SCHEDULES, *TASKS, *OPTIMIZERS, Trial)
+KINDS: tuple[type[Spec], ...] = (*SCHEDULES, *CONTROLLERS, *TASKS, *OPTIMIZERS, Trial)
 """Every spec that can stand in the JSON of a trial."""
 
 
@@ -69,7 +72,8 @@ class RunResult:
         initial: the metrics before the first update.
         metrics: the metrics after the last one; NaN for a trial that diverged.
         curves: ``step``, ``train_loss`` (mean over the steps since the last point) and the selection metric (NaN where it
-            was not measured), each of shape ``[WINDOWS]`` or shorter, NaN from divergence on.
+            was not measured), each of shape ``[WINDOWS]`` or shorter, NaN from divergence on. Under a controller also
+            ``control/step``, ``control/multiplier`` and the controller's own numbers at those steps.
         seconds: the trial's share of the time its batch took.
     """
 
@@ -91,3 +95,14 @@ def window_ends(steps: int) -> list[int]:
 def monitored(point: int, points: int) -> bool:
     """Whether the selection metric is measured at a point of the curve; always at the last."""
     return (points - 1 - point) % MONITOR_EVERY == 0
+
+
+def half_of(examples: int) -> int:
+    """The size of half a minibatch.
+
+    Raises:
+        SpecError: it cannot be halved.
+    """
+    if examples % 2:
+        raise SpecError(f"a controller that reads the gradient noise needs minibatches of even size, got {examples}")
+    return examples // 2

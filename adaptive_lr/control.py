@@ -1,0 +1,134 @@
+"""A controller at work: what the torch scheduler and the batched trainer have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adaptive_lr.controllers.base import AbstractController, Moment, Observation, Signal, bounded
+from adaptive_lr.statistics import Replay, Space, Statistics, Vector
+
+
+class Control:
+    """One controller for B trials, around their updates.
+
+    For every update: `before`, then the optimizer's step at the multiplier that it returns, then `after`.
+
+    Args:
+        controller: the rule.
+        space: where the parameters of the trials are.
+    """
+
+    def __init__(self, controller: AbstractController, space: Space) -> None:
+        self.controller = controller
+        self.space = space
+        self.statistics = Statistics(space)
+        self.state: Any = controller.init(space.trials)
+        self.trial = torch.ones(space.trials, dtype=torch.float64)
+        self.ignored = torch.zeros(space.trials, dtype=torch.float64)
+        """How often something that was not finite was seen, ``[B]``."""
+        self.seen: dict[str, Tensor] = {}
+        """What was seen of the last update, by the names of `Observation`."""
+
+    def held(self, now: Moment) -> Tensor:
+        """The multiplier before the update at ``now``, finite and not negative, ``[B]``."""
+        return _safe(self.controller.multiplier(self.state, now), now)
+
+    def before(self, now: Moment) -> Tensor:
+        """Read what comes before the step; the multiplier to make it at, ``[B]``."""
+        signals = self.controller.signals(now.step, now.total_steps)
+        self.statistics.before(signals, self.controller.signals(now.step + 1, now.total_steps))
+        self.trial = _safe(self.controller.trial(self.state, now), now)
+        if Signal.STEP in signals:
+            self.trial = bounded(self.trial)  # the step is divided by it
+        return self.trial
+
+    def after(self, now: Moment, loss: Tensor | None, replay: Replay, parts: Tensor | None = None) -> Tensor:
+        """Read what the step led to, let the controller decide, revise the step; the multiplier it ended with, ``[B]``.
+
+        Args:
+            now: the same as in `before`.
+            loss: the minibatch's loss, ``[B]``, if it was asked for.
+            replay: evaluates the loss again.
+            parts: the squared norm of the first half's gradient, ``[B]``, if it was asked for.
+        """
+        signals = self.controller.signals(now.step, now.total_steps)
+        if not signals:
+            self.seen = {}
+            return self.trial
+        if loss is not None:
+            self.statistics.values["loss"] = loss
+        if parts is not None:
+            self.statistics.values["half_square"] = parts
+        self.statistics.after(signals, self.trial, replay)
+        self.seen = self.statistics.gathered()
+        seen = Observation(now=now, trial=self.trial, **self.seen)
+        self.state, decided = self.controller.update(self.state, seen)
+        sound = _sound(seen, signals)
+        self.ignored = self.ignored + (~sound).to(torch.float64)
+        if Signal.KEEP in signals:
+            self.space.confirm(sound)
+        made = self.trial
+        if Signal.STEP in signals:
+            usable = seen.descent.isfinite() & decided.isfinite() & (decided > 0.0)
+            made = torch.where(usable, decided, 0.0)
+            if not torch.equal(made, self.trial):
+                self.statistics.revise(made / self.trial)
+        fallen = self.controller.restores(self.state)
+        if fallen is not None and bool(fallen.any()):
+            self.space.restore(fallen)
+            made = torch.where(fallen, 0.0, made)
+        return made
+
+    def state_dict(self) -> dict[str, Any]:
+        """The controller's state and what the statistics remember, as plain data and tensors."""
+        buffers = {name: [one.clone() for one in vector] for name, vector in self.statistics.buffers.items()}
+        return {
+            "state": flattened(self.state),
+            "trial": self.trial.clone(),
+            "ignored": self.ignored.clone(),
+            "values": {name: value.clone() for name, value in self.statistics.values.items()},
+            "buffers": buffers,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.state = rebuilt(self.controller.init(self.space.trials), [one.clone() for one in saved["state"]])
+        self.trial, self.ignored = saved["trial"].clone(), saved["ignored"].clone()
+        device = self.space.parameters()[0].device
+        self.statistics.values = {name: value.clone() for name, value in saved["values"].items()}
+        buffers: dict[str, Vector] = saved["buffers"]
+        self.statistics.buffers = {
+            name: [one.to(device, copy=True) for one in vector] for name, vector in buffers.items()
+        }
+
+
+def flattened(state: Any) -> list[Tensor]:
+    """The tensors in a state of (nested) named tuples, in order."""
+    if isinstance(state, Tensor):
+        return [state]
+    return [one for part in state for one in flattened(part)]
+
+
+def rebuilt(template: Any, tensors: list[Tensor]) -> Any:
+    """A state like ``template`` from the tensors of `flattened`, which are used up."""
+    if isinstance(template, Tensor):
+        return tensors.pop(0)
+    parts = [rebuilt(part, tensors) for part in template]
+    return type(template)(*parts)
+
+
+def _safe(multiplier: Tensor, now: Moment) -> Tensor:
+    """Where a rule went wrong, the schedule itself."""
+    return torch.where(multiplier.isfinite() & (multiplier >= 0.0), multiplier, now.scheduled)
+
+
+def _sound(seen: Observation, signals: Signal) -> Tensor:
+    """Where loss and gradient, as far as they were asked for, are finite."""
+    found = torch.ones_like(seen.trial, dtype=torch.bool)
+    for signal, value in ((Signal.LOSS, seen.loss), (Signal.GRADIENT, seen.gradient_square)):
+        if signal in signals:
+            found = found & value.isfinite()
+    return found

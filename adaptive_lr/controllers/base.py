@@ -1,0 +1,199 @@
+"""What a controller is: a pure function from what training shows to the factor on the base learning rate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Flag, auto
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from adaptive_lr.spec import Spec
+
+State = Any
+"""What a controller remembers: a ``NamedTuple`` of its own, of tensors ``[B]`` or of further states."""
+
+NOT_SEEN = torch.tensor(torch.nan, dtype=torch.float64)
+"""What an `Observation` holds where nothing was asked for."""
+
+LARGEST = 1e12
+"""No controller goes further than this from the base rate, up or down."""
+
+
+class Signal(Flag):
+    """What a controller asks to see at a step; each costs something, so none is read without being asked for."""
+
+    LOSS = auto()
+    """The minibatch's loss: free."""
+    GRADIENT = auto()
+    """The squared norm of the gradient."""
+    PREVIOUS_GRADIENT = auto()
+    """The inner product with the gradient of the step before: one more copy of the gradient."""
+    PREVIOUS_STEP = auto()
+    """The inner product with the step before: one copy of the parameters."""
+    STEP = auto()
+    """The step that the optimizer makes, which then can still be shortened or taken back: two copies of the parameters."""
+    PARAMETERS = auto()
+    """Inner products of the parameters with the step (with ``STEP``)."""
+    AVERAGE = auto()
+    """A running mean of the gradient (decay 0.9) and its inner products (with ``STEP``): another copy."""
+    PROBE = auto()
+    """The loss after the step on the same minibatch (with ``STEP``): one evaluation of the loss."""
+    PROBE_GRADIENT = auto()
+    """The gradient after the step on the same minibatch (with ``STEP``): one evaluation of loss and gradient."""
+    HALF = auto()
+    """The squared norm of the gradient of the first half of the minibatch."""
+    CURVATURE = auto()
+    """The Hessian times a fixed random direction, and its change since the last reading: one gradient."""
+    KEEP = auto()
+    """A copy of parameters and optimizer state to go back to."""
+
+    NONE = 0
+
+
+REPLAYING = Signal.PROBE | Signal.PROBE_GRADIENT | Signal.CURVATURE
+"""Signals for which the loss must be evaluated again."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where training stands before an update.
+
+    Attributes:
+        step: t, 0 for the first update.
+        total_steps: T.
+        progress: u, usually t/T.
+        scheduled: the schedule's multiplier m(u), ``[B]``, float64.
+        schedule: m at any progress, ``[B] -> [B]``.
+    """
+
+    step: int
+    total_steps: int
+    progress: float
+    scheduled: Tensor
+    schedule: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What was seen of one update; every number ``[B]``, float64, NaN where it was not asked for.
+
+    With f the minibatch's loss and g its gradient at theta, and theta' where the optimizer's step led, made at the multiplier
+    ``trial``. D = (theta - theta') / trial is the optimizer's direction, the base rate included: theta' = theta - trial D.
+
+    Attributes:
+        now: the moment before the update.
+        trial: the multiplier at which the optimizer made its step.
+        loss: f(theta).
+        gradient_square: |g|^2.
+        gradient_dot_previous: <g, g of the step before>.
+        previous_gradient_square: |g of the step before|^2.
+        gradient_dot_step: <g, theta of the step before - theta>; positive if going on the same way would help.
+        previous_step_square: |theta of the step before - theta|^2.
+        descent: <g, D>, how fast the loss falls along the direction.
+        direction_square: |D|^2.
+        parameters_dot_direction: <theta', D>.
+        gradient_dot_parameters: <g, theta>.
+        average_dot_parameters: <g-bar, theta>, where g-bar <- 0.9 g-bar + 0.1 g starts at zero.
+        average_dot_direction: <g-bar, D>.
+        probe_loss: f(theta').
+        probe_descent: <g(theta'), D>, the gradient of the same minibatch.
+        half_square: |g of the first half of the minibatch|^2.
+        curvature_square: |H z|^2 for a fixed direction z of length 1, from a finite difference of gradients.
+        curvature_change: |H z - H z of the last reading|^2.
+    """
+
+    now: Moment
+    trial: Tensor
+    loss: Tensor = NOT_SEEN
+    gradient_square: Tensor = NOT_SEEN
+    gradient_dot_previous: Tensor = NOT_SEEN
+    previous_gradient_square: Tensor = NOT_SEEN
+    gradient_dot_step: Tensor = NOT_SEEN
+    previous_step_square: Tensor = NOT_SEEN
+    descent: Tensor = NOT_SEEN
+    direction_square: Tensor = NOT_SEEN
+    parameters_dot_direction: Tensor = NOT_SEEN
+    gradient_dot_parameters: Tensor = NOT_SEEN
+    average_dot_parameters: Tensor = NOT_SEEN
+    average_dot_direction: Tensor = NOT_SEEN
+    probe_loss: Tensor = NOT_SEEN
+    probe_descent: Tensor = NOT_SEEN
+    half_square: Tensor = NOT_SEEN
+    curvature_square: Tensor = NOT_SEEN
+    curvature_change: Tensor = NOT_SEEN
+
+
+class AbstractController(Spec, ABC):
+    """A rule that sets the multiplier of the base rate while training goes on, for B trials at once.
+
+    The state is a ``NamedTuple`` of tensors ``[B]``, float64, and is never changed: `update` returns a new one. Everything is in
+    units of the base rate, so a controller does not know how large that is.
+    """
+
+    needs: ClassVar[Signal]
+    """Everything that the controller may ask to see."""
+
+    @abstractmethod
+    def init(self, trials: int) -> State:
+        """The state before the first update of B trials."""
+
+    @abstractmethod
+    def multiplier(self, state: State, now: Moment) -> Tensor:
+        """The multiplier that the optimizer holds before the update at ``now``, ``[B]``."""
+
+    @abstractmethod
+    def update(self, state: State, seen: Observation) -> tuple[State, Tensor]:
+        """The next state, and the multiplier that the step just made should have had, ``[B]``.
+
+        That second value counts only at steps with ``Signal.STEP``: the step is shortened to it, zero takes it back. A number that is
+        not finite must leave the state usable.
+        """
+
+    def signals(self, step: int, total_steps: int) -> Signal:
+        """What must be observed at a step; depends on nothing that training shows, so that nothing waits for it."""
+        return self.needs
+
+    def trial(self, state: State, now: Moment) -> Tensor:
+        """The multiplier at which the optimizer makes the step at ``now``, to be revised by `update`; ``[B]``."""
+        return self.multiplier(state, now)
+
+    def restores(self, state: State) -> Tensor | None:
+        """Which trials go back to what was kept at the last ``Signal.KEEP``, ``[B]`` of bool; None for no rescue at all."""
+        return None
+
+    def readings(self, state: State) -> dict[str, Tensor]:
+        """Numbers worth a curve in TensorBoard, each ``[B]``; by default every one in the state."""
+        named: dict[str, Any] = state._asdict()
+        return {name: value for name, value in named.items() if isinstance(value, Tensor) and value.dim() == 1}
+
+
+def zeros(trials: int) -> Tensor:
+    """``[B]`` of zeros, float64."""
+    return torch.zeros(trials, dtype=torch.float64)
+
+
+def ones(trials: int) -> Tensor:
+    """``[B]`` of ones, float64."""
+    return torch.ones(trials, dtype=torch.float64)
+
+
+def finite(*values: Tensor) -> Tensor:
+    """Where all of the values are finite, ``[B]`` of bool."""
+    found = values[0].isfinite()
+    for value in values[1:]:
+        found = found & value.isfinite()
+    return found
+
+
+def average(old: Tensor, new: Tensor, decay: float, usable: Tensor) -> Tensor:
+    """Decay old + (1 - decay) new where ``usable``, ``old`` elsewhere, ``[B]``."""
+    return torch.where(usable, decay * old + (1.0 - decay) * new, old)
+
+
+def bounded(value: Tensor) -> Tensor:
+    """Inside [1 / LARGEST, LARGEST]; NaN becomes the lower bound."""
+    return value.nan_to_num(nan=1.0 / LARGEST, posinf=LARGEST, neginf=1.0 / LARGEST).clamp(1.0 / LARGEST, LARGEST)

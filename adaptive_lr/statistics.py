@@ -1,0 +1,177 @@
+"""Statistics of gradients and steps, read once an update; the same code for one model and for many trials at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from adaptive_lr.controllers.base import Signal
+
+Vector = list[Tensor]
+"""Something as long as all parameters together, in pieces."""
+
+AVERAGE_DECAY = 0.9
+"""Of the running mean of the gradient."""
+
+STRIDE = 1e-2
+"""The finite difference for ``Signal.CURVATURE``, in units of 1 + |theta|."""
+
+Replay = Callable[[bool], tuple[Tensor, Vector]]
+"""Evaluates the loss of the same minibatch at the present parameters: ``[B]``, and if asked to its gradient (else an empty list)."""
+
+
+class Space(Protocol):
+    """Where the parameters of B trials live, and how vectors of their length are multiplied."""
+
+    trials: int
+    """B."""
+
+    def parameters(self) -> Vector:
+        """The parameters themselves."""
+
+    def gradients(self) -> Vector:
+        """Their gradients, zero where there is none."""
+
+    def dot(self, a: Vector, b: Vector) -> Tensor:
+        """Inner products, ``[B]``."""
+
+    def direction(self) -> Vector:
+        """A fixed random vector, the same for every trial, of length 1."""
+
+    def blend(self, start: Vector, share: Tensor) -> None:
+        """Go to start + share (theta - start) for parameters theta, with ``share`` ``[B]`` on the CPU; exactly ``start`` where it is 0."""
+
+    def gather(self, values: list[Tensor]) -> Tensor:
+        """``[K, B]``, float64, on the CPU, from K values ``[B]``: the one transfer of an update; averaged over processes."""
+
+    def keep(self) -> None:
+        """Copy parameters and optimizer state, to be confirmed."""
+
+    def confirm(self, trials: Tensor) -> None:
+        """Make what was copied last the point to go back to, for the given trials, ``[B]`` of bool."""
+
+    def restore(self, trials: Tensor) -> None:
+        """Go back to it."""
+
+
+class Statistics:
+    """What a controller asked to see, gathered around one update at a time.
+
+    Args:
+        space: where the parameters are.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self.buffers: dict[str, Vector] = {}
+        """What is remembered from one step to the next, by name."""
+        self.values: dict[str, Tensor] = {}
+        """What was seen since `before`, by the names of `Observation`, not yet gathered."""
+
+    def before(self, signals: Signal, following: Signal) -> None:
+        """Read what must be read before the optimizer's step; ``following`` is what the next step will ask for."""
+        space, values = self._space, self.values
+        values.clear()
+        gradients = space.gradients() if (signals | following) & _OF_GRADIENT else []
+        if signals & (Signal.GRADIENT | Signal.PREVIOUS_GRADIENT | Signal.PREVIOUS_STEP):
+            values["gradient_square"] = space.dot(gradients, gradients)
+        if Signal.PREVIOUS_GRADIENT in signals and "gradient" in self.buffers:
+            previous = self.buffers["gradient"]
+            values["gradient_dot_previous"] = space.dot(gradients, previous)
+            values["previous_gradient_square"] = space.dot(previous, previous)
+        if Signal.PREVIOUS_GRADIENT in following:
+            self._remember("gradient", gradients)
+        else:
+            self.buffers.pop("gradient", None)
+        if Signal.PREVIOUS_STEP in signals and "start" in self.buffers:
+            step = self._difference("step", self.buffers["start"], space.parameters())
+            values["gradient_dot_step"] = space.dot(gradients, step)
+            values["previous_step_square"] = space.dot(step, step)
+        if Signal.STEP in signals or Signal.PREVIOUS_STEP in following:
+            self._remember("start", space.parameters())
+        else:
+            self.buffers.pop("start", None)
+            self.buffers.pop("step", None)
+        if Signal.AVERAGE in signals:
+            self._add_to_average(gradients)
+        if Signal.KEEP in signals:
+            space.keep()
+
+    def after(self, signals: Signal, trial: Tensor, replay: Replay) -> None:
+        """Read what the optimizer's step, made at the multiplier ``trial`` ``[B]``, led to."""
+        if Signal.STEP not in signals:
+            return
+        space, values = self._space, self.values
+        parameters, gradients = space.parameters(), space.gradients()
+        step = self._difference("step", self.buffers["start"], parameters)
+        scale = 1.0 / trial.to(step[0].device)
+        values["descent"] = space.dot(gradients, step) * scale
+        if Signal.PARAMETERS in signals:
+            values["direction_square"] = space.dot(step, step) * scale * scale
+            values["parameters_dot_direction"] = space.dot(parameters, step) * scale
+        if Signal.AVERAGE in signals:
+            values["average_dot_direction"] = space.dot(self.buffers["average"], step) * scale
+        if signals & (Signal.PROBE | Signal.PROBE_GRADIENT):
+            values["probe_loss"], gradient = replay(Signal.PROBE_GRADIENT in signals)
+            if Signal.PROBE_GRADIENT in signals:
+                values["probe_descent"] = space.dot(gradient, step) * scale
+        if Signal.CURVATURE in signals:
+            self._read_curvature(gradients, replay)
+
+    def gathered(self) -> dict[str, Tensor]:
+        """The values by name, each ``[B]``, float64, on the CPU."""
+        names = list(self.values)
+        if not names:
+            return {}
+        rows = self._space.gather([self.values[name] for name in names])
+        return dict(zip(names, rows, strict=True))
+
+    def revise(self, share: Tensor) -> None:
+        """Shorten the step just made to ``share`` of its length, ``[B]``."""
+        self._space.blend(self.buffers["start"], share)
+
+    def _add_to_average(self, gradients: Vector) -> None:
+        if "average" not in self.buffers:
+            self.buffers["average"] = [torch.zeros_like(one) for one in gradients]
+        mean, values, space = self.buffers["average"], self.values, self._space
+        torch._foreach_lerp_(mean, gradients, 1.0 - AVERAGE_DECAY)
+        values["gradient_dot_parameters"] = space.dot(gradients, space.parameters())
+        values["average_dot_parameters"] = space.dot(mean, space.parameters())
+
+    def _read_curvature(self, gradients: Vector, replay: Replay) -> None:
+        """H z at the start of the step, by a forward difference; the step is put back afterwards."""
+        space, values, parameters = self._space, self.values, self._space.parameters()
+        made = [one.clone() for one in parameters]
+        start, z = self.buffers["start"], space.direction()
+        # One length for all trials would be wrong: theirs differ. A common one is enough for a difference of this kind.
+        length = STRIDE * (1.0 + float(space.dot(start, start).mean().sqrt()))
+        torch._foreach_copy_(parameters, torch._foreach_add(start, z, alpha=length))
+        _, moved = replay(True)
+        torch._foreach_copy_(parameters, made)
+        product = list(torch._foreach_sub(moved, gradients))
+        torch._foreach_div_(product, length)
+        values["curvature_square"] = space.dot(product, product)
+        if "curvature" in self.buffers:
+            change = list(torch._foreach_sub(product, self.buffers["curvature"]))
+            values["curvature_change"] = space.dot(change, change)
+        self.buffers["curvature"] = product
+
+    def _remember(self, name: str, source: Vector) -> None:
+        if name in self.buffers:
+            torch._foreach_copy_(self.buffers[name], source)
+        else:
+            self.buffers[name] = [one.detach().clone() for one in source]
+
+    def _difference(self, name: str, a: Vector, b: Vector) -> Vector:
+        if name not in self.buffers:
+            self.buffers[name] = [torch.empty_like(one) for one in a]
+        into = self.buffers[name]
+        torch._foreach_copy_(into, a)
+        torch._foreach_sub_(into, b)
+        return into
+
+
+_OF_GRADIENT = Signal.GRADIENT | Signal.PREVIOUS_GRADIENT | Signal.PREVIOUS_STEP | Signal.AVERAGE

@@ -1,0 +1,84 @@
+"""What an optimizer is: a literal form for one trial, and one that updates many trials at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from adaptive_lr.spec import Spec
+
+
+class FlatState:
+    """Parameters and gradients of B trials in one buffer each, with contiguous views ``[B, …]`` per parameter.
+
+    One elementwise call then serves all parameters of all trials.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._shapes = [one.shape for one in parameters]
+        self.flat = torch.cat([one.flatten() for one in parameters])
+        self.parameters = self.views(self.flat)
+        self.flat_gradient = torch.zeros_like(self.flat)
+        self.gradients = self.views(self.flat_gradient)
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """The parts of a buffer in the shapes of the parameters."""
+        parts = flat.split([shape.numel() for shape in self._shapes])
+        return [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
+
+    def clear(self, flat: Tensor, trials: Tensor) -> None:
+        """Set the parts of some trials, ``[B]`` of bool, to zero in a buffer."""
+        for view in self.views(flat):
+            view[trials] = 0.0
+
+
+class StackedUpdate(Protocol):
+    """An optimizer's state for B trials."""
+
+    def step(self, rates: Tensor) -> None:
+        """Update all parameters in place with the rates ``[B]`` and the gradients in the state."""
+
+    def clear(self, trials: Tensor) -> None:
+        """Forget what is remembered of some trials, ``[B]`` of bool."""
+
+    def buffers(self) -> list[Tensor]:
+        """What is remembered of all trials, as flat buffers like that of the parameters."""
+
+
+class AbstractOptimizer(Spec, ABC):
+    """How a direction is made from gradients; the learning rate comes from the trial."""
+
+    batched: ClassVar[bool] = True
+    """Whether it has a stacked form; trials of one that has none are trained one by one."""
+
+    @abstractmethod
+    def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
+        """The optimizer of `torch.optim`."""
+
+    @abstractmethod
+    def stacked(self, state: FlatState) -> StackedUpdate:
+        """The same for the trials in ``state``.
+
+        Raises:
+            SpecError: it has no such form, as ``batched`` says.
+        """
+
+    def prepare_training(self, optimizer: Optimizer) -> None:
+        """Put the parameters where gradients are taken: before the first update, and again after every evaluation."""
+
+    def prepare_evaluation(self, optimizer: Optimizer) -> None:
+        """Put the parameters where the model is judged: before every evaluation."""
+
+    def literal_step(self, optimizer: Optimizer, loss: Tensor) -> None:
+        """One update of what `literal` made.
+
+        Args:
+            optimizer: with the gradients in its parameters.
+            loss: the loss that they are the gradient of, a scalar, penalty included.
+        """
+        optimizer.step()

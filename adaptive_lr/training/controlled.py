@@ -1,0 +1,159 @@
+"""B trials under a controller: their parameters as a space of vectors, and what is recorded of the control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adaptive_lr.control import Control
+from adaptive_lr.controllers import AbstractController, Moment
+from adaptive_lr.schedules import AbstractSchedule
+from adaptive_lr.spec import stack, structure
+from adaptive_lr.statistics import Vector
+from adaptive_lr.training.optimizers import FlatState, StackedUpdate
+
+RECORDED = 60
+"""Recorded points of the control in the first tenth of a run, and again in the rest."""
+
+
+class StackedSpace:
+    """The parameters of B trials in a flat buffer; see `adaptive_lr.statistics.Space`.
+
+    A vector is one buffer, so that an elementwise operation is one call; inner products go through views by parameter.
+    """
+
+    def __init__(self, state: FlatState, update: StackedUpdate, trials: int) -> None:
+        self._state, self._update, self.trials = state, update, trials
+        self._direction: Vector = []
+        self._candidate: list[Tensor] = []
+        self._kept: list[Tensor] = []
+
+    def parameters(self) -> Vector:
+        """See the protocol."""
+        return [self._state.flat]
+
+    def gradients(self) -> Vector:
+        """See the protocol."""
+        return [self._state.flat_gradient]
+
+    def dot(self, a: Vector, b: Vector) -> Tensor:
+        """See the protocol."""
+        pairs = zip(self._state.views(a[0]), self._state.views(b[0]), strict=True)
+        return torch.stack([_rowwise(x, y) for x, y in pairs]).sum(0)
+
+    def direction(self) -> Vector:
+        """See the protocol."""
+        if not self._direction:
+            source, flat = torch.Generator().manual_seed(0), torch.empty_like(self._state.flat)
+            shapes = [view.shape[1:] for view in self._state.parameters]
+            drawn = [torch.randn(shape, generator=source, dtype=torch.float64) for shape in shapes]
+            length = float(torch.stack([one.square().sum() for one in drawn]).sum().sqrt())
+            for view, one in zip(self._state.views(flat), drawn, strict=True):
+                view.copy_(one / length)
+            self._direction = [flat]
+        return self._direction
+
+    def blend(self, start: Vector, share: Tensor) -> None:
+        """See the protocol."""
+        taken_back = (share == 0.0).nonzero().flatten()
+        weight = (1.0 - share).to(self._state.flat.dtype)
+        for view, begin in zip(self._state.parameters, self._state.views(start[0]), strict=True):
+            view.lerp_(begin, weight.view(-1, *[1] * (view.dim() - 1)))
+            if len(taken_back):  # not only a rounding away, and not NaN where the step was infinite
+                view[taken_back] = begin[taken_back]
+
+    def gather(self, values: list[Tensor]) -> Tensor:
+        """See the protocol."""
+        return torch.stack([one.to(torch.float64) for one in values])
+
+    def keep(self) -> None:
+        """See the protocol."""
+        self._candidate = [one.clone() for one in (self._state.flat, *self._update.buffers())]
+
+    def confirm(self, trials: Tensor) -> None:
+        """See the protocol."""
+        if not self._kept:
+            self._kept = [one.clone() for one in self._candidate]
+        self._copy_rows(self._candidate, self._kept, trials)
+
+    def restore(self, trials: Tensor) -> None:
+        """See the protocol."""
+        if self._kept:
+            self._copy_rows(self._kept, [self._state.flat, *self._update.buffers()], trials)
+
+    def _copy_rows(self, source: list[Tensor], target: list[Tensor], trials: Tensor) -> None:
+        for a, b in zip(source, target, strict=True):
+            for rows, others in zip(self._state.views(a), self._state.views(b), strict=True):
+                others[trials] = rows[trials]
+
+
+class Base:
+    """The schedules of B trials at any progress of each, ``[B] -> [B]``."""
+
+    def __init__(self, schedules: Sequence[AbstractSchedule], total_steps: int) -> None:
+        resolved = [one.resolve(total_steps) for one in schedules]
+        groups: dict[object, list[int]] = {}
+        for index, one in enumerate(resolved):
+            groups.setdefault(structure(one), []).append(index)
+        self._groups = [(members, stack([resolved[index] for index in members])) for members in groups.values()]
+
+    def __call__(self, progress: Tensor) -> Tensor:
+        """Multipliers at the progress of each trial."""
+        found, u = torch.empty_like(progress), progress.clamp(0.0, 1.0)
+        for members, stacked in self._groups:
+            found[members] = stacked.multiplier(u[members].unsqueeze(1)).squeeze(1)
+        return found
+
+
+class Recorder:
+    """What a controller did to B trials, at some of the steps.
+
+    Args:
+        controller: the rule.
+        total_steps: T.
+        trials: B.
+    """
+
+    def __init__(self, controller: AbstractController, total_steps: int, trials: int) -> None:
+        self.steps = recorded_steps(total_steps)
+        self._controller, self._trials = controller, trials
+        self._rows: dict[str, NDArray[np.float64]] = {}
+        self._place = 0
+
+    def record(self, step: int, control: Control, made: Tensor) -> None:
+        """Take down the multiplier that the update was made with, and the controller's numbers, if the step is one of them."""
+        if self._place >= len(self.steps) or step != self.steps[self._place]:
+            return
+        found = {"multiplier": made, **self._controller.readings(control.state)}
+        for name, value in found.items():
+            if name not in self._rows:
+                self._rows[name] = np.full((len(self.steps), self._trials), np.nan)
+            self._rows[name][self._place] = value.numpy()
+        self._place += 1
+
+    def curves(self, trial: int) -> dict[str, NDArray[np.float64]]:
+        """By name, ``control/step`` among them; NaN after divergence."""
+        steps = np.asarray(self.steps, dtype=np.float64)
+        return {"control/step": steps} | {f"control/{name}": row[:, trial] for name, row in self._rows.items()}
+
+
+def recorded_steps(total_steps: int) -> list[int]:
+    """At most 2 ``RECORDED`` steps, half of them in the first tenth, where controllers find their way."""
+    early = max(1, total_steps // 10)
+    first = {index * early // RECORDED for index in range(RECORDED)}
+    rest = {early + index * (total_steps - early) // RECORDED for index in range(RECORDED)}
+    return sorted(one for one in first | rest | {total_steps - 1} if one < total_steps)
+
+
+def moment(step: int, total_steps: int, scheduled: Tensor, base: Base) -> Moment:
+    """The moment before an update of trials with multipliers ``scheduled`` ``[B]``."""
+    return Moment(step, total_steps, step / total_steps, scheduled, base)
+
+
+def _rowwise(x: Tensor, y: Tensor) -> Tensor:
+    found: Tensor = torch.linalg.vecdot(x.flatten(1), y.flatten(1))
+    return found
