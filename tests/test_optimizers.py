@@ -80,7 +80,7 @@ def stacked(rule: AbstractOptimizer, problem: Quadratics, falls: dict[int, list[
 
 
 def test_every_optimizer_is_tested() -> None:
-    assert {type(rule) for rule in RULES} == set(OPTIMIZERS)
+    assert {type(rule) for rule in RULES} == {one for one in OPTIMIZERS if one.batched}
 
 
 @every_rule

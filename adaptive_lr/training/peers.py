@@ -20,23 +20,20 @@ from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdat
 
 @dataclass(frozen=True)
 class _Source:
-    """Where an optimizer comes from, and what it is given besides the fields of `Peer`."""
+    """Where an optimizer comes from, and how it calls its momentum."""
 
     package: str
     module: str
     name: str
     momentum: str = "betas"
-    settings: tuple[tuple[str, Any], ...] = ()
 
 
 _SOURCES = {
     "schedulefree_sgd": _Source("schedulefree", "schedulefree", "SGDScheduleFree", "momentum"),
     "schedulefree_adamw": _Source("schedulefree", "schedulefree", "AdamWScheduleFree"),
-    # A schedule may have a warm-up, for which Prodigy's documentation asks for the safeguard.
-    "prodigy": _Source("prodigyopt", "prodigyopt", "Prodigy", settings=(("safeguard_warmup", True),)),
+    "prodigy": _Source("prodigyopt", "prodigyopt", "Prodigy"),
     "dadapt_sgd": _Source("dadaptation", "dadaptation", "DAdaptSGD", "momentum"),
-    # Prodigy decouples the weight decay by default, and AdamW is what both are compared with.
-    "dadapt_adam": _Source("dadaptation", "dadaptation", "DAdaptAdam", settings=(("decouple", True),)),
+    "dadapt_adam": _Source("dadaptation", "dadaptation", "DAdaptAdam"),
     "momo": _Source("momo-opt", "momo", "Momo", "beta"),
     "momo_adam": _Source("momo-opt", "momo", "MomoAdam"),
 }
@@ -53,10 +50,12 @@ class Peer(AbstractOptimizer):
     - ``schedulefree_sgd``, ``schedulefree_adamw``: the step size; gradients at y = (1 - momentum) z + momentum x, metrics at the
       average x (Defazio et al. 2024, arXiv:2405.15682). Meant for a constant schedule, with or without a warm-up.
     - ``prodigy`` (Mishchenko & Defazio 2023, arXiv:2306.06101), ``dadapt_sgd``, ``dadapt_adam`` (Defazio & Mishchenko 2023,
-      arXiv:2301.07733): a multiplier of the rate that they estimate, best left at a base rate of 1. With the safeguard that
-      warm-up needs, the estimate of ``prodigy`` itself grows with a constant multiplier.
-    - ``momo``, ``momo_adam``: the largest rate; the step size min(eta, (loss - 0 + …) / |d|^2) is below it near the lower bound
-      0 of the loss (Schaipp et al. 2023, arXiv:2305.07583).
+      arXiv:2301.07733): a multiplier of the rate that they estimate, meant to be 1 at the peak.
+    - ``momo``, ``momo_adam``: the largest step size; a smaller one is taken where a linear model of the loss reaches 0 with it
+      (Schaipp et al. 2023, arXiv:2305.07583). The bound 0 is not near the least loss of every task.
+
+    ``safeguard`` is Prodigy's ``safeguard_warmup``, which its authors recommend with a linear warm-up and with restarts. With it
+    the estimate shrinks with the base rate instead of making up for a small one: sweep base rates with "off".
 
     ``momentum`` is beta1 where the method is a kind of Adam, with beta2 = 0.999; 0.9 is the default of all these packages but of
     D-Adaptation's SGD, where it is 0. Weight decay is decoupled from the gradient but in ``schedulefree_sgd`` and ``dadapt_sgd``.
@@ -67,13 +66,16 @@ class Peer(AbstractOptimizer):
     name: str = choice(tuple(_SOURCES))
     momentum: float = number("[0, 1)", default=0.9)
     weight_decay: float = number("[0, inf)", default=0.0)
+    safeguard: str = choice(("on", "off"), default="on")
 
     def check(self) -> None:
-        """Without momentum, schedule-free methods have no way back from y to x.
+        """Without momentum, schedule-free methods have no way back from y to x; and Prodigy alone has a safeguard.
 
         Raises:
             SpecError: there is none.
         """
+        if self.safeguard == "off" and self.name != "prodigy":
+            raise SpecError(f"Peer.safeguard is a setting of prodigy and must be left at 'on' for {self.name}")
         if self._averages and self.momentum == 0.0:
             raise SpecError(f"Peer.momentum must lie in (0, 1) for {self.name}, got {self.momentum!r}")
 
@@ -94,10 +96,8 @@ class Peer(AbstractOptimizer):
             raise SpecError(reason)
         source = _SOURCES[self.name]
         make = getattr(importlib.import_module(source.module), source.name)
-        momentum: object = (self.momentum, _BETA2) if source.momentum == "betas" else self.momentum
-        arguments = {source.momentum: momentum, "weight_decay": self.weight_decay, **dict(source.settings)}
         with contextlib.redirect_stdout(io.StringIO()):  # some print that the weight decay is decoupled
-            made: Optimizer = make(parameters, lr=base_lr, **arguments)
+            made: Optimizer = make(parameters, lr=base_lr, **self._arguments(source))
         return made
 
     def stacked(self, state: FlatState) -> StackedUpdate:
@@ -122,9 +122,21 @@ class Peer(AbstractOptimizer):
         """With the loss where the method reads it."""
         if self.name in {"momo", "momo_adam"}:
             cast("_ReadsLoss", optimizer).step(loss=loss)
-        elif self.name != "dadapt_sgd" or optimizer.param_groups[0]["lr"] > 0.0:
-            # DAdaptSGD 3.2 raises UnboundLocalError at a rate of zero, with which every warm-up begins.
+        elif self.name == "dadapt_sgd" and optimizer.param_groups[0]["lr"] == 0.0:
+            # With that rate, the first of every warm-up, DAdaptSGD 3.2 fails; it has changed nothing by then.
+            with contextlib.suppress(ZeroDivisionError, UnboundLocalError):
+                optimizer.step()
+        else:
             optimizer.step()
+
+    def _arguments(self, source: _Source) -> dict[str, Any]:
+        momentum = (self.momentum, _BETA2) if source.momentum == "betas" else self.momentum
+        arguments: dict[str, Any] = {source.momentum: momentum, "weight_decay": self.weight_decay}
+        if self.name == "prodigy":
+            arguments["safeguard_warmup"] = self.safeguard == "on"
+        if self.name == "dadapt_adam":
+            arguments["decouple"] = True  # as the other kinds of Adam, and AdamW, with which they are compared
+        return arguments
 
     @property
     def _averages(self) -> bool:
