@@ -14,6 +14,7 @@ from .controlled_lr import ControlledLR
 from .controllers import CONTROLLERS, AbstractController, Anchor, Static
 from .errors import SpecError
 from .lr_scheduler import ScheduledLR
+from .reporting.tensorboard import log_damping
 from .schedules import (
     REX,
     SCHEDULES,
@@ -107,6 +108,7 @@ __all__ = [
     "get_linear_schedule_with_warmup",
     "get_polynomial_decay_schedule_with_warmup",
     "get_wsd_schedule",
+    "log_damping",
     "table",
     "to_dict",
     "to_json",

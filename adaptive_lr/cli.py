@@ -16,7 +16,7 @@ from adaptive_lr.errors import AdaptiveLRError, ExperimentError, RunError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adaptive_lr.experiment import Experiment
+    from adaptive_lr.experiment import AbstractExperiment
     from adaptive_lr.store import Store
 
 app = typer.Typer(
@@ -159,7 +159,7 @@ def _store_path(results: Path) -> Path:
     return results / "store.sqlite"
 
 
-def _run_one(experiment: Experiment, store: Store, workers: int) -> None:
+def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -204,27 +204,26 @@ def _run_one(experiment: Experiment, store: Store, workers: int) -> None:
 
 
 def _report(
-    experiments: list[Experiment], store: Store, report: Path, runs: Path, everything: bool, smoke: bool
+    experiments: list[AbstractExperiment], store: Store, report: Path, runs: Path, everything: bool, smoke: bool
 ) -> None:
-    from adaptive_lr.experiment import analyse, runs_to_show
     from adaptive_lr.reporting.report import write_report
     from adaptive_lr.reporting.tensorboard import write_events
 
     report, runs = (report / "smoke", runs / "smoke") if smoke else (report, runs)
     with err.status("analysing"):
-        analysed = [analyse(one, store) for one in experiments]
+        analysed = [one.analyse(store) for one in experiments]
     with err.status("writing the report"):
         page = write_report(analysed, store.provenance(), report)
     with err.status("writing TensorBoard events"):
         for one, numbers in zip(experiments, analysed, strict=True):
-            write_events(runs_to_show(one, numbers, everything=everything), store, runs / one.name)
+            write_events(one.runs_to_show(numbers, everything=everything), store, runs / one.name)
     out.print(
         f"report: [bold]{escape(str(page))}[/bold] (open it in a browser; the numbers are in report.json beside it)",
         soft_wrap=True,
     )
     out.print(
         f"curves: [bold]tensorboard --logdir {escape(str(runs))}[/bold] (a filter such as "
-        f"{escape(experiments[0].studies[0].name)}/{escape(experiments[0].reference)}/ over the list of runs finds a few of them)",
+        f"{escape(next(iter(analysed[0]['studies'])))}/{escape(analysed[0]['reference'])}/ over the list of runs finds a few of them)",
         soft_wrap=True,
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_lr.errors import ExperimentError, StoreError
-from adaptive_lr.experiment import analyse, experiment_names, load_experiment, run_experiment, runs_to_show
+from adaptive_lr.experiment import AnyRate, Experiment, experiment_names, load_experiment, run_experiment
 from adaptive_lr.reporting.report import write_report
 from adaptive_lr.reporting.tensorboard import write_events
 from adaptive_lr.store import Store
@@ -39,13 +39,13 @@ def test_every_cell_is_a_trial_of_its_own() -> None:
 
 def test_same_numbers_every_time(finished: Path) -> None:
     with Store(finished) as store:
-        assert analyse(EXPERIMENT, store) == analyse(EXPERIMENT, store)
+        assert EXPERIMENT.analyse(store) == EXPERIMENT.analyse(store)
 
 
 def test_missing_trials_are_said(finished: Path) -> None:
     longer = replace(EXPERIMENT, studies=[replace(STUDY, steps=41)])
     with Store(finished) as store, pytest.raises(StoreError, match="125 trials of study squares are not in"):
-        analyse(longer, store)
+        longer.analyse(store)
 
 
 def test_finished_trials_are_not_run_again(finished: Path) -> None:
@@ -55,7 +55,7 @@ def test_finished_trials_are_not_run_again(finished: Path) -> None:
 
 def test_constant_costs_more_than_cosine_on_the_streaming_tasks(finished: Path) -> None:
     with Store(finished) as store:
-        studies = analyse(EXPERIMENT, store)["studies"]
+        studies = EXPERIMENT.analyse(store)["studies"]
     for study in studies.values():
         rows = study["schedules"]
         assert rows["constant"]["best"]["value"] > rows["cosine"]["best"]["value"]
@@ -64,7 +64,7 @@ def test_constant_costs_more_than_cosine_on_the_streaming_tasks(finished: Path) 
 
 def test_report_is_one_page_that_needs_nothing_else(finished: Path, tmp_path: Path) -> None:
     with Store(finished) as store:
-        numbers = analyse(EXPERIMENT, store)
+        numbers = EXPERIMENT.analyse(store)
         page = write_report([numbers], store.provenance(), tmp_path)
     text = page.read_text(encoding="utf-8")
     assert EXPERIMENT.question in text
@@ -79,7 +79,7 @@ def test_report_is_one_page_that_needs_nothing_else(finished: Path, tmp_path: Pa
 
 def test_every_study_gets_its_sentence_with_an_interval(finished: Path, tmp_path: Path) -> None:
     with Store(finished) as store:
-        page = write_report([analyse(EXPERIMENT, store)], store.provenance(), tmp_path)
+        page = write_report([EXPERIMENT.analyse(store)], store.provenance(), tmp_path)
     text = page.read_text(encoding="utf-8")
     sentences = re.findall(
         r"With one learning rate a decade, the damped cosine \((?:cosine|cosine\^2)\) ends [^.]*\d\u00a0% \[", text
@@ -91,7 +91,7 @@ def test_report_is_the_same_to_the_byte(finished: Path, tmp_path: Path) -> None:
     pages = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         with Store(finished) as store:
-            pages.append(write_report([analyse(EXPERIMENT, store)], store.provenance(), folder).read_bytes())
+            pages.append(write_report([EXPERIMENT.analyse(store)], store.provenance(), folder).read_bytes())
     assert pages[0] == pages[1]
     assert (tmp_path / "a/report.json").read_bytes() == (tmp_path / "b/report.json").read_bytes()
 
@@ -100,8 +100,8 @@ def test_tensorboard_shows_curves_and_hyperparameters(finished: Path, tmp_path: 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with Store(finished) as store:
-        numbers = analyse(EXPERIMENT, store)
-        runs = runs_to_show(EXPERIMENT, numbers, everything=False)
+        numbers = EXPERIMENT.analyse(store)
+        runs = EXPERIMENT.runs_to_show(numbers, everything=False)
         assert write_events(runs, store, tmp_path) == len(runs)
     assert len({run.folder for run in runs}) == len(runs)
     assert {run.trial.seed for run in runs} == {0}
@@ -120,7 +120,7 @@ def test_tensorboard_shows_curves_and_hyperparameters(finished: Path, tmp_path: 
 
 def test_all_trials_can_be_shown(finished: Path) -> None:
     with Store(finished) as store:
-        runs = runs_to_show(EXPERIMENT, analyse(EXPERIMENT, store), everything=True)
+        runs = EXPERIMENT.runs_to_show(EXPERIMENT.analyse(store), everything=True)
     assert {run.trial.digest() for run in runs} == {trial.digest() for trial in EXPERIMENT.trials()}
 
 
@@ -137,6 +137,7 @@ def test_declared_experiments_load_and_their_trials_are_distinct() -> None:
         assert experiment.name == name
         trials = experiment.trials()
         assert len({trial.digest() for trial in trials}) == len(trials)
+        assert isinstance(experiment, Experiment | AnyRate)
         assert experiment.reference in experiment.by_label
 
 

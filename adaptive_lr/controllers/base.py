@@ -157,6 +157,13 @@ class AbstractController(Spec, ABC):
         """What must be observed at a step; depends on nothing that training shows, so that nothing waits for it."""
         return self.needs
 
+    def extra_steps(self, total_steps: int) -> float:
+        """The extra work of a run, in training steps: a third for each loss evaluated again, one for each gradient."""
+        asked = [self.signals(step, total_steps) for step in range(total_steps)]
+        gradients = sum((Signal.PROBE_GRADIENT in one) + (Signal.CURVATURE in one) for one in asked)
+        losses = sum(Signal.PROBE in one and Signal.PROBE_GRADIENT not in one for one in asked)
+        return gradients + losses / 3.0
+
     def trial(self, state: State, now: Moment) -> Tensor:
         """The multiplier at which the optimizer makes the step at ``now``, to be revised by `update`; ``[B]``."""
         return self.multiplier(state, now)

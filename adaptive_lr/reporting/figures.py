@@ -137,11 +137,20 @@ def thumbnail(schedule: AbstractSchedule, ending: str, total_steps: int = 1000) 
     figure = Figure(figsize=(3.6, 2.1), layout="constrained")
     axes = draw_schedules({"": schedule}, total_steps, figure.subplots(), legend=False)
     axes.set(xlabel="", ylabel="")
+    if ending == "svg":
+        return as_svg(figure, repr(schedule)).encode()
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": repr(schedule), "svg.fonttype": "none"}):
-        figure.savefig(buffer, format=ending, dpi=110, metadata={"Date": None} if ending == "svg" else None)
-    found = buffer.getvalue()
-    return found[found.index(b"<svg") :] if ending == "svg" else found
+    figure.savefig(buffer, format=ending, dpi=110)
+    return buffer.getvalue()
+
+
+def as_svg(figure: Figure, name: str) -> str:
+    """The figure as an ``svg`` element; ``name`` keeps its identifiers apart from those of others on the same page."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    found = buffer.getvalue().decode()
+    return found[found.index("<svg") :]
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,29 +1,29 @@
-"""The report: one self-contained HTML page, the same numbers as JSON, and the figures as files."""
+"""The report: a self-contained HTML page, pages of the controllers, the same numbers as JSON, and the figures as files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from adaptive_lr.reporting import figures, prose
+from adaptive_lr.reporting import figures, prose, rate_figures, rate_prose
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of ``report.json``."""
 
 
 def write_report(
     experiments: Sequence[Mapping[str, Any]], provenance: Sequence[Mapping[str, Any]], folder: Path
 ) -> Path:
-    """Write ``index.html``, ``report.json`` and ``figures/`` from analysed experiments.
+    """Write ``index.html``, ``controllers/``, ``report.json`` and ``figures/`` from analysed experiments.
 
     Args:
-        experiments: what `adaptive_lr.experiment.analyse` returned.
+        experiments: what their ``analyse`` returned.
         provenance: where the trials come from; shown on the page, not part of the numbers.
         folder: made if it does not exist.
 
@@ -33,27 +33,66 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     numbers = {"format": FORMAT, "experiments": {one["name"]: one for one in experiments}}
     _replace(folder / "report.json", json.dumps(numbers, indent=1, sort_keys=True, allow_nan=False) + "\n")
-    drawn = {one["name"]: _draw(one, folder / "figures") for one in experiments}
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": prose.percent, "number": prose.number, "whole": prose.whole}
-    template = environment.from_string(
-        files("adaptive_lr.reporting").joinpath("report.html.j2").read_text(encoding="utf-8")
-    )
-    page = template.render(
-        experiments=experiments,
-        figures=drawn,
-        provenance=provenance,
-        headline=prose.headline,
-        study_answer=prose.study_answer,
-        study_title=prose.study_title,
-        regret=prose.regret,
-        verdict=prose.verdict,
-        metric_title=figures.metric_title,
-        cheapest=_cheapest,
-        members=_members,
+    drawn = {one["name"]: _drawn(one, folder / "figures") for one in experiments}
+    environment = _environment()
+    page = environment.get_template("report.html.j2").render(
+        experiments=experiments, figures=drawn, provenance=provenance
     )
     _replace(folder / "index.html", page)
+    for experiment in experiments:
+        for label in experiment.get("traces", {}):
+            _write_controller(environment, experiment, label, provenance, folder)
     return folder / "index.html"
+
+
+def page_of(experiment: Mapping[str, Any], label: str) -> str:
+    """The path of a controller's page, from that of the report."""
+    slug = "".join(c if c.isalnum() else "-" for c in label.lower())
+    return f"controllers/{experiment['name']}-{slug}.html"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("adaptive_lr.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": prose.percent, "number": prose.number, "whole": prose.whole}
+    environment.globals |= {
+        "headline": prose.headline,
+        "study_answer": prose.study_answer,
+        "study_title": prose.study_title,
+        "regret": prose.regret,
+        "verdict": prose.verdict,
+        "metric_title": figures.metric_title,
+        "cheapest": _cheapest,
+        "members": _members,
+        "rates": rate_prose,
+        "page_of": page_of,
+    }
+    return environment
+
+
+def _write_controller(
+    environment: Environment,
+    experiment: Mapping[str, Any],
+    label: str,
+    provenance: Sequence[Mapping[str, Any]],
+    folder: Path,
+) -> None:
+    plots = {name: rate_figures.trace(experiment, label, name) for name in experiment["traces"][label]}
+    page = environment.get_template("controller.html.j2").render(
+        experiment=experiment,
+        label=label,
+        about=experiment["contestants"][label],
+        figures={name: Markup(figures.as_svg(figure, f"{label}-{name}")) for name, figure in plots.items()},  # noqa: S704
+        provenance=provenance,
+    )
+    path = folder / page_of(experiment, label)
+    path.parent.mkdir(exist_ok=True)
+    _replace(path, page)
 
 
 def _members(experiment: Mapping[str, Any], group: str) -> int:
@@ -71,11 +110,14 @@ def _cheapest(study: Mapping[str, Any]) -> str:
     return min(costs, key=costs.__getitem__)
 
 
-def _draw(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
+def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
     """The experiment's figures as inline SVG, by study and ``overview``; also written as PNG and SVG."""
-    studies = experiment["studies"]
-    plots = {"overview": figures.overview_figure(studies)}
-    plots |= {name: figures.study_figure(study) for name, study in studies.items()}
+    studies, plots = experiment["studies"], dict[str, Figure]()
+    if experiment["kind"] == "grid_resolution":
+        plots["overview"] = figures.overview_figure(studies)
+        plots |= {name: figures.study_figure(study) for name, study in studies.items()}
+    else:
+        plots["overview"] = rate_figures.overview(experiment)
     inline = {}
     for name, figure in plots.items():
         stem = f"{experiment['name']}-{name}"

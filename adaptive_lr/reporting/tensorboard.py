@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -30,8 +33,8 @@ class Run:
 def write_events(runs: Iterable[Run], store: Store, logdir: Path) -> int:
     """Write the curves of stored trials as event files; what stood in ``logdir`` is replaced.
 
-    Tags: ``train/loss``, ``train/learning_rate``, ``validation/<metric>``; the HParams page gets the hyperparameters and
-    the final metrics.
+    Tags: ``train/loss``, ``train/learning_rate``, ``validation/<metric>``, for controlled trials ``damping/…``; the HParams page
+    gets the hyperparameters and the final metrics.
 
     Returns:
         How many runs were written.
@@ -68,6 +71,41 @@ def _write(run: Run, record: Record, store: Store, logdir: Path) -> None:
             if not abs(loss) < _LARGEST:
                 break
             writer.add_scalar("train/loss", loss, step)
-            writer.add_scalar("train/learning_rate", trial.base_lr * float(multipliers[step - 1]), step)
+            if "control/step" not in curves:
+                writer.add_scalar("train/learning_rate", trial.base_lr * float(multipliers[step - 1]), step)
             if abs(metric) < _LARGEST:
                 writer.add_scalar(f"validation/{monitored.removeprefix('validation_')}", metric, step)
+        _write_control(writer, trial, curves)
+
+
+def _write_control(writer: SummaryWriter, trial: Trial, curves: Mapping[str, NDArray[np.float64]]) -> None:
+    for place, step in enumerate(curves.get("control/step", ())):
+        for name, row in curves.items():
+            value = float(row[place]) if name.startswith("control/") else math.nan
+            if name != "control/step" and abs(value) < _LARGEST:
+                writer.add_scalar(f"damping/{name.removeprefix('control/')}", value, int(step))
+                if name == "control/multiplier":
+                    writer.add_scalar("train/learning_rate", trial.base_lr * value, int(step))
+
+
+class Readings(Protocol):
+    """What `log_damping` needs of a scheduler: `adaptive_lr.ControlledLR` has it."""
+
+    last_epoch: int
+
+    def readings(self) -> dict[str, float]:
+        """Numbers by name."""
+
+
+def log_damping(writer: SummaryWriter, scheduler: Readings, step: int | None = None) -> None:
+    """Write what a controller saw and did at the last update as ``damping/…`` scalars; call it after ``scheduler.step()``.
+
+    Args:
+        writer: a `torch.utils.tensorboard.SummaryWriter`, or anything with its ``add_scalar``.
+        scheduler: a `ControlledLR`.
+        step: where to put them; the number of updates by default.
+    """
+    place = scheduler.last_epoch if step is None else step
+    for name, value in scheduler.readings().items():
+        if math.isfinite(value):
+            writer.add_scalar(f"damping/{name}", value, place)

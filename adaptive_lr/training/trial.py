@@ -40,6 +40,15 @@ class Trial(Spec):
     seed: int = number("[0, 4294967295]", integer=True)
     dtype: str = choice(("float32", "float64"), default="float32")
 
+    def check(self) -> None:
+        """A controller needs an optimizer whose rate it may set.
+
+        Raises:
+            SpecError: the optimizer sets its own.
+        """
+        if not self.optimizer.batched and not isinstance(self.controller, Static):
+            raise SpecError(f"{type(self.optimizer).__name__} sets its own steps: use it without a controller")
+
     def digest(self) -> str:
         """The trial's identity in the store: its JSON and the version of the numerics."""
         return hashlib.sha256(f"{NUMERICS}:{canonical_json(self)}".encode()).hexdigest()[:32]

@@ -1,0 +1,26 @@
+"""Experiments: questions, the trials that answer them, and the numbers that they give."""
+
+from adaptive_lr.experiment.any_rate import AnyRate, Contestant, RateStudy
+from adaptive_lr.experiment.base import (
+    FOLDER,
+    AbstractExperiment,
+    experiment_names,
+    geometric_grid,
+    load_experiment,
+    run_experiment,
+)
+from adaptive_lr.experiment.grid_resolution import Experiment, Study
+
+__all__ = [
+    "FOLDER",
+    "AbstractExperiment",
+    "AnyRate",
+    "Contestant",
+    "Experiment",
+    "RateStudy",
+    "Study",
+    "experiment_names",
+    "geometric_grid",
+    "load_experiment",
+    "run_experiment",
+]

@@ -1,0 +1,268 @@
+"""How well training ends from any starting rate of a wide window, under schedules, controllers and other packages' optimizers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_lr.analysis.any_rate import Starts, headline, summarise
+from adaptive_lr.controllers import AbstractController, Static
+from adaptive_lr.errors import ExperimentError, StoreError
+from adaptive_lr.experiment.base import AbstractExperiment, geometric_grid, slug
+from adaptive_lr.reporting.tensorboard import Run
+from adaptive_lr.schedules import AbstractSchedule, DampedCosine
+from adaptive_lr.store import Record, Store
+from adaptive_lr.tasks import AbstractTask
+from adaptive_lr.training import AbstractOptimizer, Peer, Trial
+
+Array = NDArray[np.float64]
+
+TRACED_POINTS = 3
+"""Starting rates of which a controller's page shows the course: the lowest, the middle, the highest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateStudy:
+    """One task with one optimizer and horizon, on one window of starting rates; every seed is reported, none is for tuning."""
+
+    name: str
+    task: AbstractTask
+    optimizer: AbstractOptimizer
+    steps: int
+    low: float
+    high: float
+    seeds: range
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ExperimentError(f"study {self.name}: seeds must not be empty")
+        geometric_grid(self.low, self.high, 1)
+
+    @property
+    def title(self) -> str:
+        """The task and the optimizer in few words."""
+        return f"{self.task.label}, {'SGD' if self.optimizer.kind == 'sgd' else 'AdamW'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """What is started at every rate.
+
+    Attributes:
+        schedule: the schedule.
+        controller: what modulates it.
+        per_decade: starting rates a decade.
+        optimizer: another one than the study's; such a contestant runs only in the studies with momentum, once a task.
+        rates: starting rates of its own, if the study's window means nothing to its optimizer.
+        studies: the names of the studies it takes part in; all if empty.
+    """
+
+    schedule: AbstractSchedule = field(default_factory=DampedCosine)
+    controller: AbstractController = field(default_factory=Static)
+    per_decade: int = 1
+    optimizer: AbstractOptimizer | None = None
+    rates: tuple[float, ...] = ()
+    studies: tuple[str, ...] = ()
+
+    def grid(self, study: RateStudy) -> Array:
+        """Its starting rates in a study."""
+        return np.asarray(self.rates) if self.rates else geometric_grid(study.low, study.high, self.per_decade)
+
+    def trials(self, study: RateStudy) -> list[list[Trial]]:
+        """``[rate][seed]``."""
+        return [[self._trial(study, float(rate), seed) for seed in study.seeds] for rate in self.grid(study)]
+
+    def _trial(self, study: RateStudy, rate: float, seed: int) -> Trial:
+        return Trial(
+            task=study.task,
+            schedule=self.schedule,
+            controller=self.controller,
+            optimizer=self.optimizer or study.optimizer,
+            base_lr=float(f"{rate:.12g}"),
+            steps=study.steps,
+            seed=seed,
+            dtype=study.dtype,
+        )
+
+    @property
+    def unavailable(self) -> str:
+        """Why it cannot be run here, or nothing."""
+        return (self.optimizer.unavailable() or "") if isinstance(self.optimizer, Peer) else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyRate(AbstractExperiment):
+    """From how many starting rates does training end well?
+
+    Attributes:
+        contestants: by group, then by label.
+        reference: the label of the schedule that an oracle tunes.
+        judged: the label of the contestant that the answer is about.
+        studies: the tasks.
+        notes: a sentence on what a contestant shows, by label; for the report.
+    """
+
+    kind = "any_rate"
+
+    contestants: Mapping[str, Mapping[str, Contestant]]
+    reference: str
+    judged: str
+    studies: Sequence[RateStudy]
+    notes: Mapping[str, str]
+
+    @property
+    def by_label(self) -> dict[str, Contestant]:
+        """All contestants."""
+        return {label: one for members in self.contestants.values() for label, one in members.items()}
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The group of each label."""
+        return {label: group for group, members in self.contestants.items() for label in members}
+
+    def cells(self, study: RateStudy) -> dict[str, Contestant]:
+        """Those that take part in a study."""
+        return {label: one for label, one in self.by_label.items() if not one.studies or study.name in one.studies}
+
+    def trials(self) -> list[Trial]:
+        """See the base class; without the contestants whose package is not installed."""
+        return [
+            trial
+            for study in self.studies
+            for one in self.cells(study).values()
+            if not one.unavailable
+            for row in one.trials(study)
+            for trial in row
+        ]
+
+    def smoke(self) -> AnyRate:
+        """See the base class."""
+        studies = [replace(one, steps=max(30, one.steps // 25), seeds=one.seeds[:2]) for one in self.studies]
+        contestants = {
+            group: {label: replace(one, per_decade=1, rates=one.rates[::2]) for label, one in members.items()}
+            for group, members in self.contestants.items()
+        }
+        return replace(self, title=f"{self.title} (smoke size)", studies=studies, contestants=contestants)
+
+    def analyse(self, store: Store) -> dict[str, Any]:
+        """See the base class."""
+        studies: dict[str, Any] = {}
+        skipped: dict[str, str] = {}
+        traces: dict[str, dict[str, Any]] = {}
+        for study in self.studies:
+            found: dict[str, Starts] = {}
+            cells = self.cells(study)
+            initial = self._initial(study, store)
+            for label, one in cells.items():
+                records = store.read(trial.digest() for row in one.trials(study) for trial in row)
+                if one.unavailable and len(records) < len(one.grid(study)) * len(study.seeds):
+                    skipped[label] = one.unavailable
+                    continue
+                found[label] = _starts(one, study, records, initial, store)
+                if not isinstance(one.controller, Static):
+                    traces.setdefault(label, {})[study.name] = _traces(one, study, store)
+            relative = {label: bool(cells[label].rates) for label in found}
+            studies[study.name] = {
+                "label": study.task.label,
+                "optimizer": study.optimizer.kind,
+                "steps": study.steps,
+                "metric": study.task.report_metric,
+                "optimum_known": study.task.optimum is not None,
+                "seeds": list(study.seeds),
+                "window": [study.low, study.high],
+                "initial": initial,
+                **summarise(found, self.groups, self.reference, relative),
+            }
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "title": self.title,
+            "question": self.question,
+            "reference": self.reference,
+            "judged": self.judged,
+            "notes": dict(self.notes),
+            "contestants": {label: _described(one) for label, one in self.by_label.items()},
+            "skipped": skipped,
+            "trials": len(self.trials()),
+            "overall": headline(studies),
+            "studies": studies,
+            "traces": traces,
+        }
+
+    def runs_to_show(self, numbers: Mapping[str, Any], *, everything: bool) -> list[Run]:
+        """Each contestant from the lowest, the middle and the highest start, one seed; or from all starts, all seeds."""
+        runs = []
+        for study in self.studies:
+            for label, one in self.cells(study).items():
+                if label not in numbers["studies"][study.name]["contestants"]:
+                    continue
+                rows = one.trials(study)
+                words = {"study": study.name, "schedule": label, "group": self.groups[label]}
+                for place in range(len(rows)) if everything else traced(len(rows)):
+                    for trial in rows[place] if everything else rows[place][:1]:
+                        folder = f"{study.name}/{slug(label)}/lr={trial.base_lr:.3g}"
+                        runs.append(Run(f"{folder}/seed={trial.seed}" if everything else folder, trial, words))
+        return runs
+
+    def _initial(self, study: RateStudy, store: Store) -> float:
+        trials = self.by_label[self.reference].trials(study)[0]
+        records = store.read(trial.digest() for trial in trials)
+        if len(records) < len(trials):
+            raise StoreError(f"trials of study {study.name} are not in {store.path}: run the experiment first")
+        return float(np.mean([record.initial[study.task.report_metric] for record in records.values()]))
+
+
+def traced(count: int) -> list[int]:
+    """Places of the starts whose course is shown."""
+    return sorted({0, count // 2, count - 1})
+
+
+def _starts(one: Contestant, study: RateStudy, records: Mapping[str, Record], initial: float, store: Store) -> Starts:
+    rows, metric = one.trials(study), study.task.report_metric
+    missing = sum(trial.digest() not in records for row in rows for trial in row)
+    if missing:
+        raise StoreError(f"{missing} trials of study {study.name} are not in {store.path}: run the experiment first")
+    losses = np.array([[records[trial.digest()].metrics[metric] for trial in row] for row in rows])
+    return Starts.clipped(
+        rates=one.grid(study),
+        losses=losses,
+        initial=initial,
+        optimum=study.task.optimum,
+        seconds=sum(record.seconds for record in records.values()),
+        extra_steps=one.controller.extra_steps(study.steps) / study.steps,
+    )
+
+
+def _traces(one: Contestant, study: RateStudy, store: Store) -> dict[str, Any]:
+    """What the controller did, for one seed and a few starts: the rate, and its own numbers, at the recorded steps."""
+    found = {}
+    rows = one.trials(study)
+    for place in traced(len(rows)):
+        trial = rows[place][0]
+        curves = store.curves(trial.digest())
+        steps = curves.pop("control/step")
+        named = {name.removeprefix("control/"): row for name, row in curves.items() if name.startswith("control/")}
+        named["rate"] = named.pop("multiplier") * trial.base_lr
+        found[f"{trial.base_lr:g}"] = {
+            "step": steps.astype(int).tolist(),
+            **{
+                name: [None if not np.isfinite(value) else float(value) for value in row] for name, row in named.items()
+            },
+        }
+    return found
+
+
+def _described(one: Contestant) -> dict[str, Any]:
+    controlled = not isinstance(one.controller, Static)
+    return {
+        "schedule": repr(one.schedule),
+        "controller": repr(one.controller) if controlled else None,
+        "rule": inspect.cleandoc(type(one.controller).__doc__ or "") if controlled else None,
+        "optimizer": repr(one.optimizer) if one.optimizer is not None else None,
+    }

@@ -1,0 +1,194 @@
+"""How much a result depends on the grid of learning rates that it was tuned on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_lr.analysis.robustness import Sweep
+from adaptive_lr.analysis.summary import headline, summarise
+from adaptive_lr.errors import ExperimentError, StoreError
+from adaptive_lr.experiment.base import AbstractExperiment, geometric_grid, slug
+from adaptive_lr.reporting.tensorboard import Run
+from adaptive_lr.schedules import AbstractSchedule
+from adaptive_lr.store import Record, Store
+from adaptive_lr.tasks import AbstractTask
+from adaptive_lr.training import AbstractOptimizer, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One task with one optimizer and horizon, on one window of learning rates.
+
+    Learning rates are chosen on ``selection_seeds`` and reported on ``report_seeds``, which must be disjoint.
+    """
+
+    name: str
+    task: AbstractTask
+    optimizer: AbstractOptimizer
+    steps: int
+    low: float
+    high: float
+    per_decade: int = 6
+    selection_seeds: range
+    report_seeds: range
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.selection_seeds or not self.report_seeds:
+            raise ExperimentError(f"study {self.name}: selection_seeds and report_seeds must not be empty")
+        if set(self.selection_seeds) & set(self.report_seeds):
+            raise ExperimentError(f"study {self.name}: selection_seeds and report_seeds must be disjoint")
+        geometric_grid(self.low, self.high, self.per_decade)
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """The fine grid, ``[L]``."""
+        return geometric_grid(self.low, self.high, self.per_decade)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds, those for selection first."""
+        return (*self.selection_seeds, *self.report_seeds)
+
+    def trial(self, schedule: AbstractSchedule, rate: float, seed: int) -> Trial:
+        """The trial of one cell."""
+        return Trial(
+            task=self.task,
+            schedule=schedule,
+            optimizer=self.optimizer,
+            base_lr=float(f"{rate:.12g}"),  # the same digest whatever the last bit of the power was
+            steps=self.steps,
+            seed=seed,
+            dtype=self.dtype,
+        )
+
+    def trials(self, schedule: AbstractSchedule) -> list[list[Trial]]:
+        """All trials of a schedule, ``[seed][rate]``."""
+        return [[self.trial(schedule, rate, seed) for rate in self.rates] for seed in self.seeds]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(AbstractExperiment):
+    """What do grids of learning rates of several resolutions cost several schedules, in several studies?
+
+    Attributes:
+        schedules: by group (``fixed``, ``stepwise``, ``damped cosine``, …), then by label.
+        reference: the label of the schedule that the others are measured against.
+        studies: the tasks.
+    """
+
+    kind = "grid_resolution"
+
+    schedules: Mapping[str, Mapping[str, AbstractSchedule]]
+    reference: str
+    studies: Sequence[Study]
+
+    @property
+    def by_label(self) -> dict[str, AbstractSchedule]:
+        """All schedules."""
+        return {label: one for members in self.schedules.values() for label, one in members.items()}
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The group of each label."""
+        return {label: group for group, members in self.schedules.items() for label in members}
+
+    def trials(self) -> list[Trial]:
+        """See the base class."""
+        return [
+            trial
+            for study in self.studies
+            for schedule in self.by_label.values()
+            for row in study.trials(schedule)
+            for trial in row
+        ]
+
+    def smoke(self) -> Experiment:
+        """See the base class."""
+        studies = [
+            replace(
+                study,
+                steps=max(20, study.steps // 20),
+                selection_seeds=study.selection_seeds[:1],
+                report_seeds=study.report_seeds[:2],
+            )
+            for study in self.studies
+        ]
+        return replace(self, title=f"{self.title} (smoke size)", studies=studies)
+
+    def analyse(self, store: Store) -> dict[str, Any]:
+        """See the base class."""
+        studies = {}
+        for study in self.studies:
+            sweeps = {label: _sweep(study, one, store) for label, one in self.by_label.items()}
+            studies[study.name] = {
+                "label": study.task.label,
+                "optimizer": study.optimizer.kind,
+                "steps": study.steps,
+                "metric": study.task.report_metric,
+                "selection_metric": study.task.selection_metric,
+                "optimum_known": study.task.optimum is not None,
+                "rates": study.rates.tolist(),
+                "selection_seeds": list(study.selection_seeds),
+                "report_seeds": list(study.report_seeds),
+                "initial": next(iter(sweeps.values())).initial,
+                **summarise(sweeps, self.groups, self.reference),
+            }
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "title": self.title,
+            "question": self.question,
+            "reference": self.reference,
+            "schedules": {label: repr(one) for label, one in self.by_label.items()},
+            "trials": len(self.trials()),
+            "verdicts": headline(studies),
+            "studies": studies,
+        }
+
+    def runs_to_show(self, numbers: Mapping[str, Any], *, everything: bool) -> list[Run]:
+        """Each schedule at its best rate and a decade to either side, one seed; or all rates and seeds."""
+        runs = []
+        for study in self.studies:
+            rows = numbers["studies"][study.name]["schedules"]
+            for label, schedule in self.by_label.items():
+                best = int(np.argmin(np.abs(np.log(study.rates / rows[label]["best_rate"]))))
+                places = {best - study.per_decade, best, best + study.per_decade} & set(range(len(study.rates)))
+                words = {"study": study.name, "schedule": label, "group": self.groups[label]}
+                for seed in study.seeds if everything else study.report_seeds[:1]:
+                    for place in range(len(study.rates)) if everything else sorted(places):
+                        trial = study.trial(schedule, float(study.rates[place]), seed)
+                        folder = f"{study.name}/{slug(label)}/lr={trial.base_lr:.3g}"
+                        runs.append(Run(f"{folder}/seed={seed}" if everything else folder, trial, words))
+        return runs
+
+
+def _sweep(study: Study, schedule: AbstractSchedule, store: Store) -> Sweep:
+    digests = [[trial.digest() for trial in row] for row in study.trials(schedule)]
+    records = store.read(digest for row in digests for digest in row)
+    missing = sum(digest not in records for row in digests for digest in row)
+    if missing:
+        raise StoreError(f"{missing} trials of study {study.name} are not in {store.path}: run the experiment first")
+    selection, report = study.task.selection_metric, study.task.report_metric
+    split = len(study.selection_seeds)
+
+    def losses(metric: str, rows: list[list[str]]) -> NDArray[np.float64]:
+        return np.array([[records[digest].metrics[metric] for digest in row] for row in rows])
+
+    def initial(metric: str, rows: list[list[str]]) -> float:
+        firsts: list[Record] = [records[row[0]] for row in rows]
+        return float(np.mean([one.initial[metric] for one in firsts]))
+
+    return Sweep.clipped(
+        rates=study.rates,
+        selection=losses(selection, digests[:split]),
+        report=losses(report, digests[split:]),
+        initial=(initial(selection, digests[:split]), initial(report, digests[split:])),
+        optimum=study.task.optimum,
+        per_decade=study.per_decade,
+    )

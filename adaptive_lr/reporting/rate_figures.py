@@ -1,0 +1,117 @@
+"""Figures of an experiment on starting rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adaptive_lr.reporting.prose import study_title
+
+PALETTE = (
+    "#0b3c8c", "#e07b1a", "#3c8d40", "#b3261e", "#7b5ad6", "#0fa3b1", "#c0508a", "#86b817", "#8a5a2b", "#5aa9e6", "#555555", "#d4a017",
+)  # fmt: skip
+"""Colours of the contestants that are no plain schedules, in the order of their declaration."""
+
+STARTS = ("#5aa9e6", "#0b3c8c", "#e07b1a")
+"""Colours of the lowest, the middle and the highest start."""
+
+SHOWN_READINGS = 2
+
+
+def overview(experiment: Mapping[str, Any]) -> Figure:
+    """Loss in units of the oracle's against the starting rate: one panel a study, one line a contestant."""
+    studies, columns = experiment["studies"], 3
+    count = -(-len(studies) // columns)
+    figure = Figure(figsize=(11.5, 2.7 * count + 0.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(count, columns, squeeze=False)).ravel()
+    looks = _looks(experiment)
+    for axes, study in zip(panels, studies.values(), strict=False):
+        for label, row in study["contestants"].items():
+            if not row["relative"]:
+                curve = row["curve"]
+                axes.plot(
+                    curve["rates"], np.maximum(_relative(curve["mean"], study), 1e-3), label=label, **looks[label]
+                )
+        axes.axhline(1.0, color="#bbbbbb", linewidth=0.8, zorder=0)
+        axes.set(xscale="log", yscale="log")
+        axes.set_title(study_title(study), fontsize=8)
+        _tidy(axes)
+    for axes in panels[len(studies) :]:
+        axes.set_visible(False)
+    figure.supxlabel("starting rate", fontsize=8)
+    figure.supylabel("final loss, × the oracle-tuned " + experiment["reference"], fontsize=8)
+    names: dict[str, Any] = {}
+    for axes in panels[: len(studies)]:
+        names |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(list(names.values()), list(names), loc="outside upper center", ncols=5, fontsize=7, frameon=False)
+    return figure
+
+
+def trace(experiment: Mapping[str, Any], label: str, name: str) -> Figure:
+    """What a controller did in one study: the rate, and the numbers that it decided by."""
+    study, starts = experiment["studies"][name], experiment["traces"][label][name]
+    first = next(iter(starts.values()))
+    readings = [key for key in first if key not in ("step", "rate")][:SHOWN_READINGS]
+    figure = Figure(figsize=(11.5, 2.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, 1 + len(readings), squeeze=False)).ravel()
+    for colour, (start, found) in zip(STARTS, starts.items(), strict=False):
+        steps = np.asarray(found["step"], dtype=float)
+        for axes, key in zip(panels, ("rate", *readings), strict=True):
+            values = np.array([np.nan if one is None else one for one in found[key]])
+            shown = np.where(values > 0.0, values, np.nan) if key == "rate" else values
+            axes.plot(steps + 1, shown, color=colour, linewidth=1.3, label=f"from {start}")
+    total = study["steps"]
+    u = np.arange(total) / total
+    panels[0].plot(
+        u * total + 1,
+        study["oracle"]["rate"] * (1 + np.cos(np.pi * u)) / 2,
+        color="#888888",
+        linestyle=":",
+        linewidth=1.2,
+    )
+    panels[0].set(yscale="log", xscale="log", xlabel="step", ylabel="learning rate")
+    panels[0].legend(fontsize=7, frameon=False)
+    for axes, key in zip(panels[1:], readings, strict=True):
+        axes.set(xscale="log", xlabel="step", ylabel=key.replace("_", " "))
+    for axes in panels:
+        _tidy(axes)
+    return figure
+
+
+def _relative(values: list[float], study: Mapping[str, Any]) -> np.ndarray:
+    found: np.ndarray = np.asarray(values) / max(float(study["oracle"]["loss"]), 1e-300)
+    return found
+
+
+def _looks(experiment: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Plain schedules thin and grey but the reference, which is black; the judged contestant thick."""
+    found: dict[str, dict[str, Any]] = {}
+    greys = ["#999999", "#b5b5b5", "#777777", "#c9b99a"]
+    coloured = 0
+    for label, about in experiment["contestants"].items():
+        if label == experiment["reference"]:
+            found[label] = {"color": "#111111", "linewidth": 1.3}
+        elif about["controller"] is None and about["optimizer"] is None:
+            found[label] = {"color": greys[len(found) % len(greys)], "linewidth": 0.9, "linestyle": (0, (4, 1.5))}
+        else:
+            colour = PALETTE[coloured % len(PALETTE)]
+            dashes = "-" if coloured < len(PALETTE) else (0, (2, 1))
+            coloured += 1
+            found[label] = {
+                "color": colour,
+                "linewidth": 2.4 if label == experiment["judged"] else 1.1,
+                "linestyle": dashes,
+            }
+    return found
+
+
+def _tidy(axes: Axes) -> None:
+    axes.tick_params(labelsize=7)
+    axes.xaxis.label.set_fontsize(8)
+    axes.yaxis.label.set_fontsize(8)
+    axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)

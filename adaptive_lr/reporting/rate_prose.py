@@ -1,0 +1,77 @@
+"""Sentences made of the numbers of an experiment on starting rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adaptive_lr.analysis.any_rate import CLOSE, FORGOTTEN
+from adaptive_lr.reporting.prose import number, study_title
+
+
+def times(estimate: Mapping[str, float]) -> str:
+    """A ratio with its interval: ``1.12 [1.08, 1.17]``."""
+    return f"{estimate['value']:.2f}\u00a0[{estimate['low']:.2f},\u00a0{estimate['high']:.2f}]"
+
+
+def headline(experiment: Mapping[str, Any]) -> list[str]:
+    """The answer over all tasks: the contestant that is judged, the reference, and the best of the others."""
+    label, reference = experiment["judged"], experiment["reference"]
+    total, studies = experiment["overall"][label], experiment["studies"]
+    hardest = studies[total["hardest"]]
+    far = [
+        f"{study_title(study)} ({times(study['contestants'][label]['worst'])})"
+        for study in studies.values()
+        if study["contestants"][label]["worst"]["value"] > CLOSE
+    ]
+    sentences = [
+        f"Started anywhere in a window of {_decades(experiment)} decades, {label} ends with at most {CLOSE:g} times the loss of the "
+        f"{reference} that an oracle tuned in {total['close']} of {total['studies']} tasks, and with a worst start within {FORGOTTEN:g} times the best "
+        f"in {total['forgotten']}; both hold in {total['both']}. Hardest: {study_title(hardest)}, worst start "
+        f"{times(hardest['contestants'][label]['worst'])} times the oracle's loss.",
+        f"The mean over all starts, geometric mean over the tasks, is {number(total['geometric_mean'])} times the oracle's loss for {label}, and "
+        f"{number(experiment['overall'][reference]['geometric_mean'])} for the {reference} itself started at the same window's rates. It costs at "
+        f"most {100 * total['extra_steps']:.1f}\u00a0% more work.",
+    ]
+    if far:
+        sentences.append(f"Beyond {CLOSE:g} times: {'; '.join(far)}.")
+    others = {
+        name: row
+        for name, row in experiment["overall"].items()
+        if name != label and row["group"] == total["group"] and row["studies"] == total["studies"]
+    }
+    if others:
+        best = min(others, key=lambda name: others[name]["geometric_worst"])
+        sentences.append(
+            f"Next among the {total['group']}: {best}, with a geometric mean of the worst starts of {number(others[best]['geometric_worst'])} against "
+            f"{number(total['geometric_worst'])}."
+        )
+    return sentences
+
+
+def study_answer(experiment: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+    """The answer for one task."""
+    label, reference = experiment["judged"], experiment["reference"]
+    mine, plain = study["contestants"][label], study["contestants"][reference]
+    return (
+        f"From any of {len(mine['curve']['rates'])} starting rates, {label} ends with {times(mine['mean'])} times the oracle's loss in the mean and "
+        f"{times(mine['worst'])} at worst; the worst start is {times(mine['spread'])} times the best. The {reference} started at the same window's rates: "
+        f"{number(plain['mean']['value'])} in the mean, {number(plain['worst']['value'])} at worst."
+    )
+
+
+def controller_answer(experiment: Mapping[str, Any], label: str) -> str:
+    """How one controller did over all tasks."""
+    total = experiment["overall"][label]
+    return (
+        f"Close to the oracle (worst start within {CLOSE:g} times its loss) in {total['close']} of {total['studies']} tasks, start forgotten (worst within "
+        f"{FORGOTTEN:g} times best) in {total['forgotten']}. Geometric means over the tasks: best start {number(total['geometric_best'])}, mean "
+        f"{number(total['geometric_mean'])}, worst {number(total['geometric_worst'])}. Extra work: at most {100 * total['extra_steps']:.1f}\u00a0% of the steps."
+    )
+
+
+def _decades(experiment: Mapping[str, Any]) -> str:
+    import math
+
+    spans = {round(math.log10(study["window"][1] / study["window"][0])) for study in experiment["studies"].values()}
+    return " to ".join(str(one) for one in sorted({min(spans), max(spans)}))
