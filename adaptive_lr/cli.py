@@ -117,18 +117,19 @@ def plot(
 
 @app.command("list")
 def show() -> None:
-    """List the schedules with their fields, the tasks and the experiments."""
+    """List the schedules and controllers with their fields, the tasks and the experiments."""
     with _clear_errors():
         import dataclasses
 
         from rich.table import Table
 
+        from adaptive_lr.controllers import CONTROLLERS
         from adaptive_lr.experiment import experiment_names, load_experiment
         from adaptive_lr.schedules import SCHEDULES
         from adaptive_lr.schedules.parse import ALIASES
         from adaptive_lr.tasks import TASKS
 
-        for title, kinds in (("schedules", SCHEDULES), ("tasks", TASKS)):
+        for title, kinds in (("schedules", SCHEDULES), ("controllers", CONTROLLERS), ("tasks", TASKS)):
             grid = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
             for kind in kinds:
                 names = [kind.kind, *(alias for alias, name in ALIASES.items() if name == kind.kind)]

@@ -1,4 +1,4 @@
-"""Write docs/schedules.md and its pictures from the schedules themselves: ``python docs/make_gallery.py``."""
+"""Write docs/schedules.md with its pictures, and docs/controllers.md, from the classes themselves: ``python docs/make_gallery.py``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptive_lr import SCHEDULES, AbstractSchedule, Constant, DampedCosine, Linear, SpecError
+from adaptive_lr import (
+    CONTROLLERS,
+    SCHEDULES,
+    AbstractController,
+    AbstractSchedule,
+    Constant,
+    DampedCosine,
+    Linear,
+    SpecError,
+)
+from adaptive_lr.controllers import Signal
 from adaptive_lr.reporting.figures import save, schedules_figure
 from adaptive_lr.schedules.parse import parse_schedules
-from adaptive_lr.spec import encode
+from adaptive_lr.spec import Spec, encode
 
 DOCS = Path(__file__).parent
 STEPS = 1000
@@ -70,31 +80,47 @@ def entry(schedule_class: type[AbstractSchedule]) -> str:
     """The section of one class: formula, text, fields, picture."""
     kind, drawn = schedule_class.kind, examples(schedule_class)
     save(schedules_figure(drawn, STEPS), DOCS / "figures" / "schedules" / f"{kind}.png")
-    text = inspect.getdoc(schedule_class) or ""
-    formula, _, rest = text.partition("\n\n")
-    prose = rest.split(">>>")[0].strip()
     fields = ", ".join(name for name in encode(next(iter(drawn.values()))) if name != "kind") or "none"
-    return "\n\n".join(
-        part
-        for part in (
-            f"## {schedule_class.__name__}",
-            f"`{' '.join(formula.replace('``', '').replace('`', '').split())}`",
-            prose,
-            f"Kind `{kind}`; fields: {fields}.",
-            f"![{schedule_class.__name__}](figures/schedules/{kind}.png)",
-        )
-        if part
+    picture = f"![{schedule_class.__name__}](figures/schedules/{kind}.png)"
+    return "\n\n".join([described(schedule_class), f"Kind `{kind}`; fields: {fields}.", picture])
+
+
+def controller_entry(controller_class: type[AbstractController]) -> str:
+    """The section of one controller: formula, rule, what it asks to see, fields with their defaults."""
+    default = controller_class()
+    asks = ", ".join(f"`{one.name}`" for one in Signal if one in controller_class.needs) or "nothing"
+    fields = ", ".join(f"`{name}={value}`" for name, value in encode(default).items() if not isinstance(value, dict))
+    extra = 100.0 * default.extra_steps(STEPS) / STEPS
+    facts = f"Asks to see {asks}; {extra:.1f} % more work in {STEPS} steps. Fields: {fields}."
+    return "\n\n".join([described(controller_class), facts])
+
+
+def described(kind: type[Spec]) -> str:
+    """The name, the formula and the text of a class, from its docstring."""
+    formula, _, rest = (inspect.getdoc(kind) or "").partition("\n\n")
+    parts = (
+        f"## {kind.__name__}",
+        f"`{' '.join(formula.replace('``', '').replace('`', '').split())}`",
+        rest.split(">>>")[0].strip(),
     )
+    return "\n\n".join(part for part in parts if part)
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     warnings.simplefilter("ignore")  # additive k-decay says that it is clipped, and is meant to be shown so
     head = (
         "# All schedules\n\nGenerated from the classes by `make gallery`; m is the multiplier of the base rate, u = t/T the progress. "
         "A schedule stands for itself in `ScheduledLR`, in a trial, in JSON and on the command line.\n"
     )
     (DOCS / "schedules.md").write_text("\n\n".join([head, *map(entry, SCHEDULES)]) + "\n", encoding="utf-8")
+    head = (
+        "# All controllers\n\nGenerated from the classes by `make gallery`; m(u) is the schedule's multiplier at progress u, eta_t the multiplier of "
+        "the base rate at step t, f the minibatch's loss, g its gradient, D the optimizer's direction. `ControlledLR` puts one into a training loop: see "
+        "[any learning rate](tutorials/controllers.md).\n"
+    )
+    sections = [head, *map(controller_entry, CONTROLLERS)]
+    (DOCS / "controllers.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
