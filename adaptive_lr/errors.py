@@ -23,3 +23,7 @@ class RunError(AdaptiveLRError):
 
 class OutputError(AdaptiveLRError, ValueError):
     """Something cannot be written as asked."""
+
+
+class InputError(AdaptiveLRError, ValueError):
+    """A file or a value that somebody gave cannot be used; the message says which part of it and what to do."""
