@@ -1,0 +1,32 @@
+"""The command line: ``adaptive-lr …``, a module for each group of commands.
+
+Anything heavy is imported when a command needs it, so that help is instant.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adaptive_lr.cli import experiments, schedules  # noqa: F401  # they add their commands, in this order
+from adaptive_lr.cli.common import app, out
+
+__all__ = ["app"]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out.print(version("adaptive-lr"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Damping in learning-rate schedules: run the experiments, read the report, look at schedules."""
