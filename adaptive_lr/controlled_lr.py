@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from adaptive_lr.attachment import attach, bare, nests
+from adaptive_lr.clipping import undo_clipping
 from adaptive_lr.control import Control
 from adaptive_lr.controllers.base import REPLAYING, AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
-from adaptive_lr.hyperparameters import Plan, planned
+from adaptive_lr.given import check_given, check_plan, scalar
+from adaptive_lr.hyperparameters import Plan
 from adaptive_lr.linearity import check_linear
-from adaptive_lr.lr_scheduler import ScheduledLR, _Track
+from adaptive_lr.lr_scheduler import ScheduledLR, _check_state, _Track
 from adaptive_lr.probing import Closure, Replayer
-from adaptive_lr.spaces import ModuleSpace, check_gradients
+from adaptive_lr.spaces import ModuleSpace
 from adaptive_lr.spec import encode, stack
 from adaptive_lr.statistics import Vector
 
@@ -30,7 +32,8 @@ class ControlledLR(ScheduledLR):
     step by hooks, before gradients are cleared. At steps that the controller wants to probe, the optimizer makes its step at the
     probe's rate, the closure evaluates the loss there, and the step is then shortened or taken back; that is exact for all optimizers
     whose update is linear in the learning rate, and others are refused. A probe leaves no trace: dropout masks are those of the training
-    step, buffers such as those of batch normalisation and the random numbers are put back.
+    step, buffers such as those of batch normalisation and the random numbers are put back. An update that a `GradScaler` skipped counts as
+    none. The losses are the controller's; parts of a schedule that follow a metric are shown theirs by `observe`.
 
     Args:
         optimizer: any torch optimizer; its present learning rates become the base rates, group by group.
@@ -39,7 +42,7 @@ class ControlledLR(ScheduledLR):
         controller: the rule.
         total_steps: T, the number of updates.
         last_epoch: index of the last finished step when resuming without a state; -1 starts afresh.
-        grad_scaler: with it, an update that the scaler skipped counts as none, for fused optimizers too.
+        grad_scaler: only needed with an optimizer that hides from its hooks whether it skipped the update; torch's do not.
         process_group: over which loss and statistics are averaged; by default all processes, so that all of them decide the same.
 
     Raises:
@@ -76,57 +79,68 @@ class ControlledLR(ScheduledLR):
             raise TypeError(f"controller must be a controller such as Anchor(), got {controller!r}")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be a torch optimizer, got {type(optimizer).__name__}")
-        _check_plan(schedule, controller)
-        if Signal.STEP in controller.needs:
-            check_linear(optimizer)
+        check_plan(schedule)
+        optimizer = bare(optimizer)
+        self._copies = not check_linear(optimizer) if Signal.STEP in controller.needs else False
         self.controller = controller
         self.process_group = process_group
         self._space = ModuleSpace(optimizer, process_group)
         if not self._space.leaves():
             raise SpecError("the optimizer has no parameter that requires a gradient")
         self.control = Control(controller, self._space)
-        self._replayer = Replayer(self._space.leaves())
+        self._replayer = Replayer(optimizer, [one.device for one in self._space.leaves()])
         self._held = 1.0
         self._applied = 1.0
-        self._pending = self._warned = False
+        self._pending = self._inside = self._warned = False
+        self._depth = 0
         self._micro: list[Tensor] = []
-        self._shown: dict[str, Any] = {"loss": None, "closure": None}
+        self._shown: dict[str, Any] = dict(_NOTHING)
+        self._version = self._space.version()
         super().__init__(optimizer, schedule, total_steps=total_steps, last_epoch=last_epoch, grad_scaler=grad_scaler)
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
+        attach(optimizer, self._before_step, self._after_step)
 
     def step(
-        self, metrics: float | Tensor | None = None, closure: Closure | None = None, *, skipped: bool = False
+        self,
+        metrics: float | Tensor | None = None,
+        closure: Closure | None = None,
+        *,
+        grad_norm: float | Tensor | None = None,
+        skipped: bool = False,
     ) -> None:
         """Let the controller see the update that was made, and go on to the next step.
 
         Args:
             metrics: the minibatch's loss, as the optimizer's gradients were computed from; averaged over accumulated minibatches.
-            closure: evaluates that loss again on the same minibatch, ``lambda: loss_function(model(x), y)``; only needed in the steps
-                in which the controller probes, called at most twice in them and not at all in others.
+            closure: evaluates that loss again on the same minibatch, ``lambda: loss_function(model(x), y)``, under the same autocast;
+                only needed in the steps in which the controller probes, called at most twice in them and not at all in others.
+            grad_norm: where gradients are clipped, their norm before that, as ``clip_grad_norm_`` returns it. With it, the statistics
+                are those of the whole gradient.
             skipped: that the optimizer made no update. Seen without being told where the optimizer was not called at all.
 
-        If the controller needs the loss or the closure and did not get it, the step is taken back and a `SpecError` says so.
+        If the controller needs the loss or the closure and did not get it, or the closure fails, the step is taken back and the error
+        says so.
         """
-        loss = self._shown["loss"] if metrics is None else metrics
-        again = self._shown["closure"] if closure is None else closure
-        self._shown = {"loss": None, "closure": None}
-        if skipped or self._scaler_skipped() or not self._pending:
+        given: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
+        given = {name: self._shown[name] if value is None else value for name, value in given.items()}
+        self._shown = dict(_NOTHING)
+        if skipped or self._scaler_skipped() or not self._pending or self._inside:
             self._warn_if_blind()
             self._take_back()
             return
-        self._applied = float(self._decide(loss, again)[0])
-        self._pending, self._micro = False, []
+        try:
+            self._applied = self._decide(**given)
+        except BaseException:
+            self._take_back()
+            raise
+        self._close()
         self._step_count += 1
-        if metrics is not None:
-            self._observe(metrics, self.last_epoch + 1)
         self._update_lr()
 
-    def show(self, loss: float | Tensor, closure: Closure | None = None) -> None:
-        """Give loss and closure for the coming ``step()``, for trainers that call that themselves and pass nothing."""
-        self._shown = {"loss": loss, "closure": closure}
+    def show(
+        self, loss: float | Tensor, closure: Closure | None = None, *, grad_norm: float | Tensor | None = None
+    ) -> None:
+        """Give what ``step()`` needs beforehand, for trainers that call that themselves and pass nothing."""
+        self._shown = {"loss": loss, "closure": closure, "grad_norm": grad_norm}
 
     def micro_batch(self) -> None:
         """Say that the backward pass of one of several equal parts of a minibatch is done.
@@ -147,8 +161,13 @@ class ControlledLR(ScheduledLR):
 
     @property
     def applied_multiplier(self) -> float:
-        """The multiplier of the base rate that the last update was made with in the end; 0 if it was taken back."""
+        """The multiplier of the base rate that the last update was made with in the end; 0 if it was taken back or skipped."""
         return self._applied
+
+    @property
+    def probes(self) -> bool:
+        """Whether the coming ``step()`` will evaluate the loss again, so that it needs a closure."""
+        return bool(self._signals() & REPLAYING)
 
     def readings(self) -> dict[str, float]:
         """What there is to see of the last update: multiplier, what is held now, the statistics, the controller's own numbers."""
@@ -160,14 +179,13 @@ class ControlledLR(ScheduledLR):
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors: what `ScheduledLR` saves, the controller, its state, and what its statistics remember."""
         with torch.no_grad():
-            kept = self._space.kept()
             return super().state_dict() | {
                 "controller": encode(self.controller),
                 "control": self.control.state_dict(),
                 "held": self._held,
                 "applied": self._applied,
-                "pending": self._pending,
-                "kept": kept,
+                "kept": self._space.kept(),
+                "update": self._update_state() if self._pending else None,
             }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -176,17 +194,52 @@ class ControlledLR(ScheduledLR):
         Raises:
             SpecError: the state is of another controller than the constructed one, and would mean something else.
         """
-        if state_dict.get("controller") != encode(self.controller):
-            raise SpecError(f"the state is of the controller {state_dict.get('controller')}, not of {self.controller}")
+        if "controller" in state_dict and state_dict["controller"] != encode(self.controller):
+            raise SpecError(f"the state is of the controller {state_dict['controller']}, not of {self.controller}")
+        _check_state(state_dict, len(self.base_lrs), type(self).__name__)
+        self._close()
+        self._space.refresh()
         self.control.load_state_dict(state_dict["control"])
         self._space.load_kept(state_dict["kept"])
         self._held, self._applied = state_dict["held"], state_dict["applied"]
-        self._pending = state_dict["pending"]
+        update = state_dict["update"]
+        self._pending = update is not None
         super().load_state_dict(state_dict)
-        self._arm()
+        self._now = self._moment()
+        if update is not None:
+            self._space.load_held(update["gradients"])
+            self._space.load_candidate(update["candidate"])
+            self._replayer.load_state_dict(update["replay"])
+            self._micro, self._shown["loss"] = list(update["micro"]), update["loss"]
+
+    def _update_state(self) -> dict[str, Any]:
+        """What is known of an update between ``optimizer.step()`` and ``step()``."""
+        loss = self._shown["loss"]
+        return {
+            "gradients": self._space.held(),
+            "candidate": self._space.candidate(),
+            "replay": self._replayer.state_dict(),
+            "micro": [one.clone() for one in self._micro],
+            "loss": loss.detach().clone() if isinstance(loss, Tensor) else loss,
+        }
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        """Before the optimizer's step: its gradients are there, unless a closure that it calls makes them."""
+        """Before the optimizer's step: its gradients are there, unless a closure that it calls makes them.
+
+        Raises:
+            SpecError: the last step was not judged.
+        """
+        if self._inside and nests(optimizer):
+            self._depth += 1
+            return None
+        if self._pending and Signal.STEP in self._signals():
+            raised = (
+                self._inside
+            )  # in the last optimizer.step(), which will not be judged; nor can the one of a forgotten step()
+            self._take_back()
+            if not raised:
+                raise SpecError(_FORGOTTEN)
+        self._inside, self._depth = True, 0
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # the first is the optimizer
         if closure is None:
             self._read_before()
@@ -195,8 +248,8 @@ class ControlledLR(ScheduledLR):
         def wrapped() -> Any:
             result = closure()
             if not self._pending:
-                if self._shown["loss"] is None and isinstance(result, Tensor):
-                    self._shown["loss"] = result.detach()
+                if self._shown["loss"] is None and isinstance(result, float | Tensor):
+                    self._shown["loss"] = result.detach() if isinstance(result, Tensor) else result
                 self._read_before()
             return result
 
@@ -205,82 +258,90 @@ class ControlledLR(ScheduledLR):
         return args, {**kwargs, "closure": wrapped}
 
     def _read_before(self) -> None:
-        fused = cast(Any, self.optimizer)
-        self._space.gradient_scale = getattr(fused, "grad_scale", None)
-        now = self._moment()
+        verdict = getattr(self.optimizer, "found_inf", None)
+        if verdict is not None and bool(verdict):
+            return  # a fused optimizer under a scaler, which will do nothing
+        self._replayer.disarm()
+        if self._space.refresh():  # other parameters: what is remembered of the old ones cannot be compared
+            self.control.statistics.buffers.clear()
+        signals = self._signals()
+        if not signals and not self._signals(1):
+            self.control.trial.fill_(self._held)
+            self._pending = True
+            return
+        self._space.gradient_scale = getattr(self.optimizer, "grad_scale", None)
         with torch.no_grad():
-            trial = float(self.control.before(now)[0])
+            trial = float(self.control.before(self._now)[0])
+            if Signal.STEP in signals:
+                self._space.hold(copies=self._copies)
         self._pending = True
         if trial != self._held:
             self._write_multiplier(trial)
 
     def _after_step(self, *_: Any) -> None:
-        self._space.gradient_scale = None
+        if self._depth:
+            self._depth -= 1
+            return
+        self._inside = False
+        self._space.gradient_scale = None  # undone in the gradients themselves by now
+        self._space.seal()
         if self._pending and float(self.control.trial[0]) != self._held:
             self._write_multiplier(self._held)  # whoever looks now sees the rate, not the probe's
 
-    def _decide(self, loss: float | Tensor | None, closure: Closure | None) -> Tensor:
-        now = self._moment()
-        signals = self.controller.signals(now.step, now.total_steps)
-        self._check_given(signals, loss, closure)
+    def _decide(self, loss: float | Tensor | None, closure: Closure | None, grad_norm: float | Tensor | None) -> float:
+        signals = self._signals()
+        if not signals and not self._signals(1):
+            self.control.seen = {}
+            return self._held
+        check_given(self.controller, signals, loss=loss, closure=closure, parts=bool(self._micro))
         if Signal.STEP in signals:
-            check_gradients(self._space.leaves())
+            self._space.check_held()
 
         def replay(gradient: bool) -> tuple[Tensor, Vector]:
             assert closure is not None
             return self._replayer(closure, self._space.leaves(), gradient)
 
-        seen = None if loss is None else torch.as_tensor(loss).detach().reshape(1)
         parts = self._micro[0] * (len(self._micro) + 1) ** 2 if self._micro else None
         with torch.no_grad():
-            return self.control.after(now, seen, replay, parts)
-
-    def _check_given(self, signals: Signal, loss: float | Tensor | None, closure: Closure | None) -> None:
-        name = type(self.controller).__name__
-        problem = ""
-        if Signal.LOSS in signals and loss is None:
-            problem = f"{name} looks at the loss: call scheduler.step(loss) with that of the minibatch"
-        elif signals & REPLAYING and closure is None:
-            problem = (
-                f"{name} probes the loss at this step: call scheduler.step(loss, closure=lambda: …) with a closure that evaluates "
-                "it again on the same minibatch"
-            )
-        elif Signal.HALF in signals and not self._micro:
-            problem = (
-                f"{name} reads the gradient noise at this step: make the backward pass in equal parts, and call "
-                "scheduler.micro_batch() after each but the last"
-            )
-        if problem:
-            self._take_back()
-            raise SpecError(problem)
+            if grad_norm is not None:
+                undo_clipping(self.control.statistics, self._space, grad_norm)
+            return float(self.control.after(self._now, scalar(loss), replay, parts)[0])
 
     def _take_back(self) -> None:
         """Undo a step that was made at a probe's rate and will not be judged."""
-        if not self._pending:
-            return
-        signals = self.controller.signals(max(self.last_epoch, 0), self.horizon.end)
-        if Signal.STEP in signals:
+        if self._pending and Signal.STEP in self._signals():
             with torch.no_grad():
                 self.control.statistics.revise(torch.zeros(1))
-        self._pending, self._micro = False, []
+        self._applied = 0.0
+        self._close()
         self._write()
 
+    def _close(self) -> None:
+        self._pending = self._inside = False
+        self._micro = []
+        self._space.release()
+        self._version = self._space.version()
+
     def _warn_if_blind(self) -> None:
-        if self._step_count == 1 and self._scaler is None and not self._warned:
+        if not (self._pending or self._warned) and self._space.version() != self._version:
             self._warned = True
             warnings.warn(
-                "no optimizer.step() was seen before scheduler.step(), so nothing was done; if the optimizer's step is compiled or "
-                "replaced, its hooks do not run: build the ControlledLR first, or compile the model instead",
+                "the parameters were changed but no optimizer.step() was seen before scheduler.step(), so the rate stands still: the "
+                "step was made by another optimizer or by something that does not call its hooks",
                 UserWarning,
                 stacklevel=3,
             )
 
+    def _signals(self, ahead: int = 0) -> Signal:
+        return self.controller.signals(max(self.last_epoch, 0) + ahead, self.horizon.total_steps)
+
     def _moment(self) -> Moment:
         step = max(self.last_epoch, 0)
-        progress = self._progress
-        u = progress[min(step, len(progress) - 1)]
+        u = self._progress[min(step, len(self._progress) - 1)]
         scheduled = super()._multiplier(self._lr_track)
-        return Moment(step, self.horizon.end, u, torch.tensor([scheduled], dtype=torch.float64), self._scheduled_at)
+        # A controller plans for the T of the beginning: its window must not move when the run is extended.
+        total_steps = self.horizon.total_steps
+        return Moment(step, total_steps, u, torch.tensor([scheduled], dtype=torch.float64), self._scheduled_at)
 
     def _scheduled_at(self, u: Tensor) -> Tensor:
         resolved = self.horizon.resolved(self._lr_track.schedule)
@@ -299,10 +360,13 @@ class ControlledLR(ScheduledLR):
         return self._held if track.key == "lr" else super()._multiplier(track)
 
     def _write(self) -> None:
-        self._space.refresh()
         if not self._pending:
-            self._held = float(self.control.held(self._moment())[0])
-            self._arm()
+            self._now = self._moment()
+            self._held = float(self.control.held(self._now)[0])
+            if self.probes:
+                self._replayer.arm()
+            else:
+                self._replayer.disarm()
         super()._write()
         self._fast = False
 
@@ -313,18 +377,12 @@ class ControlledLR(ScheduledLR):
         finally:
             self._held, self._fast = held, False
 
-    def _arm(self) -> None:
-        if self.controller.signals(max(self.last_epoch, 0), self.horizon.end) & REPLAYING:
-            self._replayer.arm()
-        else:
-            self._replayer.disarm()
-
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a ControlledLR is bound to its optimizer by hooks and cannot be copied: use its state_dict()")
 
 
-def _check_plan(schedule: Any, controller: AbstractController) -> None:
-    if isinstance(schedule, Sequence):
-        raise SpecError("a controller needs one schedule of the learning rate for all groups, got a list of schedules")
-    if "lr" not in planned(schedule, 1)[0]:
-        raise SpecError("a controller needs a schedule of lr to modulate, got schedules of other hyperparameters only")
+_FORGOTTEN = (
+    "optimizer.step() was called again without scheduler.step(): while the controller probes, every step must be judged before the "
+    "next; the last one was taken back"
+)
+_NOTHING: dict[str, Any] = {"loss": None, "closure": None, "grad_norm": None}

@@ -2,47 +2,122 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from adaptive_lr.errors import SpecError
+from adaptive_lr.spaces import local, sharded
 from adaptive_lr.statistics import Vector
 
 Closure = Callable[[], Tensor]
+Key = tuple[str, int]
+"""A module's class and how many parameters it has: what stays the same from one process to the next."""
+
+MOST_CALLS = 256
+"""Forward passes that are recorded between two updates; of more, the last ones are kept."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """How a module was found at the start of a forward pass of training."""
+
+    key: Key
+    random: list[Tensor]
+    modes: list[bool]
+    buffers: list[Tensor]
+
+
+@dataclass
+class _Replay:
+    """What is under way while a closure is evaluated."""
+
+    left: list[_Call]
+    inside: set[int] = field(default_factory=set)
+    found: dict[int, Callable[[], None]] = field(default_factory=dict)
 
 
 class Replayer:
-    """Records the random state of a training step's first forward pass, and repeats the loss from there.
+    """Records how each forward pass of a training step begins, and repeats the loss from there.
 
-    Nothing needs to be told which model it is: while armed, the first call of a module in training mode that holds one of the
-    parameters is the one.
+    Nothing needs to be told which models there are: while armed, every outermost call of a module in training mode is recorded, with
+    the random state, the buffers and the modes of its parts; the calls that the closure makes are matched with them in order. With several
+    optimizers, as in adversarial training, the forward passes since another one's last step are the ones that count.
 
     Args:
-        parameters: of the model.
+        optimizer: whose training steps they are.
+        devices: where random numbers may be drawn, besides the CPU.
     """
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._known = {id(one) for one in parameters}
-        self._device = parameters[0].device
-        self._recorded: tuple[Tensor, Tensor | None] | None = None
-        self._handle: Any = None
+    def __init__(self, optimizer: torch.optim.Optimizer, devices: Sequence[torch.device]) -> None:
+        self._optimizer = weakref.ref(optimizer)
+        self._devices = sorted({one for one in devices if one.type not in ("cpu", "meta")}, key=str)
+        self._calls: deque[_Call] = deque(maxlen=MOST_CALLS)
+        self._inside: dict[int, nn.Module] = {}
+        self._closed = False
+        self._start: list[Tensor] = []
+        self._handles: list[Any] = []
 
     def arm(self) -> None:
-        """Record at the next forward pass."""
+        """Record the forward passes from here on."""
         self.disarm()
-        self._recorded = None
-        self._handle = register_module_forward_pre_hook(self._record)
+        self._calls.clear()
+        self._inside, self._closed, self._start = {}, False, _random_state(self._devices)
+        me = weakref.ref(self)
+
+        def forward(module: nn.Module, _: Any) -> None:
+            recorder = me()
+            if (
+                recorder is not None
+                and module.training
+                and torch.is_grad_enabled()
+                and id(module) not in recorder._inside
+            ):
+                recorder._record(module)
+
+        def stepped(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            recorder = me()
+            if recorder is not None and optimizer is not recorder._optimizer():
+                recorder._closed = True
+
+        self._handles = [
+            register_module_forward_pre_hook(torch.compiler.disable(forward)),
+            register_optimizer_step_post_hook(torch.compiler.disable(stepped)),
+        ]
+        for handle in self._handles:
+            weakref.finalize(self, handle.remove)
 
     def disarm(self) -> None:
         """Record nothing any more; what was recorded stays."""
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was recorded, as plain data and tensors."""
+        calls = [
+            {"key": list(one.key), "random": one.random, "modes": one.modes, "buffers": one.buffers}
+            for one in self._calls
+        ]
+        return {"start": self._start, "calls": calls}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what another one's `state_dict` returned."""
+        self.disarm()
+        self._start = saved["start"]
+        found = [
+            _Call((one["key"][0], one["key"][1]), one["random"], one["modes"], one["buffers"]) for one in saved["calls"]
+        ]
+        self._calls = deque(found, maxlen=MOST_CALLS)
 
     def __call__(self, closure: Closure, parameters: Sequence[Tensor], gradient: bool) -> tuple[Tensor, Vector]:
         """The loss of the closure, ``[1]``, and its gradient if that is wanted.
@@ -51,67 +126,140 @@ class Replayer:
             SpecError: the closure returns no scalar tensor, or calls ``backward``.
             RuntimeError: anything else that goes wrong in it.
         """
+        marks = _marks(parameters)
         with self._untouched(), torch.set_grad_enabled(gradient):
             try:
                 loss = closure()
             except RuntimeError as error:
                 if "does not require grad" in str(error):
-                    raise SpecError(
-                        "the closure must only compute the loss and return it, without backward()"
-                    ) from error
+                    raise SpecError(_ONLY_THE_LOSS) from error
                 raise
+            if _marks(parameters) != marks:
+                raise SpecError(_ONLY_THE_LOSS)
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 raise SpecError(f"the closure must return the loss as a tensor of one element, got {_named(loss)}")
-            if not gradient:
-                return loss.detach().reshape(1), []
-            if not loss.requires_grad:
-                raise SpecError("the closure's loss has no gradient: leave out no_grad() and detach() in it")
-            found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
-        return loss.detach().reshape(1), [
-            torch.zeros_like(one.data) if g is None else g for g, one in zip(found, parameters, strict=True)
-        ]
+            found = _gradient(loss, parameters) if gradient else []
+        return loss.detach().reshape(1), found
 
-    def _record(self, module: nn.Module, _: Any) -> None:
-        if module.training and torch.is_grad_enabled() and any(id(one) in self._known for one in module.parameters()):
-            self._recorded = _random_state(self._device)
-            self.disarm()
+    def _record(self, module: nn.Module) -> None:
+        if torch._C._current_graph_task_id() != -1:
+            return  # a checkpointed part, evaluated again in the backward pass
+        if self._closed:
+            self._calls.clear()
+            self._inside, self._closed = {}, False
+        parts = list(module.modules())
+        self._inside.update((id(one), one) for one in parts[1:])
+        buffers = [one.detach().clone() for _, _, one in _buffers(parts)]
+        modes = [one.training for one in parts]
+        self._calls.append(_Call(_key(module), _random_state(self._devices), modes, buffers))
 
     @contextmanager
     def _untouched(self) -> Iterator[None]:
-        """Random numbers as at the recorded pass, and everything as before at the end."""
-        before = _random_state(self._device)
-        buffers: dict[tuple[int, str], tuple[dict[str, Tensor | None], str, Tensor, Tensor]] = {}
+        """Everything as at the recorded passes, and as before at the end."""
+        before = _random_state(self._devices)
+        replay = _Replay(list(self._calls))
 
-        def remember(module: nn.Module, _: Any) -> None:
-            for owner in module.modules():
-                for name, buffer in owner._buffers.items():
-                    if buffer is not None and (id(owner), name) not in buffers:
-                        buffers[id(owner), name] = (owner._buffers, name, buffer, buffer.detach().clone())
+        def forward(module: nn.Module, _: Any) -> None:
+            if id(module) not in replay.inside:
+                _prepare(module, replay, self._devices)
 
-        handle = register_module_forward_pre_hook(remember)
+        handle = register_module_forward_pre_hook(torch.compiler.disable(forward))
         try:
-            if self._recorded is not None:
-                _set_random_state(self._device, self._recorded)
+            _set_random_state(self._devices, self._start or before)
             yield
         finally:
             handle.remove()
-            _set_random_state(self._device, before)
             with torch.no_grad():
-                for holder, name, buffer, value in buffers.values():
-                    buffer.copy_(value)
-                    holder[name] = buffer
+                for undo in replay.found.values():
+                    undo()
+            _set_random_state(self._devices, before)
 
 
-def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
-    if device.type == "cpu":
-        return torch.get_rng_state(), None
-    return torch.get_rng_state(), torch.get_device_module(device).get_rng_state(device)
+_ONLY_THE_LOSS = "the closure must only compute the loss and return it, without backward() or zero_grad()"
 
 
-def _set_random_state(device: torch.device, state: tuple[Tensor, Tensor | None]) -> None:
-    torch.set_rng_state(state[0])
-    if state[1] is not None:
-        torch.get_device_module(device).set_rng_state(state[1], device)
+def _prepare(module: nn.Module, replay: _Replay, devices: Sequence[torch.device]) -> None:
+    """Put a module that the closure calls into the state of the recorded pass."""
+    parts = list(module.modules())
+    replay.inside.update(id(one) for one in parts[1:])
+    if id(module) not in replay.found:
+        replay.found[id(module)] = _undo(module, parts)
+    key = _key(module)
+    call = next((one for one in replay.left if one.key == key), None)
+    if isinstance(module, DistributedDataParallel):
+        module.require_backward_grad_sync = False  # gradients are averaged later, as inner products
+    if call is None:
+        return
+    replay.left.remove(call)
+    _set_random_state(devices, call.random)
+    if len(call.modes) == len(parts):
+        for part, mode in zip(parts, call.modes, strict=True):
+            part.training = mode
+    buffers = _buffers(parts)
+    if [one.shape for one in call.buffers] == [one.shape for _, _, one in buffers]:
+        with torch.no_grad():
+            for (_, _, present), value in zip(buffers, call.buffers, strict=True):
+                present.copy_(value)
+
+
+def _undo(module: nn.Module, parts: list[nn.Module]) -> Callable[[], None]:
+    modes = [one.training for one in parts]
+    buffers = [(owner, name, one, one.detach().clone()) for owner, name, one in _buffers(parts)]
+    synchronises = getattr(module, "require_backward_grad_sync", None)
+
+    def undo() -> None:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
+        for owner, name, buffer, value in buffers:
+            buffer.copy_(value)
+            owner._buffers[name] = buffer
+        if synchronises is not None:
+            module.require_backward_grad_sync = synchronises
+
+    return undo
+
+
+def _buffers(parts: Sequence[nn.Module]) -> list[tuple[nn.Module, str, Tensor]]:
+    return [(owner, name, one) for owner in parts for name, one in owner._buffers.items() if one is not None]
+
+
+def _key(module: nn.Module) -> Key:
+    return type(module).__qualname__, sum(1 for _ in module.parameters())
+
+
+def _gradient(loss: Tensor, parameters: Sequence[Tensor]) -> Vector:
+    if not loss.requires_grad:
+        raise SpecError("the closure's loss has no gradient: leave out no_grad() and detach() in it")
+    if any(sharded(one) for one in parameters):
+        # Sharded parameters are no leaves of the graph; only backward() puts their gradients together.
+        kept = [one.grad for one in parameters]
+        for one in parameters:
+            one.grad = None
+        try:
+            loss.backward()
+            found = [one.grad for one in parameters]
+        finally:
+            for one, gradient in zip(parameters, kept, strict=True):
+                one.grad = gradient
+    else:
+        found = list(torch.autograd.grad(loss, list(parameters), allow_unused=True))
+    pairs = zip(found, parameters, strict=True)
+    return [torch.zeros_like(local(one.data)) if g is None else local(g) for g, one in pairs]
+
+
+def _marks(parameters: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Changes if a gradient does."""
+    return [(id(one.grad), 0 if one.grad is None else one.grad._version) for one in parameters]
+
+
+def _random_state(devices: Sequence[torch.device]) -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.get_device_module(one).get_rng_state(one) for one in devices)]
+
+
+def _set_random_state(devices: Sequence[torch.device], states: Sequence[Tensor]) -> None:
+    torch.set_rng_state(states[0].cpu())
+    for one, state in zip(devices, states[1:], strict=False):
+        torch.get_device_module(one).set_rng_state(state.cpu(), one)
 
 
 def _named(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
 from typing import Any
 
 import torch
@@ -28,19 +28,67 @@ class ModuleSpace:
         self._optimizer, self._group = optimizer, process_group
         self._parameters: list[Tensor] = []
         self._weights: list[float] = []
-        self._zeros: dict[int, Tensor] = {}
+        self._zeros: dict[Tensor, Tensor] = {}
+        self._held: list[Tensor | None] = []
+        self._marks: list[int] = []
         self._direction: Vector = []
         self._kept: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
         self.gradient_scale: Tensor | None = None
-        """What the gradients are multiplied by, where a fused optimizer undoes that by itself."""
+        """What the gradients are multiplied by: by a scaler, where a fused optimizer undoes that itself, or by clipping."""
         self.refresh()
 
-    def refresh(self) -> None:
-        """Take the parameters from the optimizer anew."""
+    def refresh(self) -> bool:
+        """Take the parameters from the optimizer anew; whether there are others than before."""
         groups = self._optimizer.param_groups
-        self._parameters = [one for group in groups for one in group["params"] if one.requires_grad]
-        self._weights = [_shards(one) for one in self._parameters]
+        found = [p for group in groups for p in group["params"] if p.requires_grad or p.grad is not None]
+        if len(found) == len(self._parameters) and all(map(operator.is_, found, self._parameters)):
+            return False
+        self._parameters, self._weights = found, [_shards(one) for one in found]
+        self._cut = any(weight != 1.0 for weight in self._weights)
+        self._direction, self._kept, self._candidate, self._zeros, self._held = [], {}, {}, {}, []
+        return True
+
+    def hold(self, *, copies: bool) -> None:
+        """Keep the gradients as they are until `release`, whatever happens to ``grad`` meanwhile.
+
+        Args:
+            copies: the optimizer is known to change them in its step.
+        """
+        self._held = [None if one.grad is None else local(one.grad) for one in self._parameters]
+        if copies:
+            self._held = [None if one is None else one.clone() for one in self._held]
+
+    def seal(self) -> None:
+        """From now on the gradients that are held must not change."""
+        self._marks = [-1 if one is None else one._version for one in self._held]
+
+    def release(self) -> None:
+        """Hold the gradients no longer."""
+        self._held, self._marks, self.gradient_scale = [], [], None
+
+    def check_held(self) -> None:
+        """The gradients must be those that the step was made from.
+
+        Raises:
+            SpecError: there are none, or they were changed since the step.
+        """
+        if all(one is None for one in self._held):
+            raise SpecError("the optimizer made a step without any gradient, so the controller cannot judge it")
+        if self._marks and self._marks != [-1 if one is None else one._version for one in self._held]:
+            raise SpecError(
+                "the gradients were changed between optimizer.step() and scheduler.step(): call "
+                "zero_grad(set_to_none=False) after scheduler.step() or before the next backward pass"
+            )
+
+    def held(self) -> Vector:
+        """Copies of the gradients that are held, for a state; empty if there are none."""
+        return [one.clone() for one in self.gradients()] if self._held else []
+
+    def load_held(self, gradients: Vector) -> None:
+        """Take over what another one's `held` returned."""
+        pairs = zip(gradients, self._parameters, strict=False)
+        self._held, self._marks = [one.to(local(p.data), copy=True) for one, p in pairs], []
 
     def leaves(self) -> list[Tensor]:
         """The parameters, with their gradients."""
@@ -48,7 +96,7 @@ class ModuleSpace:
 
     def parameters(self) -> Vector:
         """See `Space`."""
-        return [_local(one.data) for one in self._parameters]
+        return [local(one.data) for one in self._parameters]
 
     def gradients(self) -> Vector:
         """See `Space`.
@@ -56,28 +104,29 @@ class ModuleSpace:
         Raises:
             SpecError: a gradient is sparse.
         """
-        found = []
-        for index, one in enumerate(self._parameters):
-            gradient = one.grad
+        found: Vector = []
+        present = self._held or [one.grad for one in self._parameters]
+        for one, gradient in zip(self._parameters, present, strict=True):
             if gradient is None:
-                if index not in self._zeros:
-                    self._zeros[index] = torch.zeros_like(_local(one.data))
-                gradient = self._zeros[index]
+                if one not in self._zeros:
+                    self._zeros[one] = torch.zeros_like(local(one.data))
+                gradient = self._zeros[one]
             elif gradient.layout is not torch.strided:
                 raise SpecError("a controller that reads gradients needs dense ones, got a sparse gradient")
-            found.append(_local(gradient))
+            found.append(local(gradient))
         if self.gradient_scale is not None:
             scale = 1.0 / self.gradient_scale
-            return [one * scale.to(one.device) for one in found]
+            return [one * scale.to(one) for one in found]
         return found
 
     def dot(self, a: Vector, b: Vector) -> Tensor:
         """See `Space`; half precision is summed up in single."""
-        device = a[0].device
-        products = [_dot(x, y).to(device) for x, y in zip(a, b, strict=True)]
-        if any(weight != 1.0 for weight in self._weights):
+        products = [_dot(x, y) for x, y in zip(a, b, strict=True)]
+        if self._cut:
             # Each process holds a part; times the number of parts, the average that `gather` takes is the sum.
             products = [one * weight for one, weight in zip(products, self._weights, strict=True)]
+        if any(one.device != a[0].device for one in products):
+            products = [one.to(a[0].device) for one in products]
         return torch.stack(products).sum().reshape(1)
 
     def direction(self) -> Vector:
@@ -86,7 +135,7 @@ class ModuleSpace:
             source = torch.Generator().manual_seed(0)
             drawn = [torch.randn(one.shape, generator=source, dtype=torch.float64) for one in self._parameters]
             length = float(torch.stack([one.square().sum() for one in drawn]).sum().sqrt())
-            self._direction = [(z / length).to(one) for z, one in zip(drawn, self._parameters, strict=True)]
+            self._direction = [_part_of(z / length, one) for z, one in zip(drawn, self._parameters, strict=True)]
         return self._direction
 
     def blend(self, start: Vector, share: Tensor) -> None:
@@ -137,6 +186,18 @@ class ModuleSpace:
                 else:
                     state[name] = _copied(value)
 
+    def version(self) -> int:
+        """Changes if a parameter is written to."""
+        return sum(one._version for one in self._parameters)
+
+    def candidate(self) -> dict[str, Any]:
+        """What `keep` copied last, if it is not confirmed yet, for a state."""
+        return self._candidate
+
+    def load_candidate(self, candidate: dict[str, Any]) -> None:
+        """Take over what another one's `candidate` returned."""
+        self._candidate = candidate
+
     def kept(self) -> dict[str, Any]:
         """What was kept, for a state."""
         return self._kept
@@ -171,12 +232,23 @@ def _as_dtensor(tensor: Tensor) -> Any:
     return tensor if isinstance(tensor, DTensor) else None
 
 
-def _local(tensor: Tensor) -> Tensor:
+def local(tensor: Tensor) -> Tensor:
     """This process's part of the tensor."""
     if not sharded(tensor):
         return tensor
     part: Tensor = _as_dtensor(tensor).to_local()
     return part
+
+
+def _part_of(whole: Tensor, parameter: Tensor) -> Tensor:
+    """What this process holds of a tensor that is cut like the parameter."""
+    found = whole.to(parameter.device, parameter.dtype)
+    if not sharded(parameter):
+        return found
+    from torch.distributed.tensor import distribute_tensor
+
+    cut = _as_dtensor(parameter)
+    return local(distribute_tensor(found, cut.device_mesh, cut.placements, src_data_rank=None))
 
 
 def _shards(tensor: Tensor) -> float:
@@ -190,16 +262,3 @@ def _shards(tensor: Tensor) -> float:
 
 def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
-
-
-def check_gradients(parameters: Sequence[Tensor]) -> None:
-    """A step can be judged only with the gradient it was made from.
-
-    Raises:
-        SpecError: no parameter has one.
-    """
-    if all(one.grad is None for one in parameters):
-        raise SpecError(
-            "the optimizer made a step but no parameter has a gradient after it: a controller that revises steps needs "
-            "gradients that outlive optimizer.step()"
-        )

@@ -1,0 +1,46 @@
+"""Statistics of the whole gradient where the optimizer got a clipped one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adaptive_lr.spaces import ModuleSpace
+from adaptive_lr.statistics import AVERAGE_DECAY, Statistics
+
+_POWERS = {
+    "gradient_square": 2,
+    "gradient_dot_previous": 1,
+    "gradient_dot_step": 1,
+    "gradient_dot_parameters": 1,
+}
+"""How what was read before the step grows with the gradient. The direction D is the one that the clipped gradient gave."""
+
+
+def undo_clipping(statistics: Statistics, space: ModuleSpace, grad_norm: float | Tensor) -> None:
+    """Go over from the clipped gradient to the one before, whose norm is ``grad_norm``, in values, memory and what comes."""
+    gradients = space.gradients()
+    square = float(space.gather([space.dot(gradients, gradients)])[0])
+    norm = _number(grad_norm)
+    if not (0.0 < square < norm * norm < float("inf")):
+        return  # nothing was clipped, or it is not finite
+    factor = norm / square**0.5
+    values, buffers = statistics.values, statistics.buffers
+    if "average_dot_parameters" in values:
+        missing = (1.0 - AVERAGE_DECAY) * (factor - 1.0)
+        torch._foreach_add_(buffers["average"], gradients, alpha=missing)
+        values["average_dot_parameters"] = (
+            values["average_dot_parameters"] + missing * values["gradient_dot_parameters"]
+        )
+    for name, power in _POWERS.items():
+        if name in values:
+            values[name] = values[name] * factor**power
+    if "gradient" in buffers:
+        torch._foreach_mul_(buffers["gradient"], factor)
+    space.gradient_scale = torch.tensor(1.0 / factor, dtype=torch.float64)
+
+
+def _number(norm: Any) -> float:
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)

@@ -1,0 +1,62 @@
+"""Whether a controller got what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adaptive_lr.controllers.base import REPLAYING, AbstractController, Signal
+from adaptive_lr.errors import SpecError
+from adaptive_lr.hyperparameters import planned
+
+
+def check_plan(schedule: Any) -> None:
+    """There must be one schedule of the rate.
+
+    Raises:
+        SpecError: there is none, or one for each group.
+    """
+    if isinstance(schedule, Sequence) and not isinstance(schedule, str):
+        raise SpecError("a controller needs one schedule of the learning rate for all groups, got a list of schedules")
+    if "lr" not in planned(schedule, 1)[0]:
+        raise SpecError("a controller needs a schedule of lr to modulate, got schedules of other hyperparameters only")
+
+
+def check_given(controller: AbstractController, signals: Signal, *, loss: Any, closure: Any, parts: bool) -> None:
+    """What the controller asked for must have been handed to the scheduler.
+
+    Raises:
+        SpecError: it was not.
+    """
+    name, problem = type(controller).__name__, ""
+    if Signal.LOSS in signals and loss is None:
+        problem = f"{name} looks at the loss: call scheduler.step(loss) with that of the minibatch"
+    elif signals & REPLAYING and not callable(closure):
+        problem = (
+            f"{name} probes the loss at this step: call scheduler.step(loss, closure=lambda: …) with a closure that evaluates "
+            "it again on the same minibatch"
+        )
+    elif Signal.HALF in signals and not parts:
+        problem = (
+            f"{name} reads the gradient noise at this step: make the backward pass in equal parts, and call "
+            "scheduler.micro_batch() after each but the last"
+        )
+    if problem:
+        raise SpecError(problem)
+
+
+def scalar(loss: float | Tensor | None) -> Tensor | None:
+    """The loss as ``[1]``.
+
+    Raises:
+        SpecError: it is no number.
+    """
+    if loss is None:
+        return None
+    try:
+        return torch.as_tensor(loss).detach().reshape(1)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise SpecError(f"the loss must be a number or a tensor of one element, got {loss!r}") from error
