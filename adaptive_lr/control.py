@@ -29,6 +29,8 @@ class Control:
         self.trial = torch.ones(space.trials, dtype=torch.float64)
         self.ignored = torch.zeros(space.trials, dtype=torch.float64)
         """How often something that was not finite was seen, ``[B]``."""
+        self.restored = torch.zeros(space.trials, dtype=torch.bool)
+        """Which trials went back to what was kept in the last update, ``[B]``."""
         self.seen: dict[str, Tensor] = {}
         """What was seen of the last update, by the names of `Observation`."""
 
@@ -56,7 +58,7 @@ class Control:
         """
         signals = self.controller.signals(now.step, now.total_steps)
         if not signals:
-            self.seen = {}
+            self.seen, self.restored = {}, torch.zeros_like(self.restored)
             return self.trial
         if loss is not None:
             self.statistics.values["loss"] = loss
@@ -77,9 +79,10 @@ class Control:
             if not torch.equal(made, self.trial):
                 self.statistics.revise(made / self.trial)
         fallen = self.controller.restores(self.state)
-        if fallen is not None and bool(fallen.any()):
-            self.space.restore(fallen)
-            made = torch.where(fallen, 0.0, made)
+        self.restored = torch.zeros_like(sound) if fallen is None else fallen
+        if bool(self.restored.any()):
+            self.space.restore(self.restored)
+            made = torch.where(self.restored, 0.0, made)
         return made
 
     def state_dict(self) -> dict[str, Any]:

@@ -137,7 +137,9 @@ class Statistics:
         if "average" not in self.buffers:
             self.buffers["average"] = [torch.zeros_like(one) for one in gradients]
         mean, values, space = self.buffers["average"], self.values, self._space
-        torch._foreach_lerp_(mean, gradients, 1.0 - AVERAGE_DECAY)
+        # One gradient that is not finite would stay in the mean for ever.
+        usable = [one.nan_to_num(0.0, 0.0, 0.0) for one in gradients]
+        torch._foreach_lerp_(mean, usable, 1.0 - AVERAGE_DECAY)
         values["gradient_dot_parameters"] = space.dot(gradients, space.parameters())
         values["average_dot_parameters"] = space.dot(mean, space.parameters())
 
@@ -145,19 +147,23 @@ class Statistics:
         """H z at the start of the step, by a forward difference; the step is put back afterwards."""
         space, values, parameters = self._space, self.values, self._space.parameters()
         made = [one.clone() for one in parameters]
-        start, z = self.buffers["start"], space.direction()
-        # One length for all trials would be wrong: theirs differ. A common one is enough for a difference of this kind.
-        length = STRIDE * (1.0 + float(space.dot(start, start).mean().sqrt()))
-        torch._foreach_copy_(parameters, torch._foreach_add(start, z, alpha=length))
+        start = self.buffers["start"]
+        # One length for all trials would let a trial that went wrong change the others.
+        length = STRIDE * (1.0 + space.gather([space.dot(start, start)])[0].sqrt())
+        torch._foreach_copy_(parameters, torch._foreach_add(start, space.direction()))
+        space.blend(start, length)
         _, moved = replay(True)
         torch._foreach_copy_(parameters, made)
         product = list(torch._foreach_sub(moved, gradients))
-        torch._foreach_div_(product, length)
-        values["curvature_square"] = space.dot(product, product)
+        scale = 1.0 / length.to(product[0])
+        square = space.dot(product, product) * scale * scale
+        values["curvature_square"] = square
         if "curvature" in self.buffers:
-            change = list(torch._foreach_sub(product, self.buffers["curvature"]))
-            values["curvature_change"] = space.dot(change, change)
-        self.buffers["curvature"] = product
+            last, (last_scale,) = self.buffers["curvature"], self.buffers["curvature_scale"]
+            last_square = space.dot(last, last) * last_scale * last_scale
+            change = square + last_square - 2.0 * scale * last_scale * space.dot(product, last)
+            values["curvature_change"] = change.clamp(min=0.0)
+        self.buffers["curvature"], self.buffers["curvature_scale"] = product, [scale]
 
     def _remember(self, name: str, source: Vector) -> None:
         if name in self.buffers:

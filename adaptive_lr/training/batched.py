@@ -106,7 +106,7 @@ class _Run:
         losses, last = torch.stack(self.window), self.point == len(self.ends) - 1
         finite = losses.isfinite()
         # A controller may bring a trial back from a loss that is not finite; what counts is where it stands at the end.
-        living = self.alive & (finite.all(0) if self.control is None else finite[-1])
+        living = self.alive & (finite.all(0) if self.control is None else finite[-1] | self.control.restored)
         if monitored(self.point, len(self.ends)):
             metrics = self._metrics(final=last)
             metric = metrics[self.task.selection_metric]
@@ -192,7 +192,12 @@ class _Controlled:
             return found, [self._scratch]
 
         made = control.after(now, losses, replay, parts)
-        self.recorder.record(step, control, made)
+        self.recorder.record(step, control, made, run.alive)
+
+    @property
+    def restored(self) -> Tensor:
+        """Which trials the last update put back, ``[B]``."""
+        return self._control.restored
 
     def _first_half(self, inputs: Tensor, targets: Tensor) -> Tensor:
         half = half_of(len(inputs))

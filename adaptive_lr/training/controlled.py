@@ -124,15 +124,18 @@ class Recorder:
         self._rows: dict[str, NDArray[np.float64]] = {}
         self._place = 0
 
-    def record(self, step: int, control: Control, made: Tensor) -> None:
-        """Take down the multiplier that the update was made with, and the controller's numbers, if the step is one of them."""
+    def record(self, step: int, control: Control, made: Tensor, alive: Tensor) -> None:
+        """Take down the multiplier that the update was made with, and the controller's numbers, if the step is one of them.
+
+        Of trials that are not ``alive``, ``[B]`` of bool, nothing is taken down.
+        """
         if self._place >= len(self.steps) or step != self.steps[self._place]:
             return
         found = {"multiplier": made, **self._controller.readings(control.state)}
         for name, value in found.items():
             if name not in self._rows:
                 self._rows[name] = np.full((len(self.steps), self._trials), np.nan)
-            self._rows[name][self._place] = value.numpy()
+            self._rows[name][self._place] = torch.where(alive, value, torch.nan).numpy()
         self._place += 1
 
     def curves(self, trial: int) -> dict[str, NDArray[np.float64]]:

@@ -84,7 +84,7 @@ class _Run:
         assert self.recorder is not None
         control = self.controlled.control
         made = torch.tensor([self.controlled.applied_multiplier], dtype=torch.float64)
-        self.recorder.record(step, control, made)
+        self.recorder.record(step, control, made, torch.ones(1, dtype=torch.bool))
         return loss.item()
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -107,11 +107,12 @@ class _Run:
 
     def _close_window(self, step: int) -> bool:
         point, last, task = self.point, step + 1 == self.trial.steps, self.task
-        if not math.isfinite(self.losses[-1]):
+        if not math.isfinite(self.losses[-1]) and not self._restored():
             bad = [index for index, loss in enumerate(self.losses) if not math.isfinite(loss)]
             self.stopped = step + 1 - len(self.losses) + bad[0]
             return False
-        self.train_curve[point] = np.mean([loss for loss in self.losses if math.isfinite(loss)])
+        finite = [loss for loss in self.losses if math.isfinite(loss)]
+        self.train_curve[point] = np.mean(finite) if finite else math.nan
         self.losses, self.point = [], point + 1
         if monitored(point, len(self.ends)):
             found = self._metrics(final=last)
@@ -121,6 +122,9 @@ class _Run:
             self.monitored_curve[point] = found[task.selection_metric]
             self.final |= found if last else {}
         return True
+
+    def _restored(self) -> bool:
+        return self.recorder is not None and bool(self.controlled.control.restored[0])
 
     def _metrics(self, *, final: bool) -> dict[str, float]:
         rule, optimizer = self.trial.optimizer, self.optimizer
