@@ -147,7 +147,7 @@ class AbstractController(Spec, ABC):
 
     @abstractmethod
     def update(self, state: State, seen: Observation) -> tuple[State, Tensor]:
-        """The next state, and the multiplier that the step just made should have had, ``[B]``.
+        """The next state, and the multiplier that the step just made should have had, ``[B]``; called only at steps with `signals`.
 
         That second value counts only at steps with ``Signal.STEP``: the step is shortened to it, zero takes it back. A number that is
         not finite must leave the state usable.
@@ -173,9 +173,15 @@ class AbstractController(Spec, ABC):
         return None
 
     def readings(self, state: State) -> dict[str, Tensor]:
-        """Numbers worth a curve in TensorBoard, each ``[B]``; by default every one in the state."""
+        """Numbers worth a curve in TensorBoard, each ``[B]``; by default every one in the state, and as ``anchor/edge`` in those inside."""
         named: dict[str, Any] = state._asdict()
-        return {name: value for name, value in named.items() if isinstance(value, Tensor) and value.dim() == 1}
+        found: dict[str, Tensor] = {}
+        for name, value in named.items():
+            if not isinstance(value, Tensor):
+                found |= {f"{name}/{inner}": one for inner, one in self.readings(value).items()}
+            elif value.dim() == 1:
+                found[name] = value
+        return found
 
 
 def zeros(trials: int) -> Tensor:
@@ -194,6 +200,13 @@ def finite(*values: Tensor) -> Tensor:
     for value in values[1:]:
         found = found & value.isfinite()
     return found
+
+
+def cosine(product: Tensor, square: Tensor, other: Tensor) -> Tensor:
+    """The cosine between two vectors from their inner product and squared lengths, in [-1, 1]; NaN if one is zero or not finite."""
+    length = square.sqrt() * other.sqrt()
+    found = torch.where((length > 0.0) & length.isfinite(), product / length, torch.nan)
+    return torch.where(found.isfinite(), found.clamp(-1.0, 1.0), torch.nan)
 
 
 def average(old: Tensor, new: Tensor, decay: float, usable: Tensor) -> Tensor:
