@@ -57,6 +57,7 @@ def scalar(loss: float | Tensor | None) -> Tensor | None:
     if loss is None:
         return None
     try:
-        return torch.as_tensor(loss).detach().reshape(1)
+        found = loss if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
+        return found.detach().reshape(1)
     except (RuntimeError, TypeError, ValueError) as error:
         raise SpecError(f"the loss must be a number or a tensor of one element, got {loss!r}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spaces import local, sharded
@@ -65,7 +68,7 @@ class Replayer:
         self._inside: dict[int, nn.Module] = {}
         self._closed = False
         self._start: list[Tensor] = []
-        self._handles: list[Any] = []
+        self._handle: RemovableHandle | None = None
 
     def arm(self) -> None:
         """Record the forward passes from here on."""
@@ -76,31 +79,28 @@ class Replayer:
 
         def forward(module: nn.Module, _: Any) -> None:
             recorder = me()
-            if (
-                recorder is not None
-                and module.training
-                and torch.is_grad_enabled()
-                and id(module) not in recorder._inside
-            ):
+            if recorder is None:
+                handle.remove()  # not when it was collected, which may be while torch goes through its hooks
+            elif module.training and torch.is_grad_enabled() and id(module) not in recorder._inside:
                 recorder._record(module)
 
-        def stepped(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            recorder = me()
-            if recorder is not None and optimizer is not recorder._optimizer():
-                recorder._closed = True
-
-        self._handles = [
-            register_module_forward_pre_hook(torch.compiler.disable(forward)),
-            register_optimizer_step_post_hook(torch.compiler.disable(stepped)),
-        ]
-        for handle in self._handles:
-            weakref.finalize(self, handle.remove)
+        handle = register_module_forward_pre_hook(torch.compiler.disable(forward))
+        self._handle = handle
+        _watch_other_optimizers()
+        _hush()
+        _ARMED.add(self)
 
     def disarm(self) -> None:
         """Record nothing any more; what was recorded stays."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+        _ARMED.discard(self)
+
+    def other_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer made a step: if it is another one, what was recorded so far belongs to that."""
+        if optimizer is not self._optimizer():
+            self._closed = True
 
     def state_dict(self) -> dict[str, Any]:
         """What was recorded, as plain data and tensors."""
@@ -173,6 +173,33 @@ class Replayer:
                 for undo in replay.found.values():
                     undo()
             _set_random_state(self._devices, before)
+
+
+_ARMED: weakref.WeakSet[Replayer] = weakref.WeakSet()
+_WATCHING: list[RemovableHandle] = []
+
+
+def _watch_other_optimizers() -> None:
+    """Once and for all: a hook that came and went could do so while torch goes through its hooks."""
+
+    def stepped(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for one in list(_ARMED):
+            one.other_step(optimizer)
+
+    if not _WATCHING:
+        _WATCHING.append(register_optimizer_step_post_hook(torch.compiler.disable(stepped)))
+
+
+_HUSHED = re.compile(r"Using `torch\.compile\(module\)` when there are global hooks", re.IGNORECASE)
+
+
+def _hush() -> None:
+    """Torch warns of hooks that run once more for a compiled module, which ours are made for.
+
+    Only where that is not said yet: whoever touches the filters makes Python repeat all warnings that it would show once.
+    """
+    if not any(one[1] is _HUSHED for one in warnings.filters):
+        warnings.filters.insert(0, ("ignore", _HUSHED, UserWarning, None, 0))  # type: ignore[attr-defined]
 
 
 _ONLY_THE_LOSS = "the closure must only compute the loss and return it, without backward() or zero_grad()"
