@@ -65,6 +65,7 @@ from .schedules import (
     Warmup,
     table,
 )
+from .search import SearchResult, SearchTrial, search
 from .serialise import from_dict, from_json, from_yaml, to_dict, to_json, to_yaml
 from .spec import Range, Spec, decode, encode
 from .translate import from_timm, from_torch, from_transformers
@@ -110,6 +111,8 @@ __all__ = [
     "Restarts",
     "Scaled",
     "ScheduledLR",
+    "SearchResult",
+    "SearchTrial",
     "Sequence",
     "ShrinkageDamping",
     "Spec",
@@ -138,6 +141,7 @@ __all__ = [
     "get_polynomial_decay_schedule_with_warmup",
     "get_wsd_schedule",
     "log_damping",
+    "search",
     "table",
     "to_dict",
     "to_json",

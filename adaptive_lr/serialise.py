@@ -83,11 +83,19 @@ def from_yaml(text: str) -> AbstractSchedule:
     >>> from_yaml("{format: 1, spec: {kind: damped_cosine, floor: 1e-3}}")
     DampedCosine(floor=0.001)
     """
+    return from_dict(parse_yaml(text))
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says, with 1e-3 for a number.
+
+    Raises:
+        SpecError: the text is no YAML.
+    """
     try:
-        document = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SpecError(f"this is no YAML: {_one_line(error)}") from None
-    return from_dict(document)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]

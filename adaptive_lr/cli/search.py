@@ -1,0 +1,182 @@
+"""Search the hyperparameters of a function from the command line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from adaptive_lr.cli.common import app, clear_errors, err, out
+from adaptive_lr.errors import RunError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from adaptive_lr.search import Progress, SearchResult
+
+
+@app.command()
+def search(
+    function: Annotated[str, typer.Argument(help="Where the function stands: MODULE:NAME or FILE.py:NAME.")],
+    space: Annotated[Path, typer.Option(help="A YAML or JSON file: ranges and choices by name.")],
+    trials: Annotated[int, typer.Option(help="How many trials are to be finished in all, earlier ones included.")],
+    directory: Annotated[Path, typer.Option(help="Where the search is kept; the same one again goes on.")] = Path(
+        "search"
+    ),
+    workers: Annotated[int, typer.Option(min=0, help="Processes, each on one core; 0 for none but this.")] = 1,
+    sampler: Annotated[str, typer.Option(help="tpe, gp, cmaes, qmc, grid or random.")] = "tpe",
+    seed: Annotated[int, typer.Option(help="Of the sampler, and the first trial.seed.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Runs a point, each with a seed of its own; their mean counts.")] = 1,
+    direction: Annotated[
+        list[str] | None, typer.Option(help="minimize or maximize; once for each number that is returned.")
+    ] = None,
+    pruner: Annotated[
+        str | None, typer.Option(help="halving, for functions that yield; or wilcoxon, over seeds.")
+    ] = None,
+    on_error: Annotated[
+        str, typer.Option(help="raise: a run that fails ends the search; skip: it counts as failed.")
+    ] = ("raise"),
+    storage: Annotated[str | None, typer.Option(help="Of the Optuna study, as in postgresql://…; else a file.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="A Dask scheduler, as in tcp://host:8786, instead of workers.")
+    ] = (None),
+    name: Annotated[str | None, typer.Option(help="Of the study; else that of the directory.")] = None,
+    in_flight: Annotated[int, typer.Option(help="Trials without a result at a time; part of the history.")] = 8,
+) -> None:
+    """Search the hyperparameters of a function. Stop it whenever you like: run again, it goes on where it was.
+
+    Example: [bold]adaptive-lr search my_module:train --space space.yaml --trials 50 --workers 2[/bold]
+
+    Exit codes: 0 all trials are finished, 1 a run failed, 2 something was asked for wrongly, 130 interrupted.
+    """
+    with clear_errors():
+        from adaptive_lr.search.function import search as run
+
+        choices: Any = {
+            "sampler": sampler,
+            "pruner": pruner,
+            "on_error": on_error,
+            "direction": direction or "minimize",
+        }
+        train = _loaded(function)
+        with _bar(trials) as advance, _traceback():
+            found = run(
+                train,
+                space,
+                trials=trials,
+                directory=directory,
+                workers=workers,
+                seed=seed,
+                seeds=seeds,
+                storage=storage,
+                cluster=cluster,
+                name=name,
+                in_flight=in_flight,
+                advance=advance,
+                say=lambda text: err.print(escape(text), soft_wrap=True),
+                **choices,
+            )
+        _summary(found)
+
+
+def _loaded(place: str) -> Any:
+    """The function at MODULE:NAME, looked for in the working directory too.
+
+    Raises:
+        SpecError: there is no such function.
+        RunError: its module cannot be imported.
+    """
+    module, colon, name = place.rpartition(":")
+    if not colon or not module or not name:
+        raise SpecError(f"the function must be given as MODULE:NAME or FILE.py:NAME, got {place!r}")
+    folder = Path.cwd()
+    if module.endswith(".py"):
+        if not Path(module).is_file():
+            raise SpecError(f"there is no file {module}")
+        folder, module = Path(module).resolve().parent, Path(module).stem
+    sys.path.insert(0, str(folder))
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module.split(".")[0] == error.name:
+            raise SpecError(f"there is no module {module!r} here or among the installed ones") from None
+        raise RunError(f"{module} cannot be imported: {error}") from error
+    except Exception as error:
+        raise RunError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise SpecError(f"{module} has no function {name!r}")
+        found = getattr(found, part)
+    return found
+
+
+@contextmanager
+def _traceback() -> Iterator[None]:
+    """Show where in the function it was that a run failed.
+
+    Raises:
+        RunError: whatever was raised inside.
+    """
+    try:
+        yield
+    except RunError as error:
+        for note in getattr(error, "__notes__", ()):
+            err.print(escape(note.rstrip()), soft_wrap=True)
+        raise
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[Progress], None]]:
+    """A bar with the best so far, or a line now and then where there is no terminal.
+
+    Yields:
+        What moves it.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Bar(*columns, console=err, speed_estimate_period=60.0, disable=not err.is_terminal) as bar:
+        row, said = bar.add_task("trials", total=total, best=""), 0
+
+        def advance(progress: Progress) -> None:
+            nonlocal said
+            best = "" if progress.best_value is None else f"best {progress.best_value:.6g}"
+            failed = f", {progress.failed} failed" if progress.failed else ""
+            bar.update(row, completed=progress.finished, best=escape(best + failed))
+            tenth = 10 * progress.finished // total
+            if not err.is_terminal and tenth > said:
+                said = tenth
+                err.print(f"{progress.finished} of {total} trials; {best}{failed}")
+
+        yield advance
+
+
+def _summary(found: SearchResult) -> None:
+    finished = len(found.trials) - found.skipped
+    extras = [f"{count} {word}" for count, word in ((found.pruned, "pruned"), (found.skipped, "failed")) if count]
+    counts = f"{finished} trials finished" + (f" ({', '.join(extras)})" if extras else "")
+    out.print(f"{counts}, {found.ran} runs done now", soft_wrap=True)
+    if len(found.directions) > 1:
+        for one in found.pareto():
+            out.print(f"{', '.join(f'{value:.6g}' for value in one.values)} at {_words(one.point)}", soft_wrap=True)
+    elif found.pruned + found.skipped < len(found.trials):
+        out.print(f"best {found.best_value:.6g} at [bold]{_words(found.best)}[/bold]", soft_wrap=True)
+    out.print(f"look at it: [bold]optuna-dashboard {escape(found.storage)}[/bold]", soft_wrap=True)
+
+
+def _words(point: dict[str, Any]) -> str:
+    shown = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in point.items()}
+    return escape(" ".join(f"{name}={value}" for name, value in shown.items()))

@@ -1,0 +1,215 @@
+"""Who does the tasks: this process, or worker processes on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Any, Protocol, Self
+
+from adaptive_lr.errors import RunError
+from adaptive_lr.search.task import Outcome, Task, run_task
+
+ATTEMPTS = 5
+"""A task whose worker has died this often is what kills it."""
+
+
+class Executor(Protocol):
+    """Does tasks in any order; ``submit`` never waits, ``collect`` waits for at least one outcome."""
+
+    def room(self) -> int:
+        """How many more tasks can be done at once."""
+
+    def submit(self, task: Task) -> None:
+        """Do the task."""
+
+    def collect(self) -> list[tuple[Task, Outcome]]:
+        """Some of the outcomes; a `RunError` says why there will be none."""
+
+    def close(self) -> None:
+        """Stop, whatever is still being done."""
+
+
+class InProcess:
+    """Does one task after the other, in this process: for debugging, and for functions that use all cores."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Task] = deque()
+
+    def room(self) -> int:
+        """See `Executor`."""
+        return 1 - len(self._waiting)
+
+    def submit(self, task: Task) -> None:
+        """See `Executor`."""
+        self._waiting.append(task)
+
+    def collect(self) -> list[tuple[Task, Outcome]]:
+        """See `Executor`."""
+        task = self._waiting.popleft()
+        return [(task, run_task(task))]
+
+    def close(self) -> None:
+        """See `Executor`."""
+
+
+class ProcessPool:
+    """Worker processes, each with a task at a time; one that dies is replaced and its task, no other, is done again.
+
+    Not `concurrent.futures`: there one dead worker breaks the pool and takes the tasks of all others with it.
+
+    Args:
+        workers: how many processes.
+        say: is told what went wrong and was put right.
+    """
+
+    def __init__(self, workers: int, say: Callable[[str], None] = lambda text: None) -> None:
+        if workers < 1:
+            raise RunError(f"workers must be at least 1, got {workers}")
+        self._say = say
+        self._events: SimpleQueue[tuple[_Worker, Any]] = SimpleQueue()
+        self._waiting: deque[Task] = deque()
+        self._deaths: dict[str, int] = {}
+        self._failed_starts = 0
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(workers):
+                self._workers.append(_Worker.started(self._events))
+        except BaseException:
+            self.close()
+            raise
+
+    def room(self) -> int:
+        """See `Executor`."""
+        busy = sum(worker.task is not None for worker in self._workers)
+        return len(self._workers) - busy - len(self._waiting)
+
+    def submit(self, task: Task) -> None:
+        """See `Executor`."""
+        self._waiting.append(task)
+        self._hand_out()
+
+    def collect(self) -> list[tuple[Task, Outcome]]:
+        """See `Executor`."""
+        found: list[tuple[Task, Outcome]] = []
+        while not found or not self._events.empty():
+            worker, content = self._events.get()
+            if worker not in self._workers:
+                continue
+            if content is _DEAD:
+                found += self._replaced(worker)
+            elif content is None:
+                worker.ready, self._failed_starts = True, 0
+            else:
+                assert worker.task is not None
+                self._deaths.pop(worker.task.key, None)
+                found.append((worker.task, content))
+                worker.task = None
+            self._hand_out()
+        return found
+
+    def close(self) -> None:
+        """See `Executor`."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            worker.process.wait()
+            worker.closed()
+
+    @property
+    def processes(self) -> list[int]:
+        """The numbers of the worker processes."""
+        return [worker.process.pid for worker in self._workers]
+
+    def _hand_out(self) -> None:
+        for worker in self._workers:
+            if not self._waiting:
+                return
+            if worker.ready and worker.task is None:
+                worker.start_on(self._waiting.popleft())
+
+    def _replaced(self, worker: _Worker) -> list[tuple[Task, Outcome]]:
+        code = worker.process.wait()
+        worker.closed()
+        self._workers.remove(worker)
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts > 2 * ATTEMPTS + len(self._workers):
+                raise RunError(f"the worker processes end while they start (code {code}); finished runs are kept")
+        self._workers.append(_Worker.started(self._events))
+        task = worker.task
+        if task is None:
+            return []
+        deaths = self._deaths[task.key] = self._deaths.get(task.key, 0) + 1
+        cause = f"signal {-code}" if code < 0 else f"code {code}"
+        if deaths >= ATTEMPTS:
+            reason = f"ended its process {deaths} times ({cause}), perhaps for want of memory"
+            return [(task, Outcome(error=reason))]
+        self._say(f"a worker process died ({cause}); its run is done again")
+        self._waiting.appendleft(task)
+        return []
+
+
+_DEAD = object()
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from adaptive_lr.search.worker import main; main()"
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    ready: bool = False
+    task: Task | None = None
+    known: bytes = b""
+    _reader: threading.Thread = field(init=False, repr=False)
+
+    @classmethod
+    def started(cls, events: SimpleQueue[tuple[_Worker, Any]]) -> Self:
+        # One thread a process: what a run gives then does not depend on how many processes there are.
+        threads = {name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM.format(path=sys.path), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | threads,
+            process_group=0 if os.name == "posix" else None,  # Ctrl-C is for the coordinator alone
+        )
+        worker = cls(process)
+        worker._reader = threading.Thread(target=worker._listen, args=(events,), daemon=True)
+        worker._reader.start()
+        return worker
+
+    def start_on(self, task: Task) -> None:
+        """Send the task, and the function only if it is not the one of the task before."""
+        assert self.process.stdin is not None
+        self.task = task
+        short = replace(task, function=b"") if task.function == self.known else task
+        self.known = task.function
+        with contextlib.suppress(OSError):  # it is dead, which its reader finds out
+            pickle.dump(short, self.process.stdin)
+            self.process.stdin.flush()
+
+    def closed(self) -> None:
+        self._reader.join()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+
+    def _listen(self, events: SimpleQueue[tuple[_Worker, Any]]) -> None:
+        assert self.process.stdout is not None
+        while True:
+            try:
+                content = pickle.load(self.process.stdout)
+            except (EOFError, OSError, pickle.UnpicklingError, ValueError):
+                events.put((self, _DEAD))
+                return
+            events.put((self, content))

@@ -1,0 +1,62 @@
+"""A worker process, started by a `ProcessPool`. Tasks come in by its standard input, outcomes go out by its output.
+
+It ends with the process that started it, whatever that died of: Linux is told to kill it, and elsewhere it ends when its input
+does. Both are set up before anything slow is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import threading
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import IO, Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before that
+            os._exit(1)
+
+
+def _read(source: IO[bytes], tasks: SimpleQueue[Any]) -> None:
+    while True:
+        try:
+            tasks.put(pickle.load(source))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            os._exit(0)
+
+
+def main() -> None:
+    """Do tasks until the input ends."""
+    _die_with_parent(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the function prints must not get between the answers
+    tasks: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_read, args=(os.fdopen(os.dup(0), "rb"), tasks), daemon=True).start()
+    from adaptive_lr.search.task import run_task
+
+    _answer(answers, None)
+    function = b""
+    while True:
+        task = tasks.get()
+        function = task.function or function
+        _answer(answers, run_task(replace(task, function=function)))
+
+
+def _answer(answers: IO[bytes], content: Any) -> None:
+    try:
+        pickle.dump(content, answers)
+        answers.flush()
+    except BrokenPipeError:
+        os._exit(0)
