@@ -1,0 +1,267 @@
+"""How much a result depends on the learning rate, from losses at whatever rates there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from adaptive_lr.analysis.stats import LEVEL, Array, Places
+
+RATIOS = (2.0, 10**0.5, 5.0, 10.0, 100.0)
+"""Grid resolutions that are asked for: neighbouring learning rates at least this factor apart."""
+
+RHO = (0.01, 0.1, 0.2, 0.5, 2 / 3, 1.5, 2.0, 5.0, 10.0, 100.0)
+"""Misspecifications that are asked for, as factors on the best rate."""
+
+SLOPE_RANGE = 100.0
+_OFFSETS = 128
+_SAME = 1.0 + 1e-6
+"""Rates nearer to each other than this are one."""
+
+Statistic = Callable[[Array], Array]
+"""From losses ``[..., L]`` to one number each, ``[...]``; linear, once it is said which rates are chosen."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much runs that should be alike differ.
+
+    Attributes:
+        deviation: the standard deviation of one run, pooled over all rates with several runs.
+        freedom: its degrees of freedom.
+    """
+
+    deviation: float
+    freedom: int
+
+    @property
+    def quantile(self) -> float:
+        """Of Student's distribution, for a 95 % interval."""
+        return float(scipy.stats.t.ppf(0.5 + LEVEL / 2, self.freedom))
+
+    @classmethod
+    def pooled(cls, cells: Sequence[Array]) -> Noise | None:
+        """From the losses of the runs at each rate; None if no rate has several runs."""
+        several = [one for one in cells if len(one) > 1 and np.isfinite(one).all()]
+        freedom = sum(len(one) - 1 for one in several)
+        if not freedom:
+            return None
+        squares = sum(float(np.square(one - one.mean()).sum()) for one in several)
+        return cls(float(np.sqrt(squares / freedom)), freedom)
+
+
+@dataclass(frozen=True)
+class RecordedSweep:
+    """Runs of one group at ascending rates that need be on no grid.
+
+    Attributes:
+        rates: ascending, ``[L]``.
+        losses: the mean over the runs at each rate, ``[L]``; infinite where one diverged and no loss before training is known.
+        counts: runs at each rate, ``[L]``.
+        diverged: the share of runs that diverged, ``[L]``.
+        paired: losses by seed, ``[S, L]``, if every rate has the same seeds, once each, and there are several; else None.
+        noise: pooled over all groups, or None.
+        optimum: the least possible loss, or None if it is not known.
+        initial: the loss before training, or None.
+    """
+
+    rates: Array
+    losses: Array
+    counts: Places
+    diverged: Array
+    paired: Array | None
+    noise: Noise | None
+    optimum: float | None = None
+    initial: float | None = None
+
+    def within(self, keep: Sequence[int] | Places) -> RecordedSweep:
+        """At some of the rates only."""
+        places = np.asarray(keep, dtype=np.int_)
+        return RecordedSweep(
+            self.rates[places],
+            self.losses[places],
+            self.counts[places],
+            self.diverged[places],
+            None if self.paired is None else self.paired[:, places],
+            self.noise,
+            self.optimum,
+            self.initial,
+        )
+
+    @property
+    def best(self) -> int:
+        """The place of the rate with the least mean loss."""
+        return int(np.argmin(self.losses))
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether that is the lowest or highest rate, so that a better one may lie outside."""
+        return self.best in (0, len(self.rates) - 1)
+
+    def estimate(self, statistic: Statistic) -> dict[str, float | None]:
+        """A statistic with its 95 % interval, None where it is not finite or nothing is known of the noise.
+
+        With paired seeds the interval is Student's, from the statistic of each seed. Otherwise each mean has the pooled deviation
+        over the root of its runs. Neither includes the choice of the rate.
+        """
+        value = float(statistic(self.losses)) if np.isfinite(self.losses).all() else _statistic_past(self, statistic)
+        if not np.isfinite(value):
+            return {"value": None, "low": None, "high": None}
+        half = self._half_width(statistic)
+        ends = (None, None) if half is None else (value - half, value + half)
+        return {"value": value, "low": ends[0], "high": ends[1]}
+
+    def _half_width(self, statistic: Statistic) -> float | None:
+        if self.paired is not None and np.isfinite(self.paired).all():
+            values = statistic(self.paired)
+            quantile = scipy.stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)
+            return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
+        if self.noise is None:
+            return None
+        weights = statistic(
+            np.eye(len(self.rates))
+        )  # the statistic is linear: its value at one unit of loss at each rate
+        return float(self.noise.quantile * self.noise.deviation * np.sqrt(np.square(weights) @ (1.0 / self.counts)))
+
+    def subgrids(self, ratio: float) -> list[Places]:
+        """The grids of neighbours at least ``ratio`` apart that the recorded rates hold: the one through each rate, once each.
+
+        The grid through a rate takes the next rate above that is far enough, and so on, and likewise below. On rates a constant factor
+        apart these are the sub-grids at every offset. There are none if neighbours are farther apart than ``ratio`` throughout, or
+        the window is narrower than it.
+        """
+        rates = self.rates
+        if ratio * _SAME < (rates[1:] / rates[:-1]).min() or ratio > rates[-1] / rates[0] * _SAME:
+            return []
+        found: dict[tuple[int, ...], None] = {}
+        for anchor in range(len(rates)):
+            above, below = [anchor], [anchor]
+            for place in range(anchor + 1, len(rates)):
+                if rates[place] * _SAME >= rates[above[-1]] * ratio:
+                    above.append(place)
+            for place in range(anchor - 1, -1, -1):
+                if rates[place] * ratio <= rates[below[-1]] * _SAME:
+                    below.append(place)
+            found[tuple(sorted({*below, *above}))] = None
+        return [np.array(places, dtype=np.int_) for places in found]
+
+    def tuned(self, ratio: float) -> Places:
+        """The places of the rates that whoever tunes on each of the sub-grids ends with."""
+        return np.array([grid[np.argmin(self.losses[grid])] for grid in self.subgrids(ratio)], dtype=np.int_)
+
+    def resolution(self, ratio: float, least: float | None = None) -> dict[str, Any] | None:
+        """What a grid of that ratio costs; None if there is no such grid in the recorded rates.
+
+        Args:
+            ratio: the least factor between neighbours.
+            least: the loss that costs are counted from, by default this group's own least.
+        """
+        places, grids = self.tuned(ratio), self.subgrids(ratio)
+        if not grids:
+            return None
+        worst, best = int(places[np.argmax(self.losses[places])]), self.best
+        mean_interpolated, worst_interpolated = self.interpolated(ratio)
+        reference = self.losses[best] if least is None else least
+        return {
+            "grids": len(grids),
+            "regret_mean": self.estimate(lambda losses: losses[..., places].mean(-1) - losses[..., best]),
+            "regret_worst": self.estimate(lambda losses: losses[..., worst] - losses[..., best]),
+            "regret_mean_interpolated": _finite(mean_interpolated - self.losses[best]),
+            "regret_worst_interpolated": _finite(worst_interpolated - self.losses[best]),
+            "cost_mean": _finite(self.losses[places].mean() - reference),
+            "cost_worst": _finite(self.losses[worst] - reference),
+            "cost_mean_interpolated": _finite(mean_interpolated - reference),
+        }
+
+    def interpolated(self, ratio: float) -> tuple[float, float]:
+        """Mean and worst tuned loss of grids of exactly that ratio, placed anywhere; the loss linear in log rate between runs."""
+        steps = int(np.log(self.rates[-1] / self.rates[0]) / np.log(ratio)) + 1
+        offsets = ratio ** (np.arange(_OFFSETS) / _OFFSETS)
+        tuned = np.full(_OFFSETS, np.inf)
+        for step in range(steps + 1):
+            tuned = np.fmin(tuned, self.loss_at(self.rates[0] * offsets * ratio**step))
+        return float(tuned.mean()), float(tuned.max())
+
+    def loss_at(self, rates: Array) -> Array:
+        """Losses at any rates, linear in the logarithm between recorded ones; NaN outside, infinite beside a divergence."""
+        x, points = np.log(np.atleast_1d(rates)), np.log(self.rates)
+        right = np.clip(np.searchsorted(points, x - 1e-9), 1, len(points) - 1)
+        share = (x - points[right - 1]) / (points[right] - points[right - 1])
+        low, high = self.losses[right - 1], self.losses[right]
+        with np.errstate(invalid="ignore"):
+            found = np.where(share > 1.0 - 1e-9, high, np.where(share < 1e-9, low, low + share * (high - low)))
+        outside = (x < points[0] - 1e-9) | (x > points[-1] + 1e-9)
+        return np.where(outside, np.nan, np.where(np.isnan(found), np.inf, found))
+
+    def misspecification(self) -> dict[str, dict[str, Any] | None]:
+        """What rho times the best rate costs: difference and, where the optimum is known, ratio of the excess; None outside."""
+        found: dict[str, dict[str, Any] | None] = {}
+        for rho in RHO:
+            rate = self.rates[self.best] * rho
+            loss = float(self.loss_at(np.array([rate]))[0])
+            if not np.isfinite(loss):
+                found[f"{rho:.3g}"] = None
+                continue
+            best, recorded = float(self.losses[self.best]), bool(np.isclose(self.rates, rate, rtol=1e-6, atol=0).any())
+            ratio = None if self.optimum is None else (loss - self.optimum) / max(best - self.optimum, 1e-300)
+            found[f"{rho:.3g}"] = {"difference": loss - best, "ratio": ratio, "interpolated": not recorded}
+        return found
+
+    def sensitivity(self) -> dict[str, float | None]:
+        """Mean over the recorded rates of the loss less the least one (Wortsman et al. 2023, arXiv:2309.14322, section 2)."""
+        return self.estimate(lambda losses: losses.mean(-1) - losses[..., self.best])
+
+    def sensitivity_log(self) -> dict[str, float | None]:
+        """The same mean with every part of the logarithmic window counted alike: the trapezoidal rule in log rate."""
+        gaps = np.diff(np.log(self.rates))
+        weights = np.concatenate([[gaps[0]], gaps[1:] + gaps[:-1], [gaps[-1]]]) / (2.0 * gaps.sum())
+        return self.estimate(lambda losses: losses @ weights - losses[..., self.best])
+
+    def basin(self, tolerance: float) -> dict[str, Any]:
+        """Decades around the best rate in which the loss stays within a limit, and whether the window cut it off on either side.
+
+        The limit is twice the excess of the best rate where the optimum is known, and ``1 + tolerance`` times its loss elsewhere.
+        """
+        best = float(self.losses[self.best])
+        limit = best + tolerance * abs(best) if self.optimum is None else self.optimum + 2.0 * (best - self.optimum)
+        axis, ends, cut = np.log10(self.rates), [], []
+        for step in (-1, 1):
+            place = self.best
+            while 0 <= place + step < len(axis) and self.losses[place + step] <= limit:
+                place += step
+            inside = 0 <= place + step < len(axis)
+            end = axis[place]
+            if inside and np.isfinite(self.losses[place + step]):
+                share = (limit - self.losses[place]) / (self.losses[place + step] - self.losses[place])
+                end += share * (axis[place + step] - axis[place])
+            ends.append(end)
+            cut.append(not inside)
+        return {"decades": float(ends[1] - ends[0]), "limit": limit, "cut_below": cut[0], "cut_above": cut[1]}
+
+    def slope(self) -> float | None:
+        """Slope of log excess against log rate from the best rate to 100 times it; None without an optimum or three rates."""
+        if self.optimum is None:
+            return None
+        usable = np.isfinite(self.losses) & (self.losses > self.optimum)
+        if self.initial is not None:
+            usable &= self.losses < 0.99 * self.initial
+        above = (self.rates >= self.rates[self.best]) & (self.rates <= self.rates[self.best] * SLOPE_RANGE * _SAME)
+        places = np.flatnonzero(usable & above)
+        if len(places) < 3:
+            return None
+        return float(np.polyfit(np.log(self.rates[places]), np.log(self.losses[places] - self.optimum), 1)[0])
+
+
+def _statistic_past(sweep: RecordedSweep, statistic: Statistic) -> float:
+    """A linear statistic where some losses are infinite: finite if these have no weight in it."""
+    weights = statistic(np.eye(len(sweep.rates)))
+    used = weights != 0.0
+    return float(weights[used] @ sweep.losses[used])
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
