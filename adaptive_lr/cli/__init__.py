@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_lr.cli import experiments, schedules  # noqa: F401  # they add their commands, in this order
+from adaptive_lr.cli import experiments, robustness, schedules  # noqa: F401  # they add their commands, in this order
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]

@@ -10,6 +10,7 @@ from adaptive_lr.experiment.base import (
     run_experiment,
 )
 from adaptive_lr.experiment.grid_resolution import Experiment, Study
+from adaptive_lr.experiment.recorded import RecordedRuns, RecordedStudy
 
 __all__ = [
     "FOLDER",
@@ -18,6 +19,8 @@ __all__ = [
     "Contestant",
     "Experiment",
     "RateStudy",
+    "RecordedRuns",
+    "RecordedStudy",
     "Study",
     "experiment_names",
     "geometric_grid",

@@ -1,0 +1,79 @@
+"""Figures of recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = (
+    "#111111", "#1f6fd0", "#e07b1a", "#3c8d40", "#7b5ad6", "#c0508a", "#0fa3b1", "#b9a44c", "#b42318", "#5aa9e6", "#86b817", "#8a8a8a",
+)  # fmt: skip
+STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)))
+_SHOWN = 20.0
+"""How far above the lowest loss the axis goes, in units of the median excess."""
+
+
+def study(numbers: Mapping[str, Any]) -> Figure:
+    """Loss against learning rate, and regret against grid resolution, of all groups."""
+    figure = Figure(figsize=(11.5, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for place, (label, row) in enumerate(numbers["groups"].items()):
+        style = {
+            "color": COLOURS[place % len(COLOURS)],
+            "linestyle": STYLES[place // len(COLOURS) % len(STYLES)],
+            "linewidth": 1.5,
+        }
+        _curve(left, row, label, style)
+        grid = (numbers["common"]["groups"][label] if numbers["common"] else row)["grid"]
+        right.plot(grid["ratios"], [np.nan if one is None else one for one in grid["regret"]], **style)
+    _limit(left, numbers)
+    left.set(xscale="log", xlabel=numbers["rate"], ylabel=numbers["loss"])
+    shared = ", rates in common" if numbers["common"] else ""
+    right.set(
+        xscale="log",
+        xlabel="grid ratio: neighbouring learning rates differ by this factor",
+        ylabel=f"regret: loss above own lowest{shared}",
+    )
+    ticks = [
+        tick for tick in (1.5, 2, 3, 5, 10, 20, 50, 100, 1000) if right.get_xlim()[0] <= tick <= right.get_xlim()[1]
+    ]
+    right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    right.minorticks_off()
+    for axes in (left, right):
+        axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    return figure
+
+
+def _curve(axes: Axes, row: Mapping[str, Any], label: str, style: Mapping[str, Any]) -> None:
+    mean, low, high = (
+        np.array([np.nan if one is None else one for one in row["curve"][end]]) for end in ("mean", "low", "high")
+    )
+    axes.plot(row["rates"], mean, label=label, marker="o", markersize=3, **style)
+    axes.fill_between(row["rates"], low, high, color=style["color"], alpha=0.12, linewidth=0)
+    axes.plot([row["best_rate"]], [row["best"]["value"]], "o", color=style["color"], markersize=6)
+
+
+def _limit(axes: Axes, numbers: Mapping[str, Any]) -> None:
+    """Cut off what is far above the rest, and mark it with an arrow."""
+    points = [
+        (rate, loss)
+        for row in numbers["groups"].values()
+        for rate, loss in zip(row["rates"], row["curve"]["mean"], strict=True)
+        if loss is not None
+    ]
+    losses = np.array([loss for _, loss in points])
+    least = losses.min()
+    top = least + _SHOWN * max(float(np.median(losses - least)), 1e-12)
+    if losses.max() <= top:
+        return
+    top = max(top, float(losses[losses <= top].max()))
+    axes.set_ylim(least - 0.05 * (top - least), top + 0.05 * (top - least))
+    for rate, loss in points:
+        if loss > top:
+            axes.annotate(f"↑ {loss:.3g}", (rate, top), fontsize=7, color="#667085", ha="center", va="bottom")
