@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -237,6 +237,8 @@ def _undo(module: nn.Module, parts: list[nn.Module]) -> Callable[[], None]:
     def undo() -> None:
         for part, mode in zip(parts, modes, strict=True):
             part.training = mode
+        for part in _sharded_modules(parts):
+            part.reshard()  # or the next forward pass would find the gathered parameters of the probe
         for owner, name, buffer, value in buffers:
             buffer.copy_(value)
             owner._buffers[name] = buffer
@@ -244,6 +246,14 @@ def _undo(module: nn.Module, parts: list[nn.Module]) -> Callable[[], None]:
             module.require_backward_grad_sync = synchronises
 
     return undo
+
+
+def _sharded_modules(parts: Sequence[nn.Module]) -> list[Any]:
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return []
+    from torch.distributed.fsdp import FSDPModule
+
+    return [one for one in parts if isinstance(one, FSDPModule)]
 
 
 def _buffers(parts: Sequence[nn.Module]) -> list[tuple[nn.Module, str, Tensor]]:

@@ -1,0 +1,160 @@
+"""A run that was saved and loaded anywhere goes on to the last bit."""
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.optim import SGD, AdamW, Optimizer
+
+from adaptive_lr import Anchor, ControlledLR, DampedCosine, ScheduledLR, SpecError, Static
+from tests.controlled import STEPS, Alignment, Watch, controlled, loss_of, minibatches, perceptron
+
+END = 50
+BATCHES = minibatches(END, dtype=torch.float32)
+CONTROLLERS = [Anchor(), Anchor(least_steps=10), Alignment(), Watch()]
+
+ORDERS = (("optimizer", "scheduler"), ("scheduler", "optimizer"))
+
+
+def network() -> nn.Module:
+    model = perceptron(dtype=torch.float32, drop=0.3)
+    model.append(parametrizations.spectral_norm(nn.Linear(3, 3)))
+    return model
+
+
+class Run:
+    def __init__(self, kind: Any, controller: Any) -> None:
+        self.model = network()
+        self.optimizer: Optimizer = kind(self.model.parameters(), lr=0.01)
+        self.scheduler = controlled(self.optimizer, controller)
+        self.loss: Tensor | float = 0.0
+
+    def update(self, step: int) -> None:
+        x, y = BATCHES[step]
+        self.optimizer.zero_grad()
+        loss = loss_of(self.model, x, y)
+        loss.backward()
+        self.optimizer.step()
+        self.loss = loss.detach()
+
+    def judge(self, step: int) -> list[float]:
+        x, y = BATCHES[step]
+        self.scheduler.step(self.loss, lambda: loss_of(self.model, x, y))
+        rates = [float(rate) for rate in self.scheduler.get_last_lr()]
+        return [*rates, float(self.loss), self.scheduler.applied_multiplier]
+
+    def saved(self) -> io.BytesIO:
+        file = io.BytesIO()
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "scheduler")}
+        torch.save(parts | {"loss": self.loss, "random": torch.get_rng_state()}, file)
+        file.seek(0)
+        return file
+
+    def load(self, file: io.BytesIO, order: tuple[str, str]) -> None:
+        found = torch.load(file, weights_only=True)
+        for name in ("model", *order):
+            getattr(self, name).load_state_dict(found[name])
+        self.loss = found["loss"]
+        torch.set_rng_state(found["random"])
+
+
+def weights(run: Run) -> list[list[float]]:
+    return [one.flatten().tolist() for one in run.model.state_dict().values()]
+
+
+@pytest.mark.parametrize("kind", [SGD, AdamW])
+@pytest.mark.parametrize("controller", CONTROLLERS, ids=["anchor", "short anchor", "alignment", "watch"])
+@pytest.mark.parametrize("between", [False, True], ids=["after", "between"])
+def test_resumed_run_is_the_same_to_the_last_bit(kind: Any, controller: Any, between: bool) -> None:
+    torch.manual_seed(5)
+    whole = Run(kind, controller)
+    states, expected = [], []
+    for step in range(END):
+        if not between:
+            states.append(whole.saved())
+        whole.update(step)
+        if between:
+            states.append(whole.saved())
+        expected.append(whole.judge(step))
+    for index, stop in enumerate((0, 1, 7, 8, 11, 26, 39, 40, 41, 45)):
+        run = Run(kind, controller)
+        run.load(states[stop], ORDERS[index % 2])
+        found = []
+        for step in range(stop, END):
+            if step > stop or not between:
+                run.update(step)
+            found.append(run.judge(step))
+        assert found == expected[stop:]
+        assert weights(run) == weights(whole)
+
+
+def test_state_between_the_steps_may_be_loaded_into_a_run_that_is_elsewhere() -> None:
+    torch.manual_seed(5)
+    whole, other = Run(SGD, Anchor()), Run(SGD, Anchor())
+    other.update(0)  # and never judged
+    state, expected = whole.saved(), []
+    for step in range(10):
+        whole.update(step)
+        expected.append(whole.judge(step))
+    other.load(state, ("optimizer", "scheduler"))
+    for step in range(10):
+        other.update(step)
+        assert other.judge(step) == expected[step]
+
+
+@pytest.mark.parametrize("how", ["stretch", "hold", "continue"])
+def test_extended_run_is_resumed(how: str) -> None:
+    torch.manual_seed(5)
+    whole = Run(SGD, Anchor())
+    for step in range(20):
+        whole.update(step)
+        whole.judge(step)
+    whole.scheduler.extend(2 * STEPS, how)
+    state, run = whole.saved(), Run(SGD, Anchor())
+    run.load(state, ("optimizer", "scheduler"))
+    assert run.scheduler.get_last_lr() == whole.scheduler.get_last_lr()
+    found = []
+    for one in (whole, run):
+        torch.manual_seed(6)
+        found.append([])
+        for step in range(20, 50):
+            one.update(step)
+            found[-1].append(one.judge(step))
+    assert found[0] == found[1]
+
+
+def fresh(controller: Any) -> ControlledLR:
+    return controlled(SGD(network().parameters(), lr=0.01), controller)
+
+
+@pytest.mark.parametrize("other", [Anchor(fraction=0.5), Static()])
+def test_state_of_another_controller_is_refused(other: Any) -> None:
+    scheduler = fresh(Anchor())
+    before = scheduler.state_dict()
+    with pytest.raises(SpecError, match="the state is of the controller"):
+        scheduler.load_state_dict(fresh(other).state_dict())
+    assert str(scheduler.state_dict()) == str(before)
+
+
+def test_state_of_another_class_is_refused() -> None:
+    plain = ScheduledLR(SGD(network().parameters(), lr=0.01), DampedCosine(), total_steps=STEPS)
+    with pytest.raises(SpecError, match="the state of a ScheduledLR, not of a ControlledLR"):
+        fresh(Anchor()).load_state_dict(plain.state_dict())
+    with pytest.raises(SpecError, match="the state of a ControlledLR, not of a ScheduledLR"):
+        plain.load_state_dict(fresh(Anchor()).state_dict())
+
+
+def test_state_is_a_copy() -> None:
+    torch.manual_seed(5)
+    run = Run(SGD, Watch())
+    run.update(0)
+    state = run.scheduler.state_dict()
+    before = str(state)
+    run.judge(0)
+    for step in range(1, 5):
+        run.update(step)
+        run.judge(step)
+    assert str(state) == before
