@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import adaptive_lr
+from adaptive_lr.controllers import CONTROLLERS, AbstractController
 from adaptive_lr.schedules import SCHEDULES, AbstractSchedule
 from adaptive_lr.spec import Spec
 from adaptive_lr.tasks import TASKS, AbstractTask
@@ -37,8 +38,13 @@ def concrete_subclasses(base: type[Spec]) -> set[type[Spec]]:
 
 @pytest.mark.parametrize(
     ("base", "members"),
-    [(AbstractSchedule, SCHEDULES), (AbstractTask, TASKS), (AbstractOptimizer, OPTIMIZERS)],
-    ids=["schedules", "tasks", "optimizers"],
+    [
+        (AbstractSchedule, SCHEDULES),
+        (AbstractController, CONTROLLERS),
+        (AbstractTask, TASKS),
+        (AbstractOptimizer, OPTIMIZERS),
+    ],
+    ids=["schedules", "controllers", "tasks", "optimizers"],
 )
 def test_every_concrete_subclass_is_a_member(base: type[Spec], members: tuple[type[Spec], ...]) -> None:
     assert concrete_subclasses(base) == set(members)
@@ -73,6 +79,11 @@ def test_docstring_of_a_schedule_is_its_formula_and_an_example(schedule_class: t
     written = vars(schedule_class)["__doc__"]
     assert written.startswith("m(u) =")
     assert doctest.DocTestParser().get_examples(written)
+
+
+@pytest.mark.parametrize("controller_class", CONTROLLERS, ids=lambda one: one.kind)
+def test_docstring_of_a_controller_begins_with_its_formula(controller_class: type[AbstractController]) -> None:
+    assert vars(controller_class)["__doc__"].startswith("eta_t =")
 
 
 def test_help_need_not_wait_for_torch() -> None:

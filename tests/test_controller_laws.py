@@ -1,0 +1,350 @@
+"""Each controller against its literal loop, against what others published of it, and what it is there for."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from adaptive_lr import (
+    CONTROLLERS,
+    AbstractController,
+    AbstractSchedule,
+    Anchor,
+    AnchorLift,
+    Constant,
+    ControlledLR,
+    CurvatureCap,
+    DampedCosine,
+    DampingWarp,
+    Greedy,
+    Hypergradient,
+    LossPlateau,
+    MomoCap,
+    NanRescue,
+    NoiseScaleDamping,
+    PolyakReanchor,
+    ShrinkageDamping,
+    Static,
+    StationarityDrop,
+)
+from adaptive_lr.controllers import Moment, Observation, Signal
+from tests.reference.controllers import LOOPS, Walk
+
+STEPS, EXAMPLES, DIMENSION = 400, 8, 5
+
+
+class Descent:
+    """A torch loop over the same data as a `Walk`, with the controller in it."""
+
+    def __init__(self, controller: AbstractController, schedule: AbstractSchedule, walk: Walk) -> None:
+        self.controller = controller
+        self.w = torch.nn.Parameter(torch.zeros(walk.inputs.shape[2], dtype=torch.float64))
+        optimizer = torch.optim.SGD([self.w], lr=walk.base_lr, momentum=walk.momentum)
+        self.data = torch.from_numpy(walk.inputs), torch.from_numpy(walk.targets)
+        self.scheduler = ControlledLR(optimizer, schedule, controller, total_steps=walk.steps)
+        walk.probe = self.scheduler._space.direction()[0].numpy()
+
+    def loss(self, step: int, examples: slice = slice(None)) -> Tensor:
+        inputs, targets = (one[step][examples] for one in self.data)
+        return (inputs @ self.w - targets).square().mean() / 2
+
+    def made(self) -> list[float]:
+        """The multiplier of every update."""
+        found = []
+        for step in range(len(self.data[0])):
+            self.scheduler.optimizer.zero_grad()
+            if Signal.HALF in self.controller.signals(step, len(self.data[0])):
+                (self.loss(step, slice(EXAMPLES // 2)) / 2).backward()
+                self.scheduler.micro_batch()
+                (self.loss(step, slice(EXAMPLES // 2, None)) / 2).backward()
+            else:
+                self.loss(step).backward()
+            loss = self.loss(step).detach()
+            self.scheduler.optimizer.step()
+            self.scheduler.step(loss, closure=lambda step=step: self.loss(step))  # type: ignore[misc]
+            found.append(self.scheduler.applied_multiplier)
+        return found
+
+
+def walk(base_lr: float = 0.1, momentum: float = 0.9, noise: float = 0.5, schedule: Any = None) -> Walk:
+    source = np.random.default_rng(1)
+    inputs = source.normal(size=(STEPS, EXAMPLES, DIMENSION)) / np.sqrt(np.arange(1, DIMENSION + 1))
+    targets = inputs @ np.ones(DIMENSION) + noise * source.normal(size=(STEPS, EXAMPLES))
+    shown = DampedCosine() if schedule is None else schedule
+    return Walk(inputs, targets, base_lr, momentum, lambda u: float(shown(u)), np.zeros(DIMENSION))
+
+
+CASES: dict[type[AbstractController], list[AbstractController]] = {
+    AnchorLift: [AnchorLift(start=0.2, alignment=-0.5), AnchorLift(every=3, alignment=0.05)],
+    Hypergradient: [Hypergradient(), Hypergradient(gain=0.03, reference="gradient")],
+    PolyakReanchor: [PolyakReanchor(k=0.3), PolyakReanchor(target=0.05, until=0.05)],
+    MomoCap: [MomoCap(), MomoCap(target=0.1), MomoCap(estimate_target="on")],
+    CurvatureCap: [CurvatureCap(sigma=0.2), CurvatureCap(every=7, until=0.05)],
+    NoiseScaleDamping: [NoiseScaleDamping(), NoiseScaleDamping(every=3, decay=0.6, floor=0.1)],
+    StationarityDrop: [StationarityDrop(recent=0.5), StationarityDrop(every=2, factor=0.3, recent=0.5)],
+    ShrinkageDamping: [ShrinkageDamping(every=10), ShrinkageDamping(every=7, limit=0.5)],
+    DampingWarp: [DampingWarp(), DampingWarp(gain=5.0, decay=0.9)],
+    LossPlateau: [LossPlateau(patience=2), LossPlateau(factor=0.3, patience=0, cooldown=1, floor=0.01)],
+    Greedy: [
+        Greedy(patience=3),
+        Greedy(window=20, patience=2, cooldown=2, warmup=1, most=1.1),
+        Greedy(patience=1, factor=0.5, least=0.2, reset=5),
+    ],
+    NanRescue: [NanRescue(every=7, factor=0.3)],
+}
+"""Fields with which a rule does something in this walk; the defaults for any other controller."""
+
+
+CAPS = (PolyakReanchor, MomoCap, CurvatureCap)
+"""They only act where the base rate is too high."""
+
+
+def cases() -> list[AbstractController]:
+    return [one for kind in CONTROLLERS for one in CASES.get(kind, [kind()])]
+
+
+def test_every_controller_has_a_literal_loop() -> None:
+    assert set(LOOPS) == set(CONTROLLERS), "write its rule as a loop in tests/reference/controllers.py"
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("controller", cases(), ids=repr)
+def test_multipliers_are_those_of_the_literal_loop(controller: AbstractController, momentum: float) -> None:
+    base_lr = 3.0 * (1.0 - 0.8 * momentum) if isinstance(controller, CAPS) else 0.3
+    literal = walk(base_lr=base_lr, momentum=momentum)
+    if isinstance(controller, NanRescue):
+        literal.targets[[30, 31, 200, 399]] = np.nan
+    descent = Descent(controller, DampedCosine(), literal)
+    expected = list(LOOPS[type(controller)](controller, literal))
+    assert descent.made() == pytest.approx(expected, rel=1e-8, abs=1e-12)
+    np.testing.assert_allclose(descent.w.detach().numpy(), literal.theta, rtol=0, atol=1e-9)
+    changed = any(made != pytest.approx(literal.m(t)) for t, made in enumerate(expected))
+    assert changed or isinstance(controller, Static)
+
+
+def moment(step: int = 0, total_steps: int = 1000, schedule: AbstractSchedule | None = None, trials: int = 1) -> Moment:
+    shown = Constant() if schedule is None else schedule
+    u = step / total_steps
+    return Moment(step, total_steps, u, shown(u).expand(trials), lambda v: shown(v))
+
+
+def column(value: Any) -> Tensor:
+    return torch.tensor([float(value)], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("start", [10.0**exponent for exponent in range(-4, 5)])
+@pytest.mark.parametrize("curvature", [0.01, 7.0])
+def test_anchor_finds_one_over_the_curvature_from_any_start(start: float, curvature: float) -> None:
+    w = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    optimizer = torch.optim.SGD([w], lr=start / curvature)
+    scheduler = ControlledLR(optimizer, Constant(), Anchor(), total_steps=2000)
+    for _ in range(150):
+        loss = curvature * w.square().sum() / 2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step(loss, closure=lambda: curvature * w.square().sum() / 2)
+    assert optimizer.param_groups[0]["lr"] / 0.25 * curvature == pytest.approx(1.0, rel=0.15)
+
+
+def test_anchor_probes_a_twentieth_of_a_run() -> None:
+    assert Anchor().extra_steps(2000) == 100 / 3
+    assert NanRescue(then=Anchor()).extra_steps(2000) == 100 / 3
+    assert CurvatureCap().extra_steps(2000) == 100
+    assert ShrinkageDamping().extra_steps(2000) == 40
+    assert NoiseScaleDamping().extra_steps(2000) == 0
+
+
+def test_first_step_of_both_caps_is_the_polyak_step() -> None:
+    steps = []
+    for controller in (PolyakReanchor(target=0.1), MomoCap(target=0.1)):
+        found = walk(base_lr=50.0, momentum=0.0)
+        made = Descent(controller, Constant(), found).made()[0]
+        g = found.gradient(0, np.zeros(DIMENSION))
+        assert made * 50.0 == pytest.approx((found.loss(0, np.zeros(DIMENSION)) - 0.1) / (g @ g), rel=1e-9)
+        steps.append(made)
+    assert steps[0] == pytest.approx(steps[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("estimated", ["on", "off"])
+def test_momo_cap_is_momo_along_the_mean_gradient(estimated: str) -> None:
+    momo = pytest.importorskip("momo", reason="pip install 'adaptive-lr[peers]' installs momo")
+    rate, data = 2.0, walk(noise=0.5)
+    w = torch.zeros(DIMENSION, dtype=torch.float64, requires_grad=True)
+    theirs = momo.Momo([w], lr=rate, bias_correction=True, use_fstar=estimated == "on")
+    controller = MomoCap(estimate_target=estimated)
+    state, theta, mean = controller.init(1), np.zeros(DIMENSION), np.zeros(DIMENSION)
+    for t in range(100):
+        g = data.gradient(t, theta)
+        mean = 0.9 * mean + 0.1 * g
+        D = rate * mean / (1 - 0.9 ** (t + 1))
+        seen = Observation(
+            now=moment(t),
+            trial=column(1.0),
+            loss=column(data.loss(t, theta)),
+            descent=column(g @ D),
+            gradient_dot_parameters=column(g @ theta),
+            average_dot_parameters=column(mean @ theta),
+            average_dot_direction=column(mean @ D),
+        )
+        state, decided = controller.update(state, seen)
+        theta = theta - float(decided) * D
+        w.grad = torch.from_numpy(data.gradient(t, w.detach().numpy()))
+        theirs.step(loss=column(data.loss(t, w.detach().numpy())))
+        np.testing.assert_allclose(
+            w.detach().numpy(), theta, rtol=0, atol=1e-6
+        )  # theirs keeps gamma in single precision
+    assert float(state.target) == pytest.approx(float(theirs.lb), abs=1e-6)
+
+
+def drive(controller: AbstractController, losses: list[float]) -> list[float]:
+    """The multipliers held before each step, from losses alone."""
+    state, held = controller.init(1), []
+    for t, loss in enumerate(losses):
+        now = moment(t, len(losses))
+        held.append(float(controller.multiplier(state, now)))
+        state, _ = controller.update(state, Observation(now=now, trial=column(held[-1]), loss=column(loss)))
+    return held
+
+
+def noisy_losses() -> list[float]:
+    source = np.random.default_rng(0)
+    return [math.exp(-t / 30) + 0.1 * source.normal() ** 2 for t in range(600)]
+
+
+@pytest.mark.parametrize("window", [1, 30])
+def test_greedy_is_greedy_lr(window: int) -> None:
+    optimization = pytest.importorskip("transformers.optimization")
+    if not hasattr(optimization, "GreedyLR"):
+        pytest.skip("this transformers has no GreedyLR yet")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    fields: dict[str, Any] = {"factor": 0.8, "patience": 3, "cooldown": 2, "warmup": 1}
+    theirs = optimization.GreedyLR(
+        optimizer, min_lr=0.1, max_lr=5.0, eps=0.0, smooth=window > 1, window_size=window, reset_start=3, **fields
+    )
+    expected = []
+    for loss in noisy_losses():
+        expected.append(optimizer.param_groups[0]["lr"])
+        theirs.step(loss)
+    made = drive(Greedy(window=window, least=0.1, most=5.0, reset=3, **fields), noisy_losses())
+    assert made == pytest.approx(expected, rel=1e-12)
+    assert min(made) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("fields", [{}, {"factor": 0.5, "patience": 1, "cooldown": 2, "threshold": 0.01}])
+def test_loss_plateau_is_reduce_on_plateau_of_the_means(fields: dict[str, Any]) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, eps=0.0, **fields)
+    expected: list[float] = []
+    losses = noisy_losses()
+    for start in range(0, 600, 12):
+        expected += 12 * [optimizer.param_groups[0]["lr"]]
+        theirs.step(float(np.mean(losses[start : start + 12])))
+    made = drive(LossPlateau(**fields), losses)
+    assert made == pytest.approx(expected, rel=1e-12)
+    assert min(made) < 1.0
+
+
+def run_stationarity(theta: Callable[[int, np.random.Generator], float], steps: int = 2000) -> float:
+    """The factor after samples of z from a path of |theta|^2/2."""
+    controller, source = StationarityDrop(), np.random.default_rng(3)
+    state, before = controller.init(1), theta(0, source)
+    for t in range(steps):
+        after = theta(t + 1, source)
+        scale = float(state.scale)
+        zero = column(0.0)
+        z = column((before - after) / scale)
+        now, trial = moment(t, steps), column(scale)
+        seen = Observation(now=now, trial=trial, parameters_dot_direction=z, direction_square=zero)
+        state, _ = controller.update(state, seen)
+        before = after
+    return float(state.scale)
+
+
+def test_stationarity_drops_on_noise() -> None:
+    assert run_stationarity(lambda t, source: source.normal()) == pytest.approx(1e-3, rel=1e-9)
+
+
+def test_stationarity_does_not_drop_while_progressing() -> None:
+    assert run_stationarity(lambda t, source: 0.5 * t + source.normal()) == 1.0
+
+
+def test_noise_scale_damps_as_much_as_the_noise_is() -> None:
+    signal, noise, source = 2.0, 6.0, torch.Generator().manual_seed(0)
+    G = torch.zeros(10, dtype=torch.float64)
+    G[0] = math.sqrt(signal)
+    controller = NoiseScaleDamping(every=1, decay=0.999)
+    state = controller.init(1)
+    for _ in range(4000):  # noise is tr(Sigma)/B, so each half of a minibatch has twice as much
+        halves = [G + torch.randn(10, generator=source, dtype=torch.float64) * math.sqrt(noise * 2 / 10) for _ in "ab"]
+        whole = (halves[0] + halves[1]) / 2
+        squares = {"half_square": halves[0].square().sum(), "gradient_square": whole.square().sum()}
+        seen = Observation(now=moment(), trial=column(1.0), **{name: one.reshape(1) for name, one in squares.items()})
+        state, _ = controller.update(state, seen)
+    assert float(controller.multiplier(state, moment())) == pytest.approx(1 / (1 + noise / signal), rel=0.1)
+
+
+def test_caps_do_nothing_at_a_rate_that_is_low() -> None:
+    for kind in CAPS:
+        assert Descent(kind(), Constant(), walk(base_lr=1e-4, momentum=0.0)).made() == [1.0] * STEPS
+
+
+def test_reanchored_polyak_starts_the_schedule_anew_from_its_bound() -> None:
+    data = walk(base_lr=1e3, momentum=0.0)
+    made = Descent(PolyakReanchor(), DampedCosine(), data).made()
+    quarter, late = made[STEPS // 4] / data.m(STEPS // 4), made[-1] / data.m(STEPS - 1)
+    assert late == pytest.approx(quarter, rel=1e-9)
+    assert quarter < 1e-2
+
+
+def test_rescue_equals_the_run_up_to_the_first_bad_step_and_goes_on_after_it() -> None:
+    plain, sound = walk(momentum=0.9), walk(momentum=0.9)
+    plain.targets[100], sound.targets[100] = np.nan, sound.targets[100]
+    descent = Descent(NanRescue(), DampedCosine(), plain)
+    made, alone = descent.made(), Descent(Static(), DampedCosine(), sound).made()
+    assert made[:100] == alone[:100]
+    assert made[100] == 0.0
+    assert made[101:] == [one / 2 for one in alone[101:]]
+    error = descent.w.detach().numpy() - 1.0
+    assert np.linalg.norm(error) < 0.3
+
+
+@pytest.mark.parametrize("controller", [one[0] for one in CASES.values()], ids=lambda one: one.kind)
+def test_rescued_twice_is_a_base_rate_a_quarter_as_large(controller: AbstractController) -> None:
+    base_lr = 3.0 if isinstance(controller, CAPS) else 0.3
+    small = Descent(controller, DampedCosine(), walk(base_lr=base_lr / 4, momentum=0.0)).made()
+    rescued = Descent(NanRescue(then=controller), DampedCosine(), walk(base_lr=base_lr, momentum=0.0))
+    control = rescued.scheduler.control
+    control.state = control.state._replace(scale=column(0.25))
+    assert rescued.made() == pytest.approx([one / 4 for one in small], rel=1e-8, abs=1e-12)
+
+
+def test_hypergradient_stays_within_what_controllers_may_do() -> None:
+    controller = Hypergradient(gain=10.0)
+    state = controller.init(1)
+    for _ in range(10):
+        agreed = {name: column(1.0) for name in ("gradient_dot_step", "gradient_square", "previous_step_square")}
+        state, _ = controller.update(state, Observation(now=moment(), trial=column(1.0), **agreed))
+    assert float(controller.multiplier(state, moment())) == pytest.approx(1e12)
+
+
+def test_stationarity_bears_more_steps_than_planned() -> None:
+    controller, state = StationarityDrop(recent=1.0), StationarityDrop().init(1)
+    for t in range(700):
+        drift = {"parameters_dot_direction": column(1.0 + 0.1 * (t % 2)), "direction_square": column(0.0)}
+        state, _ = controller.update(state, Observation(now=moment(t, 300), trial=column(1.0), **drift))
+    assert float(state.filled) == 256
+    assert float(state.scale) == 1.0
+
+
+def test_rescue_lets_the_inner_controller_work_in_units_of_its_own() -> None:
+    data = walk(base_lr=30.0, momentum=0.0)
+    data.targets[5] = np.nan  # inside the anchor's window
+    found = Descent(NanRescue(then=Anchor()), Constant(), data)
+    made = found.made()
+    alone = Descent(Anchor(), Constant(), walk(base_lr=30.0, momentum=0.0)).made()
+    assert made[-1] == pytest.approx(alone[-1], rel=0.2)
