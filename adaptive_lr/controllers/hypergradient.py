@@ -39,8 +39,9 @@ class Hypergradient(AbstractController):
     The paper changes the rate of step t by the cosine seen at step t; here it takes effect one step later, so that no copy of the step
     has to be kept to revise it. A gain of zero is the schedule itself.
 
-    It is free, and helps where the base rate is too low; ``gain`` 0.1 follows from a factor 100 in a few hundred steps at a cosine of 0.1. It
-    stops at 0.2, since later the noise, whose cosine is negative on average near the end, would only drive the rate to zero.
+    It is free. With ``gain`` 0.1, a cosine of 0.1 raises the rate by a factor of 50 in 400 steps. It is frozen after a fifth of the run, so that
+    the schedule alone ends it. On two of three convex tasks it made base rates that are too low much better; on two networks it changed
+    little, and against rates that are too high it does next to nothing.
     """
 
     kind = "hypergradient"

@@ -43,7 +43,7 @@ class MomoCapState(NamedTuple):
 class MomoCap(AbstractController):
     """eta_t = min(m(u), (h - rho f*)_+ / <g-bar, D>), h = f-bar + <g-bar, theta> - gamma.
 
-    MoMo of Schaipp et al. 2024, arXiv:2305.07583, Eq. 9 and 10, with bias correction. f-bar, g-bar and gamma are running means (decay 0.9) of
+    MoMo of Schaipp et al. 2024, arXiv:2305.07583, with bias correction. f-bar, g-bar and gamma are running means (decay 0.9) of
     f, g and <g, theta>, this step's included, from zero, and rho is the sum of their weights, 1 - 0.9^t. By linearity
     f-bar + <g-bar, x> - gamma is the mean of the tangents f_s + <g_s, x - theta_s> of the past steps at x, times rho. At x = theta - a D this is
     h - a <g-bar, D>, which reaches the least value possible, rho f*, at the a above: a longer step would go where the model is

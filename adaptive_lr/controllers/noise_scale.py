@@ -32,8 +32,9 @@ class NoiseScaleDampingState(NamedTuple):
 class NoiseScaleDamping(AbstractController):
     """eta_t = m(u) / (1 + B_simple/B), B_simple = tr(Sigma)/|G|^2.
 
-    The rate of McCandlish et al. 2018, arXiv:1812.06162, Eq. 2.7, for minibatches of B. From the gradients g of a whole minibatch and g_b of its
-    first half, their appendix A.1 gives |G|^2 = 2|g|^2 - |g_b|^2 and tr(Sigma)/B = |g_b|^2 - |g|^2 without bias (b = B/2). Both are
+    The rate of McCandlish et al. 2018, arXiv:1812.06162, for minibatches of B, with their simple noise scale in place of the one with
+    the Hessian in it. From the gradients g of a whole minibatch and g_b of its first half, their estimates from two batch sizes are
+    |G|^2 = 2|g|^2 - |g_b|^2 and tr(Sigma)/B = |g_b|^2 - |g|^2 (b = B/2), without bias. Both are
     read every ``every`` steps and averaged with ``decay``, each by itself, since the ratio of two estimates is biased; means below zero count
     as zero. The quotient is at least ``floor``: a noise scale of 100 minibatches and more cannot be told from infinity by two
     halves of one. The damping acts from the next step on.

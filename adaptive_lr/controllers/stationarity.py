@@ -42,7 +42,7 @@ class StationarityDrop(AbstractController):
     passes for zero if the confidence interval at level 1 - ``significance``, from the means of batches, contains zero. After a drop all
     begins anew.
 
-    What has to be scaled to the run: the paper wants 1000 samples, of runs of 80 000 steps. Here a batch is 1/256 of the run and at least
+    What has to be scaled to the run: the paper waits for 1000 samples in the bucket. Here a batch is 1/256 of the run and at least
     8 of them are needed, so that the first drop can come after a quarter of the run, and there are at most three. A batch is not the
     square root of the samples, as in the paper, but fixed: no sample has to be stored. In short runs with momentum, batches are shorter than
     the time over which z is correlated; then the interval is too narrow, and drops come late. Departures: the momentum is not reset,

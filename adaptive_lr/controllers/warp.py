@@ -44,8 +44,8 @@ class DampingWarp(AbstractController):
     happened before; v never passes the schedule's last step, (T - 1)/T, before the run does. E are running means with ``decay``: 0.98, some 50
     steps. A gain of zero is the schedule itself, up to rounding; z lies in [-1, 1], so that with a gain up to 1.6 nothing is clipped.
 
-    Ours, without a paper. Damping alone is bounded: it can change the mean rate by a factor of two, not repair a wrong base rate. On five
-    small tasks the best loss changed by less than 1 %.
+    Ours, without a paper. Damping alone is bounded: it can change the mean rate by a factor of two, not repair a wrong base rate. In the
+    prototype the best loss changed by less than 1 %.
     """
 
     kind = "damping_warp"
