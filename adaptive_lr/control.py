@@ -29,6 +29,8 @@ class Control:
         self.trial = torch.ones(space.trials, dtype=torch.float64)
         self.ignored = torch.zeros(space.trials, dtype=torch.float64)
         """How often something that was not finite was seen, ``[B]``."""
+        self.kept = torch.zeros(space.trials, dtype=torch.bool)
+        """Which trials have something to go back to, ``[B]``."""
         self.restored = torch.zeros(space.trials, dtype=torch.bool)
         """Which trials went back to what was kept in the last update, ``[B]``."""
         self.seen: dict[str, Tensor] = {}
@@ -71,7 +73,9 @@ class Control:
         sound = _sound(seen, signals)
         self.ignored = self.ignored + (~sound).to(torch.float64)
         if Signal.KEEP in signals:
-            self.space.confirm(sound)
+            # What was copied before the first step is all there is, even if the loss of the first minibatch is not finite.
+            self.space.confirm(sound | ~self.kept)
+            self.kept = torch.ones_like(sound)
         made = self.trial
         if Signal.STEP in signals:
             usable = seen.descent.isfinite() & decided.isfinite() & (decided > 0.0)
@@ -92,6 +96,7 @@ class Control:
             "state": flattened(self.state),
             "trial": self.trial.clone(),
             "ignored": self.ignored.clone(),
+            "kept": self.kept.clone(),
             "values": {name: value.clone() for name, value in self.statistics.values.items()},
             "buffers": buffers,
         }
@@ -99,7 +104,7 @@ class Control:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.state = rebuilt(self.controller.init(self.space.trials), [one.clone() for one in saved["state"]])
-        self.trial, self.ignored = saved["trial"].clone(), saved["ignored"].clone()
+        self.trial, self.ignored, self.kept = (saved[name].clone() for name in ("trial", "ignored", "kept"))
         device = self.space.parameters()[0].device
         self.statistics.values = {name: value.clone() for name, value in saved["values"].items()}
         buffers: dict[str, Vector] = saved["buffers"]
