@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_lr.cli import experiments, robustness, schedules  # noqa: F401  # they add their commands, in this order
+from adaptive_lr.cli import advise, experiments, robustness, schedules
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]
@@ -30,3 +30,11 @@ def main(
     ] = False,
 ) -> None:
     """Damping in learning-rate schedules: run the experiments, read the report, look at schedules."""
+
+
+app.command()(experiments.run)
+app.command("report")(experiments.rebuild)
+app.command()(schedules.plot)
+app.command("list")(schedules.show)
+app.command()(robustness.robustness)
+app.command()(advise.advise)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adaptive_lr.cli.common import Report, Results, app, clear_errors, err, out, store_path
+from adaptive_lr.cli.common import Report, Results, clear_errors, err, out, store_path
 
 if TYPE_CHECKING:
     from adaptive_lr.experiment import AbstractExperiment
@@ -21,7 +21,6 @@ Smoke = Annotated[bool, typer.Option("--smoke", help="A tiny version that ends i
 Everything = Annotated[bool, typer.Option("--all", help="Write TensorBoard events of all trials, not of a selection.")]
 
 
-@app.command()
 def run(
     experiments: Annotated[list[str], typer.Argument(help="Names as in `adaptive-lr list`, or paths of their files.")],
     smoke: Smoke = False,
@@ -46,7 +45,6 @@ def run(
             _report([one.smoke() if smoke else one for one in loaded], store, report, runs, everything, smoke)
 
 
-@app.command("report")
 def rebuild(
     experiments: Annotated[list[str] | None, typer.Argument(help="Which ones; all by default.")] = None,
     smoke: Smoke = False,

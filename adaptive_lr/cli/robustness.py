@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adaptive_lr.cli.common import app, clear_errors, err, out
+from adaptive_lr.cli.common import clear_errors, err, out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,6 @@ Optimum = Annotated[float | None, typer.Option(help="The least possible loss, if
 Window = Annotated[str | None, typer.Option(help="Lowest and highest rate to look at, as in 1e-4:3e-3.")]
 
 
-@app.command()
 def robustness(
     source: Annotated[Path, typer.Argument(help="A .csv, a .jsonl, or a folder of TensorBoard event files.")],
     rate: Rate,

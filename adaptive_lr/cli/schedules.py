@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from adaptive_lr.cli.common import app, clear_errors, out
+from adaptive_lr.cli.common import clear_errors, out
 
 
-@app.command()
 def plot(
     schedules: Annotated[
         list[str],
@@ -45,7 +44,6 @@ def plot(
         out.print(f"wrote {escape(str(path))}")
 
 
-@app.command("list")
 def show() -> None:
     """List the schedules and controllers with their fields, the tasks and the experiments."""
     with clear_errors():

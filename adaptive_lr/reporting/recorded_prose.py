@@ -85,7 +85,7 @@ def answer(study: Mapping[str, Any]) -> list[str]:
     lowest = study["lowest"]
     first = groups[lowest["label"]]
     highest = max(groups, key=lambda label: groups[label]["best"]["value"])
-    tied = f"; the noise does not tell {_listed(lowest['tied'])} apart from it" if lowest["tied"] else ""
+    tied = f"; the noise does not tell {listed(lowest['tied'])} apart from it" if lowest["tied"] else ""
     if not lowest["known"]:
         tied = "; how much of a difference is noise is not known"
     sentences = [
@@ -170,7 +170,8 @@ def _alone(study: Mapping[str, Any], label: str, row: Mapping[str, Any]) -> str:
     )
 
 
-def _listed(labels: Sequence[str]) -> str:
+def listed(labels: Sequence[str]) -> str:
+    """Labels in a sentence."""
     return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
 
 

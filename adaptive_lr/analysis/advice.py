@@ -1,0 +1,289 @@
+"""Which schedule to take when only a coarse grid of learning rates can be afforded, and how much is known about that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from adaptive_lr.analysis.bound import suffix_bound
+from adaptive_lr.analysis.robustness import RATIOS
+from adaptive_lr.analysis.stats import LEVEL, Array
+from adaptive_lr.errors import InputError
+from adaptive_lr.schedules import WSD, AbstractSchedule, Constant, DampedCosine, Linear, Polynomial, Step
+
+KINDS = ("convex", "network", "language", "any")
+"""Kinds of tasks."""
+
+DECADES = 4.0
+"""How uncertain the best rate is taken to be, unless somebody says."""
+
+POWERS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
+
+NEAR = 1.02
+"""Ratios this near to each other are one."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What can be afforded.
+
+    Attributes:
+        ratio: between neighbouring rates of the grid.
+        kind: one of ``KINDS``.
+    """
+
+    ratio: float
+    kind: str = "any"
+
+    @classmethod
+    def afforded(cls, *, ratio: float | None, budget: int | None, decades: float, kind: str) -> tuple[Question, str]:
+        """From a ratio, or from a number of trials over an uncertainty; with a sentence that says how one follows from the other.
+
+        Raises:
+            InputError: neither is given, or a value is not allowed.
+        """
+        if kind not in KINDS:
+            raise InputError(f"a task is one of {', '.join(KINDS)}, got {kind!r}")
+        if ratio is None and budget is None:
+            raise InputError("say what can be afforded: a grid ratio, or a budget of trials")
+        if ratio is not None and not (math.isfinite(ratio) and 1.0 < ratio <= 1e6):
+            raise InputError(f"a grid ratio must be above 1 and at most 1e6, got {ratio!r}")
+        if budget is not None and budget < 1:
+            raise InputError(f"a budget must be at least 1 trial, got {budget}")
+        if not (math.isfinite(decades) and 0.0 < decades <= 20.0):
+            raise InputError(f"decades must be above 0 and at most 20, got {decades!r}")
+        if ratio is None:
+            assert budget is not None
+            found = 10.0 ** (decades / budget)
+            if found > 1e6:
+                raise InputError(
+                    f"{budget} trials over {decades:g} decades leave a ratio of {found:.3g}: that is no grid"
+                )
+            words = f"{budget} trials over {decades:g} decades of uncertainty: neighbouring rates differ by a factor {found:.3g}."
+            return cls(found, kind), words
+        words = f"Neighbouring rates differ by a factor {ratio:g}."
+        if budget is not None:
+            covered = budget * math.log10(ratio)
+            words += f" {budget} trials cover {covered:.3g} decades; the best rate should be known that well before."
+        return cls(ratio, kind), words
+
+
+def advise(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Everything that can be said, as plain data: ``measured``, ``stated``, ``recorded``, ``predicted`` and ``unknown``.
+
+    Args:
+        question: what can be afforded.
+        evidence: as `adaptive_lr.analysis.evidence` gives it.
+        runs: what `adaptive_lr.analysis.recorded_summary.summarise` gives of somebody's own runs, at the ratio asked for.
+    """
+    measured = _measured(question, evidence)
+    recorded = _recorded(question, evidence, runs)
+    stated = [] if measured else _stated(question, evidence)
+    predicted = _predicted(question.ratio)
+    found = {
+        "ratio": question.ratio,
+        "kind": question.kind,
+        "source": evidence["source"],
+        "covered": list(RATIOS.values())
+        if evidence["tasks"]
+        else sorted({one["ratio"] for one in evidence["statements"]}),
+        "measured": measured,
+        "stated": stated,
+        "recorded": recorded,
+        "predicted": predicted,
+    }
+    return found | {"unknown": _unknown(question, found)}
+
+
+def _measured(question: Question, evidence: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Schedules by their cost over the tasks of a kind, at the ratio of the experiment that is nearest above the one asked for."""
+    tasks = {name: task for name, task in evidence["tasks"].items() if question.kind in (task["kind"], "any")}
+    used = [label for label, ratio in RATIOS.items() if question.ratio <= ratio * NEAR]
+    if not tasks or not used or question.ratio * NEAR < min(RATIOS.values()):
+        return None
+    label = min(used, key=lambda one: RATIOS[one])
+    schedules = list(next(iter(tasks.values()))["schedules"])
+    costs = {
+        name: np.array([1.0 + task["schedules"][name][label]["cost"][0] for task in tasks.values()])
+        for name in schedules
+    }
+    logs = {name: np.log(np.maximum(values, 1e-12)) for name, values in costs.items()}
+    first = min(logs, key=lambda name: float(logs[name].mean()))
+    winners = [min(schedules, key=lambda name: float(costs[name][place])) for place in range(len(tasks))]
+    rows = {
+        name: {
+            "spec": evidence["schedules"][name]["spec"],
+            **_mean(logs[name]),
+            "worst": float(costs[name].max()),
+            "worst_task": list(tasks.values())[int(costs[name].argmax())]["label"],
+            "lowest_in": winners.count(name),
+            "at_boundary": sum(task["schedules"][name]["at_boundary"] for task in tasks.values()),
+        }
+        for name in sorted(schedules, key=lambda name: float(logs[name].mean()))
+    }
+    return {
+        "ratio": RATIOS[label],
+        "same_ratio": max(question.ratio / RATIOS[label], RATIOS[label] / question.ratio) <= NEAR,
+        "tasks": [task["label"] for task in tasks.values()],
+        "steps": [min(task["steps"] for task in tasks.values()), max(task["steps"] for task in tasks.values())],
+        "seeds": [min(task["seeds"] for task in tasks.values()), max(task["seeds"] for task in tasks.values())],
+        "first": first,
+        "not_told_apart": [name for name in schedules if name != first and not _clear(logs[name] - logs[first])],
+        "lowest_by_task": dict(zip((task["label"] for task in tasks.values()), winners, strict=True)),
+        "schedules": rows,
+    }
+
+
+def _mean(logs: Array) -> dict[str, float | None]:
+    """A geometric mean over tasks with Student's interval; None with one task."""
+    low, high = _interval(logs)
+    ends = {"low": None if low is None else math.exp(low), "high": None if high is None else math.exp(high)}
+    return {"value": math.exp(float(logs.mean())), **ends}
+
+
+def _interval(values: Array) -> tuple[float | None, float | None]:
+    if len(values) < 2:
+        return None, None
+    half = float(scipy.stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def _clear(differences: Array) -> bool:
+    low, high = _interval(differences)
+    return low is not None and high is not None and not low <= 0.0 <= high
+
+
+def _stated(question: Question, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is only known in words, at this ratio."""
+    return [
+        dict(one)
+        for one in evidence["statements"]
+        if one["kind"] in (question.kind, "any") or question.kind == "any"
+        if max(question.ratio / one["ratio"], one["ratio"] / question.ratio) <= NEAR and question.kind != "language"
+    ]
+
+
+def _recorded(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """What recorded runs say at this ratio: a group's tuned loss above the lowest of all, interpolated on the rates in common."""
+    sources = {} if runs is None else {runs["source"]: runs}
+    if question.kind in ("language", "any"):
+        sources |= evidence["recorded"]
+    found = []
+    for name, study in sources.items():
+        common = study["common"]
+        same = [one for one in study["ratios"] if max(float(one) / question.ratio, question.ratio / float(one)) <= NEAR]
+        costs = {}
+        if common is not None and same:
+            rows = {label: row["resolution"][same[0]] for label, row in common["groups"].items()}
+            costs = {label: row["cost_mean_interpolated"] for label, row in rows.items() if row is not None}
+        known = {label: cost for label, cost in costs.items() if cost is not None}
+        ordered = dict(sorted(known.items(), key=lambda item: item[1]))
+        noise = study["noise"]
+        found.append(
+            {
+                "name": name,
+                "costs": ordered,
+                "loss": study["loss"],
+                "runs": study["runs"],
+                "rates": common["rates"] if common else None,
+                # Two tuned losses differ by chance as two single runs do, at most.
+                "noise": None if noise is None else _half_difference(noise),
+                "at_edge": [] if common is None else _at_edge(common),
+            }
+        )
+    return found
+
+
+def _at_edge(common: Mapping[str, Any]) -> list[str]:
+    """Groups whose best rate may lie outside the rates in common, so that their cost says too little of what tuning could give."""
+    edge = [label for label, row in common["groups"].items() if row["at_boundary"]]
+    return list(dict.fromkeys([*common["optima_outside"], *edge]))
+
+
+def _half_difference(noise: Mapping[str, Any]) -> float:
+    quantile = scipy.stats.t.ppf(0.5 + LEVEL / 2, noise["freedom"])
+    return float(quantile * noise["deviation"] * math.sqrt(2.0))
+
+
+@lru_cache(maxsize=16)
+def _predicted(ratio: float) -> dict[str, Any]:
+    """What the bound for convex problems says of such a grid, in units of the best bound there is: that of a tuned linear decay."""
+    families: dict[str, Mapping[str, AbstractSchedule]] = {
+        "constant": {"Constant()": Constant()},
+        "step": {"Step(milestones=(0.5, 0.75), factor=0.1)": Step()},
+        "WSD": {"WSD(cooldown=0.2, shape='linear')": WSD(cooldown=0.2, shape="linear")},
+        "linear": {"Linear()": Linear()},
+        "polynomial": {f"Polynomial(power={one:g})": Polynomial(power=one) for one in POWERS if one != 1.0},
+        "damped cosine": {f"DampedCosine(exponent={one:g})": DampedCosine(exponent=one) for one in POWERS},
+    }
+    unit = suffix_bound(Linear()).best
+    rows: dict[str, dict[str, Any]] = {}
+    for family, members in families.items():
+        for spec, schedule in members.items():
+            bound = suffix_bound(schedule)
+            mean, worst = (bound.best / unit * one for one in bound.grid(ratio))
+            row = {"spec": spec, "tuned": bound.best / unit, "mean": mean, "worst": worst, "family": family}
+            rows[spec] = row
+    best = {
+        key: {
+            family: min((row for row in rows.values() if row["family"] == family), key=lambda row: row[key])
+            for family in families
+        }
+        for key in ("mean", "worst")
+    }
+    first = {key: min(found.values(), key=lambda row: row[key])["spec"] for key, found in best.items()}
+    return {"first": first, "best_of_family": best, "schedules": rows}
+
+
+def _in_words(ratios: list[float]) -> str:
+    shown = [f"{one:.3g}" for one in ratios]
+    if len(shown) < 2:
+        return f"the ratio {shown[0]}" if shown else "no ratio"
+    return f"the ratios {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _unknown(question: Question, found: Mapping[str, Any]) -> list[str]:
+    """What this advice does not know."""
+    measured, sentences = found["measured"], []
+    if question.kind == "language":
+        sentences.append(
+            "No language model was trained for this: what is said rests on recorded runs alone, and holds for their models, data and "
+            "numbers of steps."
+            if any(one["costs"] for one in found["recorded"])
+            else "Nothing is known here about language models at this ratio: no run of one is part of the package. Give your own with --runs."
+        )
+    elif measured is None and not found["stated"]:
+        sentences.append(
+            f"The evidence at hand covers {_in_words(found['covered'])}, not {question.ratio:.3g}; the report of `make experiments` covers "
+            f"{_in_words(list(RATIOS.values()))}, and what lies between by the coarser one."
+        )
+    elif measured is not None and not measured["same_ratio"]:
+        sentences.append(
+            f"No experiment was made at the ratio {question.ratio:.3g}; the costs are those of the coarser {measured['ratio']:.3g}."
+        )
+    if measured is not None:
+        different = sorted(set(measured["lowest_by_task"].values()))
+        if len(different) > 1:
+            sentences.append(
+                f"The {len(measured['tasks'])} tasks disagree: {len(different)} schedules are the cheapest on one of them "
+                f"({', '.join(different)})."
+            )
+        sentences.append("The tasks take seconds; schedules can change places with the number of steps.")
+    elif found["stated"]:
+        sentences.append(
+            "The package ships these findings in words; with the report of `make experiments` this command has the costs of each schedule."
+        )
+    if question.kind != "convex":
+        sentences.append("The bound is a theorem about bounded convex problems; for a network it is a hint at best.")
+    else:
+        sentences.append("A bound is no loss: it holds for the worst problem of a class, which yours is not.")
+    sentences.append(
+        "In the bound, a rate too low by a factor costs about half that factor with every schedule: none repairs that."
+    )
+    return sentences
