@@ -137,10 +137,15 @@ class ControlledLR(ScheduledLR):
         self._update_lr()
 
     def show(
-        self, loss: float | Tensor, closure: Closure | None = None, *, grad_norm: float | Tensor | None = None
+        self,
+        loss: float | Tensor | None = None,
+        closure: Closure | None = None,
+        *,
+        grad_norm: float | Tensor | None = None,
     ) -> None:
-        """Give what ``step()`` needs beforehand, for trainers that call that themselves and pass nothing."""
-        self._shown = {"loss": loss, "closure": closure, "grad_norm": grad_norm}
+        """Give what ``step()`` needs beforehand, all at once or one by one, for trainers that call that themselves and pass nothing."""
+        shown = {"loss": loss, "closure": closure, "grad_norm": grad_norm}
+        self._shown |= {name: value for name, value in shown.items() if value is not None}
 
     def micro_batch(self) -> None:
         """Say that the backward pass of one of several equal parts of a minibatch is done.
@@ -168,6 +173,11 @@ class ControlledLR(ScheduledLR):
     def probes(self) -> bool:
         """Whether the coming ``step()`` will evaluate the loss again, so that it needs a closure."""
         return bool(self._signals() & REPLAYING)
+
+    @property
+    def looks(self) -> bool:
+        """Whether the controller looks at anything in the coming ``step()``, so that it needs the loss."""
+        return bool(self._signals())
 
     def readings(self) -> dict[str, float]:
         """What there is to see of the last update: multiplier, what is held now, the statistics, the controller's own numbers."""

@@ -116,7 +116,7 @@ def test_extended_run_is_resumed(how: str) -> None:
     state, run = whole.saved(), Run(SGD, Anchor())
     run.load(state, ("optimizer", "scheduler"))
     assert run.scheduler.get_last_lr() == whole.scheduler.get_last_lr()
-    found = []
+    found: list[Any] = []
     for one in (whole, run):
         torch.manual_seed(6)
         found.append([])

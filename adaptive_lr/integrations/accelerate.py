@@ -1,0 +1,58 @@
+"""`ControlledLR` in a training loop with Accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from torch import Tensor
+
+from adaptive_lr.controlled_lr import ControlledLR
+from adaptive_lr.errors import SpecError
+from adaptive_lr.integrations.minibatch import Minibatch
+
+
+class Controlled:
+    """Makes the backward passes, and hands what a controller needs through the prepared scheduler.
+
+    Args:
+        accelerator: the `accelerate.Accelerator`.
+        scheduler: the scheduler, prepared or not.
+
+    Raises:
+        SpecError: it is no `ControlledLR`.
+    """
+
+    def __init__(self, accelerator: Any, scheduler: Any) -> None:
+        inner = scheduler if isinstance(scheduler, ControlledLR) else getattr(scheduler, "scheduler", None)
+        if not isinstance(inner, ControlledLR):
+            raise SpecError(f"scheduler must be a ControlledLR, prepared or not, got {scheduler!r}")
+        self.scheduler = inner
+        self._accelerator, self._minibatch = accelerator, Minibatch()
+
+    def backward(self, loss_function: Callable[..., Tensor], *batch: Any) -> Tensor:
+        """Evaluate the loss of a batch and make the backward pass; the loss, detached.
+
+        The function must depend on the minibatch through its arguments only: it is called again at steps in which the controller probes.
+        """
+        accelerator, parts = self._accelerator, self._accelerator.gradient_accumulation_steps
+        if self._minibatch.shown:
+            self._minibatch.close(self.scheduler)
+        with accelerator.autocast():
+            loss = loss_function(*batch)
+        accelerator.backward(loss)
+
+        def again() -> Tensor:
+            with accelerator.autocast():
+                return cast(Tensor, loss_function(*batch) / parts)
+
+        self._minibatch.add(loss.detach() / parts, again)
+        if accelerator.sync_gradients:
+            self._minibatch.show(self.scheduler)
+        return loss.detach()
+
+    def clip_grad_norm_(self, parameters: Any, max_norm: float) -> Any:
+        """Like Accelerate's, and the controller gets to know the norm."""
+        norm = self._accelerator.clip_grad_norm_(parameters, max_norm)
+        self.scheduler.show(grad_norm=norm)
+        return norm
