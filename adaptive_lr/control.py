@@ -44,9 +44,10 @@ class Control:
         """Read what comes before the step; the multiplier to make it at, ``[B]``."""
         signals = self.controller.signals(now.step, now.total_steps)
         self.statistics.before(signals, self.controller.signals(now.step + 1, now.total_steps))
-        self.trial = _safe(self.controller.trial(self.state, now), now)
         if Signal.STEP in signals:
-            self.trial = bounded(self.trial)  # the step is divided by it
+            self.trial = bounded(_safe(self.controller.trial(self.state, now), now))  # the step is divided by it
+        else:
+            self.trial = self.held(now)  # what is not seen cannot be revised
         return self.trial
 
     def after(self, now: Moment, loss: Tensor | None, replay: Replay, parts: Tensor | None = None) -> Tensor:

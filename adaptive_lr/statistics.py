@@ -97,6 +97,10 @@ class Statistics:
             self.buffers.pop("step", None)
         if Signal.AVERAGE in signals:
             self._add_to_average(gradients)
+        if Signal.START not in signals:
+            self.buffers.pop("initial", None)
+        elif "initial" not in self.buffers:
+            self._remember("initial", space.parameters())
         if Signal.KEEP in signals:
             space.keep()
 
@@ -118,6 +122,8 @@ class Statistics:
             values["probe_loss"], gradient = replay(Signal.PROBE_GRADIENT in signals)
             if Signal.PROBE_GRADIENT in signals:
                 values["probe_descent"] = space.dot(gradient, step) * scale
+        if Signal.PROBE_START in signals:
+            values["start_loss"], _ = self._replayed_at(self.buffers["initial"], replay, gradient=False)
         if Signal.CURVATURE in signals:
             self._read_curvature(gradients, replay)
 
@@ -164,6 +170,16 @@ class Statistics:
             change = square + last_square - 2.0 * scale * last_scale * space.dot(product, last)
             values["curvature_change"] = change.clamp(min=0.0)
         self.buffers["curvature"], self.buffers["curvature_scale"] = product, [scale]
+
+    def _replayed_at(self, place: Vector, replay: Replay, *, gradient: bool) -> tuple[Tensor, Vector]:
+        """The loss of the minibatch at other parameters; the present ones are put back."""
+        parameters = self._space.parameters()
+        present = [one.clone() for one in parameters]
+        torch._foreach_copy_(parameters, place)
+        try:
+            return replay(gradient)
+        finally:
+            torch._foreach_copy_(parameters, present)
 
     def _remember(self, name: str, source: Vector) -> None:
         if name in self.buffers:

@@ -32,7 +32,8 @@ from adaptive_lr import (
     StationarityDrop,
 )
 from adaptive_lr.controllers import Moment, Observation, Signal
-from tests.reference.controllers import LOOPS, Walk
+from tests.reference.controllers import LOOPS
+from tests.reference.walk import Walk
 
 STEPS, EXAMPLES, DIMENSION = 400, 8, 5
 

@@ -26,6 +26,7 @@ from adaptive_lr import (
     MomoCap,
     NanRescue,
     NoiseScaleDamping,
+    ProgressAnchor,
     ShrinkageDamping,
     Spec,
     SpecError,
@@ -41,6 +42,7 @@ from adaptive_lr.training import KINDS, SGD, AbstractOptimizer, AdamW, RunResult
 
 EXAMPLES: dict[type[AbstractController], AbstractController] = {
     AnchorLift: AnchorLift(anchor=Anchor(least_steps=10), alignment=-0.5, every=4),
+    ProgressAnchor: ProgressAnchor(probing=Anchor(least_steps=10, fraction=0.15), alignment=-0.5, every=3),
     Hypergradient: Hypergradient(reference="gradient", until=0.5),
     MomoCap: MomoCap(estimate_target="on"),
     CurvatureCap: CurvatureCap(every=5),

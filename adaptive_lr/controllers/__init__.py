@@ -10,6 +10,7 @@ from adaptive_lr.controllers.loss_plateau import LossPlateau
 from adaptive_lr.controllers.momo import MomoCap
 from adaptive_lr.controllers.noise_scale import NoiseScaleDamping
 from adaptive_lr.controllers.polyak import PolyakReanchor
+from adaptive_lr.controllers.progress_anchor import ProgressAnchor
 from adaptive_lr.controllers.rescue import NanRescue
 from adaptive_lr.controllers.shrinkage import ShrinkageDamping
 from adaptive_lr.controllers.static import Static
@@ -19,6 +20,7 @@ from adaptive_lr.controllers.warp import DampingWarp
 CONTROLLERS: tuple[type[AbstractController], ...] = (
     Static,
     Anchor,
+    ProgressAnchor,
     AnchorLift,
     Hypergradient,
     PolyakReanchor,
@@ -50,6 +52,7 @@ __all__ = [
     "NoiseScaleDamping",
     "Observation",
     "PolyakReanchor",
+    "ProgressAnchor",
     "ShrinkageDamping",
     "Signal",
     "Static",

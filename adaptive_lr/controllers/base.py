@@ -48,13 +48,17 @@ class Signal(Flag):
     """The squared norm of the gradient of the first half of the minibatch."""
     CURVATURE = auto()
     """The Hessian times a fixed random direction, and its change since the last reading: one gradient."""
+    START = auto()
+    """A copy of the parameters that training started from, for as long as every step asks for it."""
+    PROBE_START = auto()
+    """The loss of those parameters on the minibatch (with ``STEP`` and ``START``): one evaluation of the loss."""
     KEEP = auto()
     """A copy of parameters and optimizer state to go back to."""
 
     NONE = 0
 
 
-REPLAYING = Signal.PROBE | Signal.PROBE_GRADIENT | Signal.CURVATURE
+REPLAYING = Signal.PROBE | Signal.PROBE_GRADIENT | Signal.CURVATURE | Signal.PROBE_START
 """Signals for which the loss must be evaluated again."""
 
 
@@ -101,6 +105,7 @@ class Observation:
         average_dot_direction: <g-bar, D>.
         probe_loss: f(theta').
         probe_descent: <g(theta'), D>, the gradient of the same minibatch.
+        start_loss: f of the parameters that training started from.
         half_square: |g of the first half of the minibatch|^2.
         curvature_square: |H z|^2 for a fixed direction z of length 1, from a finite difference of gradients.
         curvature_change: |H z - H z of the last reading|^2.
@@ -122,6 +127,7 @@ class Observation:
     average_dot_direction: Tensor = NOT_SEEN
     probe_loss: Tensor = NOT_SEEN
     probe_descent: Tensor = NOT_SEEN
+    start_loss: Tensor = NOT_SEEN
     half_square: Tensor = NOT_SEEN
     curvature_square: Tensor = NOT_SEEN
     curvature_change: Tensor = NOT_SEEN
@@ -161,7 +167,9 @@ class AbstractController(Spec, ABC):
         """The extra work of a run, in training steps: a third for each loss evaluated again, one for each gradient."""
         asked = [self.signals(step, total_steps) for step in range(total_steps)]
         gradients = sum((Signal.PROBE_GRADIENT in one) + (Signal.CURVATURE in one) for one in asked)
-        losses = sum(Signal.PROBE in one and Signal.PROBE_GRADIENT not in one for one in asked)
+        losses = sum(
+            (Signal.PROBE in one and Signal.PROBE_GRADIENT not in one) + (Signal.PROBE_START in one) for one in asked
+        )
         return gradients + losses / 3.0
 
     def trial(self, state: State, now: Moment) -> Tensor:

@@ -49,6 +49,12 @@ class StackedUpdate(Protocol):
     def buffers(self) -> list[Tensor]:
         """What is remembered of all trials, as flat buffers like that of the parameters."""
 
+    def counts(self) -> Tensor:
+        """How many updates the optimizer remembers of each trial, ``[B]``; a copy."""
+
+    def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
+        """Take the counts of some trials, ``[B]`` of bool, from what `counts` returned."""
+
 
 class AbstractOptimizer(Spec, ABC):
     """How a direction is made from gradients; the learning rate comes from the trial."""

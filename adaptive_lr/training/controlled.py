@@ -31,6 +31,7 @@ class StackedSpace:
         self._direction: Vector = []
         self._candidate: list[Tensor] = []
         self._kept: list[Tensor] = []
+        self._candidate_counts = self._kept_counts = update.counts()
 
     def parameters(self) -> Vector:
         """See the protocol."""
@@ -73,17 +74,21 @@ class StackedSpace:
     def keep(self) -> None:
         """See the protocol."""
         self._candidate = [one.clone() for one in (self._state.flat, *self._update.buffers())]
+        self._candidate_counts = self._update.counts()
 
     def confirm(self, trials: Tensor) -> None:
         """See the protocol."""
         if not self._kept:
             self._kept = [one.clone() for one in self._candidate]
+            self._kept_counts = self._candidate_counts.clone()
         self._copy_rows(self._candidate, self._kept, trials)
+        self._kept_counts[trials] = self._candidate_counts[trials]
 
     def restore(self, trials: Tensor) -> None:
         """See the protocol."""
         if self._kept:
             self._copy_rows(self._kept, [self._state.flat, *self._update.buffers()], trials)
+            self._update.restore_counts(trials, self._kept_counts)
 
     def _copy_rows(self, source: list[Tensor], target: list[Tensor], trials: Tensor) -> None:
         for a, b in zip(source, target, strict=True):

@@ -77,10 +77,18 @@ class _StackedSGD:
     def buffers(self) -> list[Tensor]:
         return [] if self._velocity is None else [self._velocity]
 
+    def counts(self) -> Tensor:
+        return torch.zeros(self._state.parameters[0].shape[0])
+
+    def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
+        pass  # nothing depends on them
+
 
 class _StackedAdamW:
     def __init__(self, rule: AdamW, state: FlatState) -> None:
         self._rule, self._state, self._steps = rule, state, 0
+        self._missed = torch.zeros(state.parameters[0].shape[0], dtype=torch.float64)
+        self._even = True  # no trial was put back, so that all have made as many steps
         self._mean, self._square = torch.zeros_like(state.flat), torch.zeros_like(state.flat)
         self._scratch = torch.empty_like(state.flat)
 
@@ -89,15 +97,25 @@ class _StackedAdamW:
         self._steps += 1
         self._mean.lerp_(gradient, 1.0 - rule.beta1)
         self._square.mul_(rule.beta2).addcmul_(gradient, gradient, value=1.0 - rule.beta2)
-        correction = (1.0 - rule.beta2**self._steps) ** 0.5
         torch.sqrt(self._square, out=self._scratch)
-        direction = torch.div(self._mean, self._scratch.div_(correction).add_(rule.epsilon), out=self._scratch)
         first = 1.0 - rule.beta1**self._steps
+        if self._even:
+            self._scratch.div_((1.0 - rule.beta2**self._steps) ** 0.5)
+            rest = rates
+        else:
+            rest = self._each_with_its_own_correction(rates, first)
+        direction = torch.div(self._mean, self._scratch.add_(rule.epsilon), out=self._scratch)
         for parameter, part in zip(state.parameters, state.views(direction), strict=True):
-            column = _column(rates, parameter)
             if rule.weight_decay:
-                parameter.mul_(1.0 - column * rule.weight_decay)
-            parameter.addcmul_(part, column, value=-1.0 / first)
+                parameter.mul_(1.0 - _column(rates, parameter) * rule.weight_decay)
+            parameter.addcmul_(part, _column(rest, parameter), value=-1.0 / first)
+
+    def _each_with_its_own_correction(self, rates: Tensor, first: float) -> Tensor:
+        steps = self._steps - self._missed
+        second = (1.0 - self._rule.beta2**steps).sqrt().to(rates.dtype)
+        for view in self._state.views(self._scratch):
+            view.div_(_column(second, view))
+        return rates * (first / (1.0 - self._rule.beta1**steps)).to(rates.dtype)
 
     def clear(self, trials: Tensor) -> None:
         self._state.clear(self._mean, trials)
@@ -105,6 +123,13 @@ class _StackedAdamW:
 
     def buffers(self) -> list[Tensor]:
         return [self._mean, self._square]
+
+    def counts(self) -> Tensor:
+        return self._steps - self._missed
+
+    def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
+        self._missed[trials] = (self._steps - counts)[trials]
+        self._even = bool((self._missed == 0.0).all())
 
 
 def _column(rates: Tensor, parameter: Tensor) -> Tensor:

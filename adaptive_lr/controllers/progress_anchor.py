@@ -1,0 +1,191 @@
+"""Find the scale of the learning rate by probing, and how much of it the noise allows by the progress that was made."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from adaptive_lr.controllers.anchor import Anchor, AnchorState
+from adaptive_lr.controllers.base import AbstractController, Moment, Observation, Signal, cosine, finite, zeros
+from adaptive_lr.spec import Range, component, number, spec
+
+ALIGNMENT_DECAY = 0.98
+"""Of the running mean of cos(g_t, g_{t-1}): over some 50 steps."""
+
+MEMORY = 4.0
+"""The running means reach back over a quarter of the time since they began."""
+
+
+class ProgressAnchorState(NamedTuple):
+    """See `ProgressAnchor`; every number ``[B]``."""
+
+    probing: AnchorState
+    """Of the window."""
+    progress: Tensor
+    """P, mean of f(theta_0) - f(theta)."""
+    loss: Tensor
+    """Mean of f(theta), over the same minibatches."""
+    promise: Tensor
+    """Q, mean of <g, D>."""
+    alignment: Tensor
+    """Running mean of cos(g_t, g_{t-1})."""
+    lift: Tensor
+    """ln of the factor on the peak."""
+
+
+@spec
+class ProgressAnchor(AbstractController):
+    """eta_t = share * edge * lift * m(u): the edge from probes, the share from the progress made, so that noise lowers it.
+
+    *Window*, t < W: as in `Anchor`, with a smaller fraction, since steps near the edge flatten a network and so raise the edge itself.
+    Its edge e is then kept.
+
+    *Share*, until u = ``until``: e <g, D>/2 is what a step at the edge promises, so T e Q, with Q the mean of <g, D>, is the promise of the whole
+    run. Every ``every`` steps (0.6 % of the run if that is more) the minibatch's loss is also evaluated at the parameters that training
+    started from, and P is the mean of f(theta_0) - f(theta): the noise that both losses share cancels. Then
+
+        share = clip(scale sqrt(P / (T e Q)), least, most).
+
+    Where minibatches agree, promises are kept and the share is ``most``; where noise dominates, Q is mostly noise and P small. It is the
+    classical rate sqrt(Delta/(L sigma^2 T)) of stochastic gradient descent in units of the edge, written in losses alone: neither a shift nor a
+    factor of the loss changes it, and it falls with the horizon like T^(-1/2). P and Q are means over the last quarter of the
+    time since W/2.
+
+    *Lift*: every other of these probes, from u = 0.1 on, is made at twice the step instead. It passes if the loss falls by a tenth of what the
+    gradient promises; lift grows by ``growth`` of the window then and falls by it otherwise, between 1 and ``limit``. That counts only while
+    successive gradients agree, with a running mean of cos(g_t, g_{t-1}) above ``alignment``, and once half of the initial loss is gone: on tasks where a
+    higher rate later harms, one of the two never holds.
+
+    It is ours; there is no paper. Constants come from seeds 100 to 104, and other seeds report. ``scale`` 14 to 25 do equally well, on
+    horizons of 300 to 8000 steps. What it cannot do: without any noise the best rate is the edge itself, and no share of it comes near; logistic
+    regression with minibatches of one example ends some 15 % worse than under `Anchor`; and where a network can become ever more confident
+    on data it already fits, test losses explode at rates that harm no error rate.
+    """
+
+    kind = "progress_anchor"
+    needs = Anchor.needs | Signal.PREVIOUS_GRADIENT | Signal.START | Signal.PROBE_START
+    probing: Anchor = component(Anchor, default=Anchor(fraction=0.15))
+    scale: float = number("(0, inf)", default=22.0, search=Range(5.0, 100.0, log=True))
+    least: float = number("(0, 1]", default=0.06)
+    most: float = number("(0, 1]", default=0.35, search=Range(0.1, 1.0, log=True))
+    until: float = number("(0, 1]", default=0.35)
+    every: int = number("[1, inf)", default=12, integer=True)
+    alignment: float = number("[-1, 1]", default=0.12, search=Range(0.0, 0.3))
+    limit: float = number("[1, 1000]", default=4.0, search=Range(1.0, 16.0, log=True))
+
+    def signals(self, step: int, total_steps: int) -> Signal:
+        """Probes in the window, then gradients, and every ``every`` steps one probe of the start or of twice the step in turn."""
+        asked = self.probing.signals(step, total_steps)
+        if step < self._last(total_steps):
+            asked |= Signal.START
+            if not asked & Signal.STEP:
+                asked |= Signal.PREVIOUS_GRADIENT
+            if self._lifts(step, total_steps):
+                asked |= Anchor.needs
+            elif self._measures(step, total_steps):
+                asked |= Signal.LOSS | Signal.STEP | Signal.PROBE_START
+        return asked
+
+    def _last(self, total_steps: int) -> int:
+        return max(math.ceil(self.until * total_steps), self.probing.length(total_steps))
+
+    def interval(self, total_steps: int) -> int:
+        """Steps from one probe to the next."""
+        return max(self.every, round(0.006 * total_steps))
+
+    def _turn(self, step: int, total_steps: int) -> int:
+        """The number of the probe at this step, from 1; 0 for none."""
+        begin, interval = self.probing.length(total_steps) // 2, self.interval(total_steps)
+        since = step - begin
+        asked = since >= 0 and since % interval == 0 and step < self._last(total_steps)
+        return since // interval + 1 if asked else 0
+
+    def _lifts(self, step: int, total_steps: int) -> bool:
+        turn = self._turn(step, total_steps)
+        late = step >= max(0.1 * total_steps, self.probing.length(total_steps) + 1)
+        return self.limit > 1.0 and turn > 0 and turn % 2 == 0 and late
+
+    def _measures(self, step: int, total_steps: int) -> bool:
+        return self._turn(step, total_steps) > 0 and not self._lifts(step, total_steps)
+
+    def init(self, trials: int) -> ProgressAnchorState:
+        """The first step would be made at the base rate itself."""
+        nothing = zeros(trials)
+        return ProgressAnchorState(self.probing.init(trials), nothing, nothing, nothing, nothing, nothing)
+
+    def multiplier(self, state: ProgressAnchorState, now: Moment) -> Tensor:
+        """See the class."""
+        held = self.probing.multiplier(state.probing, now)
+        if now.step < self.probing.length(now.total_steps):
+            return held
+        return held / self.probing.fraction * self.share(state, now.total_steps) * state.lift.exp()
+
+    def share(self, state: ProgressAnchorState, total_steps: int) -> Tensor:
+        """The part of the edge that is used after the window, ``[B]``."""
+        length = self.probing.length(total_steps)
+        edge = (state.probing.total / (length - length // 2)).exp()
+        expected = (total_steps * edge * state.promise).clamp(min=1e-300)
+        found = self.scale * (state.progress.clamp(min=0.0) / expected).sqrt()
+        return found.nan_to_num(nan=self.least).clamp(self.least, self.most)
+
+    def trial(self, state: ProgressAnchorState, now: Moment) -> Tensor:
+        """The edge in the window, twice the step where that is probed."""
+        if now.step < self.probing.length(now.total_steps):
+            return self.probing.trial(state.probing, now)
+        return self.multiplier(state, now) * (2.0 if self._lifts(now.step, now.total_steps) else 1.0)
+
+    def update(self, state: ProgressAnchorState, seen: Observation) -> tuple[ProgressAnchorState, Tensor]:
+        """See the class."""
+        step, total_steps = seen.now.step, seen.now.total_steps
+        inside = step < self.probing.length(total_steps)
+        probing, made = state.probing, seen.trial
+        if inside:
+            probing, made = self.probing.update(state.probing, seen)
+        found = self._measured(state._replace(probing=probing), seen)
+        if inside:
+            return found, made
+        cos = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
+        mixed = ALIGNMENT_DECAY * found.alignment + (1.0 - ALIGNMENT_DECAY) * cos
+        found = found._replace(alignment=torch.where(finite(cos), mixed, found.alignment))
+        if not self._lifts(step, total_steps):
+            return found, made
+        found = found._replace(lift=self._lifted(found, seen))
+        return found, self.multiplier(found, seen.now)
+
+    def _measured(self, state: ProgressAnchorState, seen: Observation) -> ProgressAnchorState:
+        step, total_steps = seen.now.step, seen.now.total_steps
+        begin, interval = self.probing.length(total_steps) // 2, self.interval(total_steps)
+        inside = step < self.probing.length(total_steps)
+        measures = self._measures(step, total_steps)
+        if step < begin:
+            return state
+        found = state
+        if inside or measures or self._lifts(step, total_steps):
+            usable = finite(seen.descent)
+            every = 1 if inside else interval
+            found = found._replace(promise=_mixed(found.promise, seen.descent, usable, every, step - begin))
+        if measures:
+            gain = seen.start_loss - seen.loss
+            usable = finite(gain, seen.loss)
+            gap = interval if step < 0.1 * total_steps or self.limit <= 1.0 else 2 * interval
+            found = found._replace(
+                progress=_mixed(found.progress, gain, usable, gap, step - begin),
+                loss=_mixed(found.loss, seen.loss, usable, gap, step - begin),
+            )
+        return found
+
+    def _lifted(self, state: ProgressAnchorState, seen: Observation) -> Tensor:
+        aligned = (state.alignment > self.alignment) & (state.progress >= state.loss)
+        known = aligned & finite(seen.loss, seen.descent)
+        passed = seen.probe_loss <= seen.loss - 0.1 * seen.trial * seen.descent
+        change = torch.where(passed, 1.0, -1.0).to(torch.float64) * math.log(self.probing.growth)
+        return torch.where(known, state.lift + change, state.lift).clamp(0.0, math.log(self.limit))
+
+
+def _mixed(old: Tensor, new: Tensor, usable: Tensor, interval: int, since: int) -> Tensor:
+    """A running mean over the last quarter of the time ``since`` it began, with a sample every ``interval`` steps."""
+    weight = MEMORY * interval / (since + MEMORY * interval)
+    return torch.where(usable, old + weight * (new - old), old)
