@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -34,3 +35,27 @@ def test_every_schedule_is_in_the_gallery() -> None:
     for schedule in al.SCHEDULES:
         assert f"## {schedule.__name__}\n" in page, f"run make gallery: {schedule.__name__} is missing"
         assert (DOCS / "figures/schedules" / f"{schedule.kind}.png").is_file()
+
+
+def test_every_controller_is_described() -> None:
+    page = (DOCS / "controllers.md").read_text(encoding="utf-8")
+    for controller in al.CONTROLLERS:
+        assert f"## {controller.__name__}\n" in page, f"run make gallery: {controller.__name__} is missing"
+
+
+def test_the_controller_that_contributing_adds_works() -> None:
+    text = (DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {"__name__": "contributing"}
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "class Halving" in code]
+    exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    controller = cast(type[al.AbstractController], names["Halving"])()
+    scheduler = al.ControlledLR(optimizer, al.Constant(), controller, total_steps=4)
+    rates = []
+    for loss in (1.0, 11.0, float("nan"), 12.0):
+        weight.grad = torch.ones(1)
+        optimizer.step()
+        scheduler.step(loss)
+        rates.append(scheduler.get_last_lr()[0])
+    assert rates == [0.1, 0.05, 0.05, 0.025]
