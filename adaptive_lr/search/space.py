@@ -208,8 +208,6 @@ def _from_mapping(name: str, entry: Mapping[str, Any]) -> Axis:
     axis = _interval(name, Range(entry["low"], entry["high"], flags["log"]))
     if flags["integer"] and not (axis.low == int(axis.low) and axis.high == int(axis.high)):
         raise SpecError(f"{name!r} is of whole numbers, so low and high must be, got {axis.low:g} and {axis.high:g}")
-    if flags["integer"] and flags["log"] and axis.low < 1:
-        raise SpecError(f"{name!r} is of whole numbers on a logarithmic axis, so low must be at least 1")
     return Axis(low=axis.low, high=axis.high, log=flags["log"], integer=flags["integer"], points=points)
 
 

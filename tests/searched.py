@@ -1,0 +1,44 @@
+"""Functions to search, in a module that worker processes import at once: it needs nothing heavy."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adaptive_lr import SearchTrial
+
+
+def parabola(trial: SearchTrial) -> float:
+    offset: float = {"a": 0.0, "b": 0.1}[trial["kind"]]
+    return float((trial["x"] - 0.3) ** 2 + offset)
+
+
+def descent(trial: SearchTrial) -> Iterator[float]:
+    for step in range(1, 28):
+        yield parabola(trial) + 1.0 / step
+
+
+def wavering(trial: SearchTrial) -> Iterator[float]:
+    """Trials of different length, so that several workers finish them out of order."""
+    time.sleep(0.001 * (trial.number * 7919 % 17))
+    for step in range(1, 10):
+        yield parabola(trial) + 0.01 * math.sin(trial.seed) + 1.0 / step
+
+
+def raising(trial: SearchTrial) -> float:
+    raise ValueError(f"no luck with {trial['kind']}")
+
+
+def fatal(trial: SearchTrial) -> float:
+    if trial.number == 1:
+        os._exit(3)
+    return float(trial["x"])
+
+
+def negated(trial: SearchTrial) -> Iterator[float]:
+    for value in descent(trial):
+        yield -value
