@@ -13,6 +13,9 @@ from torch.optim import Optimizer
 from adaptive_lr.errors import SpecError
 from adaptive_lr.statistics import Vector
 
+SMALL = 1 << 18
+"""Of so many parameters or fewer, inner products are taken of a copy in one piece."""
+
 
 class ModuleSpace:
     """The parameters that one optimizer updates: B = 1, on any device, replicated or sharded.
@@ -46,6 +49,8 @@ class ModuleSpace:
             return False
         self._parameters, self._weights = found, [_shards(one) for one in found]
         self._cut = any(weight != 1.0 for weight in self._weights)
+        self._whole = not any(sharded(one) for one in found)
+        self._small = sum(one.numel() for one in found) <= SMALL and self._whole and _alike(found)
         self._direction, self._kept, self._candidate, self._zeros, self._held = [], {}, {}, {}, []
         return True
 
@@ -96,6 +101,8 @@ class ModuleSpace:
 
     def parameters(self) -> Vector:
         """See `Space`."""
+        if self._whole:
+            return [one.data for one in self._parameters]
         return [local(one.data) for one in self._parameters]
 
     def gradients(self) -> Vector:
@@ -113,7 +120,7 @@ class ModuleSpace:
                 gradient = self._zeros[one]
             elif gradient.layout is not torch.strided:
                 raise SpecError("a controller that reads gradients needs dense ones, got a sparse gradient")
-            found.append(local(gradient))
+            found.append(gradient if self._whole else local(gradient))
         if self.gradient_scale is not None:
             scale = 1.0 / self.gradient_scale
             return [one * scale.to(one) for one in found]
@@ -121,12 +128,17 @@ class ModuleSpace:
 
     def dot(self, a: Vector, b: Vector) -> Tensor:
         """See `Space`; half precision is summed up in single."""
+        if self._small:
+            # Ten small calls in C++ cost less than one in Python for each parameter.
+            first = torch._C._nn.flatten_dense_tensors(a)
+            second = first if a is b else torch._C._nn.flatten_dense_tensors(b)
+            return torch.dot(first, second).reshape(1)
         products = [_dot(x, y) for x, y in zip(a, b, strict=True)]
         if self._cut:
             # Each process holds a part; times the number of parts, the average that `gather` takes is the sum.
             products = [one * weight for one, weight in zip(products, self._weights, strict=True)]
-        if any(one.device != a[0].device for one in products):
-            products = [one.to(a[0].device) for one in products]
+        if any(one.device != products[0].device for one in products):
+            products = [one.to(products[0].device) for one in products]
         return torch.stack(products).sum().reshape(1)
 
     def direction(self) -> Vector:
@@ -150,7 +162,7 @@ class ModuleSpace:
         """See `Space`; every process of a group gets the same bits."""
         device = self._parameters[0].device
         if device.type == "cpu":
-            rows = torch.stack([one.detach().to("cpu", torch.float64).reshape(1) for one in values])
+            rows = torch.cat(values).to(torch.float64).detach().reshape(-1, 1)
         else:  # some accelerators have no double precision
             rows = torch.stack([one.detach().to(device, torch.float32).reshape(1) for one in values]).cpu().double()
         if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size(self._group) > 1:
@@ -188,7 +200,7 @@ class ModuleSpace:
 
     def version(self) -> int:
         """Changes if a parameter is written to."""
-        return sum(one._version for one in self._parameters)
+        return self._parameters[0]._version + self._parameters[-1]._version
 
     def candidate(self) -> dict[str, Any]:
         """What `keep` copied last, if it is not confirmed yet, for a state."""
@@ -209,6 +221,12 @@ class ModuleSpace:
     def _state_of(self, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self._optimizer.state[parameter]
         return state
+
+
+def _alike(vector: Vector) -> bool:
+    """Whether the pieces can be put into one."""
+    kinds = {(one.dtype, one.device) for one in vector}
+    return len(vector) > 1 and len(kinds) == 1 and vector[0].dtype in (torch.float32, torch.float64)
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
