@@ -179,7 +179,7 @@ def test_interval_from_pooled_noise_covers_as_often_as_it_says() -> None:
             [1.0, 2.0, 4.0, 8.0],
             [cell.mean() for cell in cells],
             counts=np.full(4, 2),
-            noise=Noise.pooled(cells),
+            noise=Noise.pooled([cells]),
         )
         found = one.sensitivity()
         assert found["low"] is not None
@@ -209,6 +209,31 @@ def test_missing_seed_gives_pooled_intervals(tmp_path: Path) -> None:
     assert found["groups"]["cosine"]["paired_seeds"] is None
     assert found["noise"]["freedom"] == 3
     assert found["groups"]["cosine"]["counts"] == [2, 3, 1]
+
+
+def test_forgotten_seed_is_asked_for(tmp_path: Path) -> None:
+    losses = {"cosine": {0.1: [2.0, 2.2], 0.2: [1.0, 1.1]}}
+    with pytest.raises(InputError, match="if seed is the seed, say --seed seed"):
+        select(table(tmp_path, *sweep_lines(losses)), replace(REQUEST, seed=None))
+
+
+def test_interval_at_good_rates_survives_a_divergence_elsewhere(tmp_path: Path) -> None:
+    losses = {"cosine": {0.1: [2.0, 2.2, 2.1], 0.2: [1.0, 1.1, 1.2], 0.4: [5.0, 1e30, math.nan]}}
+    row = summarise(table(tmp_path, *sweep_lines(losses)), REQUEST)["groups"]["cosine"]
+    half = scipy.stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
+    assert row["best"] == {
+        "value": pytest.approx(1.1),
+        "low": pytest.approx(1.1 - half),
+        "high": pytest.approx(1.1 + half),
+    }
+
+
+def test_noise_is_not_taken_from_bad_rates(tmp_path: Path) -> None:
+    losses = {"cosine": {0.1: [2.0], 0.2: [1.0, 1.1], 0.4: [5.0, 4e9], 0.8: [1e12, 1e13]}}
+    found = summarise(table(tmp_path, *sweep_lines(losses)), REQUEST)
+    assert found["noise"] == {"deviation": pytest.approx(0.1 / math.sqrt(2)), "freedom": 1}
+    assert any("differ much more than those at good ones" in note for note in found["notes"])
+    assert any("3 runs ended with more than 1000 times the median loss" in note for note in found["notes"])
 
 
 def test_same_seed_twice_is_said(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_tables_in_the_terminal(folder: Path) -> None:
     found = call("runs.csv", *OPTIONS, "--initial-loss", "4")
     assert found.exit_code == 0, found.output
     assert "Each at its own best rate, cosine ends lowest (0.85\u00a0±" in found.stdout
-    assert "All on the rates they have in common: 0.01, 0.05, 0.1" in found.stdout
+    assert "All groups on the rates they have in common: 0.01, 0.05, 0.1" in found.stdout
     assert "no runs diverged (no finite loss), and 1 run ended above the loss before training, 4" in found.stdout
     assert "No run at 0.4 in «constant»." in found.stdout
     assert not list(folder.glob("report*"))
@@ -169,4 +169,17 @@ def test_recorded_language_models_are_declared(tmp_path: Path) -> None:
         numbers = found.analyse(store)
     first = numbers["studies"]["slimpajama-50000"]
     assert first["lowest"]["label"] == "wsd 0.6 linear"
+    assert set(first["lowest"]["tied"]) == {
+        "wsd 0.4 linear",
+        "wsd 0.8 linear",
+        "wsd 0.9 linear",
+        "linear",
+        "cosine to 0",
+    }
     assert first["common"]["groups"]["constant"]["best"]["value"] == pytest.approx(3.1102, abs=1e-4)
+    said = {"wsd 0.4 linear": 0.022, "wsd 0.6 linear": 0.023, "linear": 0.037, "cosine to 0": 0.039, "constant": 0.170}
+    page = (ROOT / "docs/choose.md").read_text(encoding="utf-8")
+    for label, cost in said.items():
+        exact = first["common"]["groups"][label]["resolution"]["10"]["cost_mean_interpolated"]
+        assert exact == pytest.approx(cost, abs=0.0006)
+        assert f"{cost:.3f}" in page

@@ -192,8 +192,7 @@ def _recorded(question: Question, evidence: Mapping[str, Any], runs: Mapping[str
                 "loss": study["loss"],
                 "runs": study["runs"],
                 "rates": common["rates"] if common else None,
-                # Two tuned losses differ by chance as two single runs do, at most.
-                "noise": None if noise is None else _half_difference(noise),
+                "noise": None if noise is None or common is None else _half_difference(noise, common),
                 "at_edge": [] if common is None else _at_edge(common),
             }
         )
@@ -206,9 +205,11 @@ def _at_edge(common: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*common["optima_outside"], *edge]))
 
 
-def _half_difference(noise: Mapping[str, Any]) -> float:
+def _half_difference(noise: Mapping[str, Any], common: Mapping[str, Any]) -> float:
+    """Half the interval of the difference of two means of as few runs as any rate in common has: tuned losses differ less by chance."""
+    fewest = min(min(row["counts"]) for row in common["groups"].values())
     quantile = scipy.stats.t.ppf(0.5 + LEVEL / 2, noise["freedom"])
-    return float(quantile * noise["deviation"] * math.sqrt(2.0))
+    return float(quantile * noise["deviation"] * math.sqrt(2.0 / fewest))
 
 
 @lru_cache(maxsize=16)

@@ -58,6 +58,8 @@ class Selection:
     noise: Noise | None
 
 
+_ABSURD = 1000.0
+
 Cells = dict[str, dict[float, list[int]]]
 
 
@@ -91,11 +93,7 @@ def select(table: Table, request: Request) -> Selection:
         losses = np.where(diverged, request.initial, losses)
     else:
         losses = np.where(diverged, np.inf, losses)
-    alike = [losses[places] for group in cells.values() for places in group.values()]
-    sound = [
-        one for one in alike if np.isfinite(one).all() and (request.initial is None or one.max() < request.initial)
-    ]
-    noise = Noise.pooled(sound)
+    noise = Noise.pooled([_alike(group, losses, diverged) for group in cells.values()])
     sweeps = {}
     for label, group in cells.items():
         if len(group) < 2:
@@ -213,6 +211,9 @@ def _refusal(table: Table, mixed: Mapping[str, tuple[str, Sequence[str]]]) -> st
     for name, (label, values) in mixed.items():
         shown = ", ".join(one or "(empty)" for one in values[:4]) + (", …" if len(values) > 4 else "")
         parts.append(f"{name} ({shown} in «{label}»)")
+    seeds = next((one for one in mixed if "seed" in one.lower()), None)
+    if seeds is not None:
+        parts.append(f"if {seeds} is the seed, say --seed {seeds}")
     name, (_, values) = next(iter(mixed.items()))
     value = next((one for one in values if one), "VALUE")
     return (
@@ -229,8 +230,8 @@ def _repeats(table: Table, cells: Cells, request: Request) -> Iterator[str]:
         yield "One run at each rate of each group: nothing is known of the noise between runs, and there are no intervals."
         return
     yield (
-        f"{len(several)} of {sum(map(len, cells.values()))} cells have several runs (up to {max(len(one) for *_, one in several)}): "
-        "means over them."
+        f"Several runs at one rate of one group: in {len(several)} of {sum(map(len, cells.values()))} cases (up to "
+        f"{max(len(one) for *_, one in several)} runs); means over them."
     )
     if request.seed is not None:
         seeds = table.column(request.seed)
@@ -244,6 +245,11 @@ def _repeats(table: Table, cells: Cells, request: Request) -> Iterator[str]:
 def _diverged(losses: Array, diverged: np.ndarray, request: Request) -> Iterator[str]:
     count = int(diverged.sum())
     if request.initial is None:
+        absurd = int((losses > _ABSURD * np.nanmedian(losses)).sum()) if count < len(losses) else 0
+        if absurd:
+            yield (
+                f"{_runs(absurd)} ended with more than {_ABSURD:g} times the median loss: if these diverged, give the loss before training."
+            )
         if count:
             yield (
                 f"{_runs(count)} diverged (no finite loss): their rates count as useless. With the loss before training they would count "
@@ -255,6 +261,11 @@ def _diverged(losses: Array, diverged: np.ndarray, request: Request) -> Iterator
         yield (
             f"{_runs(count)} diverged (no finite loss), and {_runs(above)} ended above the loss before training, {request.initial:g}: counted as that loss."
         )
+
+
+def _alike(group: Mapping[float, list[int]], losses: Array, diverged: np.ndarray) -> list[Array]:
+    """The losses at each rate, infinite where one diverged, so that noise is not taken from there."""
+    return [np.where(diverged[places].any(), np.inf, losses[places]) for places in group.values()]
 
 
 def _runs(count: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from adaptive_lr.analysis.recorded import Request, Selection, quoted, select
-from adaptive_lr.analysis.recorded_sweep import RATIOS, RecordedSweep
+from adaptive_lr.analysis.recorded_sweep import RATIOS, RecordedSweep, students_half
 from adaptive_lr.analysis.tables import Table
 
 TOLERANCE = 0.01
@@ -45,7 +45,7 @@ def summarise(
         "runs": int(sum(sweep.counts.sum() for sweep in sweeps.values())),
         "notes": [*selection.notes, *_warnings(selection)],
         "noise": None if noise is None else {"deviation": noise.deviation, "freedom": noise.freedom},
-        "lowest": _tied(sweeps),
+        "lowest": _lowest(sweeps),
         "groups": {label: _row(sweep, ratios, tolerance) for label, sweep in sweeps.items()},
         "common": _common(sweeps, ratios, tolerance),
     }
@@ -118,18 +118,28 @@ def _common(sweeps: Mapping[str, RecordedSweep], ratios: Sequence[float], tolera
     }
 
 
-def _tied(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
+def _lowest(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
     """The group with the least loss at its own best rate, and those that the noise does not tell apart from it."""
     first = min(sweeps, key=lambda label: float(sweeps[label].losses.min()))
-    least, noise, tied = sweeps[first], sweeps[first].noise, []
-    for label, sweep in sweeps.items():
-        if label == first or noise is None:
-            continue
-        share = 1.0 / sweep.counts[sweep.best] + 1.0 / least.counts[least.best]
-        half = noise.quantile * noise.deviation * np.sqrt(share)
-        if float(sweep.losses.min() - least.losses.min()) <= half:
-            tied.append(label)
-    return {"label": first, "tied": tied, "known": noise is not None}
+    halves = {label: _half_difference(sweep, sweeps[first]) for label, sweep in sweeps.items() if label != first}
+    tied = [
+        label
+        for label, half in halves.items()
+        if half is not None and float(sweeps[label].losses.min() - sweeps[first].losses.min()) <= half
+    ]
+    return {"label": first, "tied": tied, "known": all(half is not None for half in halves.values())}
+
+
+def _half_difference(one: RecordedSweep, other: RecordedSweep) -> float | None:
+    """Half the interval of the difference of two lowest losses, paired over seeds where that can be; None if nothing is known."""
+    if one.paired is not None and other.paired is not None and len(one.paired) == len(other.paired):
+        values = one.paired[:, one.best] - other.paired[:, other.best]
+        if np.isfinite(values).all():
+            return students_half(values)
+    if one.noise is None:
+        return None
+    share = 1.0 / one.counts[one.best] + 1.0 / other.counts[other.best]
+    return float(one.noise.quantile * one.noise.deviation * np.sqrt(share))
 
 
 def _warnings(selection: Selection) -> list[str]:
@@ -140,6 +150,15 @@ def _warnings(selection: Selection) -> list[str]:
         found.append(
             f"The best rate lies at the edge of the recorded ones in {quoted(edge)}: a better one may lie outside, and regret and "
             "sensitivity would be too small."
+        )
+    if (
+        selection.noise is not None
+        and selection.noise.uneven
+        and any(one.paired is None for one in selection.sweeps.values())
+    ):
+        found.append(
+            "Runs at bad rates differ much more than those at good ones, from which the noise is taken: intervals of means over the window are "
+            "too narrow."
         )
     best = [float(sweep.rates[sweep.best]) for sweep in selection.sweeps.values()]
     if max(best) > min(best) * 1.001:

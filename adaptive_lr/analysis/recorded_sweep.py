@@ -19,6 +19,7 @@ RHO = (0.01, 0.1, 0.2, 0.5, 2 / 3, 1.5, 2.0, 5.0, 10.0, 100.0)
 
 SLOPE_RANGE = 100.0
 _OFFSETS = 128
+_UNEVEN = 3.0
 _SAME = 1.0 + 1e-6
 """Rates nearer to each other than this are one."""
 
@@ -28,15 +29,17 @@ Statistic = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Noise:
-    """How much runs that should be alike differ.
+    """How much runs that should be alike differ, at the better half of each group's rates.
 
     Attributes:
-        deviation: the standard deviation of one run, pooled over all rates with several runs.
+        deviation: the standard deviation of one run, pooled over those rates that have several runs.
         freedom: its degrees of freedom.
+        uneven: whether runs at the worse half of the rates typically differ much more.
     """
 
     deviation: float
     freedom: int
+    uneven: bool = False
 
     @property
     def quantile(self) -> float:
@@ -44,14 +47,21 @@ class Noise:
         return float(scipy.stats.t.ppf(0.5 + LEVEL / 2, self.freedom))
 
     @classmethod
-    def pooled(cls, cells: Sequence[Array]) -> Noise | None:
-        """From the losses of the runs at each rate; None if no rate has several runs."""
-        several = [one for one in cells if len(one) > 1 and np.isfinite(one).all()]
-        freedom = sum(len(one) - 1 for one in several)
+    def pooled(cls, groups: Sequence[Sequence[Array]]) -> Noise | None:
+        """From the losses of the runs at each rate of each group; None if no rate among the better half has several finite ones."""
+        better, worse = list[Array](), list[Array]()
+        for cells in groups:
+            middle = float(np.median([one.mean() for one in cells]))
+            for one in cells:
+                if len(one) > 1 and np.isfinite(one).all():
+                    (better if one.mean() <= middle else worse).append(one)
+        freedom = sum(len(one) - 1 for one in better)
         if not freedom:
             return None
-        squares = sum(float(np.square(one - one.mean()).sum()) for one in several)
-        return cls(float(np.sqrt(squares / freedom)), freedom)
+        squares = sum(float(np.square(one - one.mean()).sum()) for one in better)
+        deviation = float(np.sqrt(squares / freedom))
+        typical = float(np.median([one.std(ddof=1) for one in worse])) if worse else 0.0
+        return cls(deviation, freedom, uneven=typical > _UNEVEN * deviation)
 
 
 @dataclass(frozen=True)
@@ -116,15 +126,14 @@ class RecordedSweep:
         return {"value": value, "low": ends[0], "high": ends[1]}
 
     def _half_width(self, statistic: Statistic) -> float | None:
-        if self.paired is not None and np.isfinite(self.paired).all():
-            values = statistic(self.paired)
-            quantile = scipy.stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)
-            return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
-        if self.noise is None:
-            return None
         weights = statistic(
             np.eye(len(self.rates))
         )  # the statistic is linear: its value at one unit of loss at each rate
+        used = weights != 0.0
+        if self.paired is not None and np.isfinite(self.paired[:, used]).all():
+            return students_half(self.paired[:, used] @ weights[used])
+        if self.noise is None:
+            return None
         return float(self.noise.quantile * self.noise.deviation * np.sqrt(np.square(weights) @ (1.0 / self.counts)))
 
     def subgrids(self, ratio: float) -> list[Places]:
@@ -254,6 +263,12 @@ class RecordedSweep:
         if len(places) < 3:
             return None
         return float(np.polyfit(np.log(self.rates[places]), np.log(self.losses[places] - self.optimum), 1)[0])
+
+
+def students_half(values: Array) -> float:
+    """Half of Student's 95 % interval of a mean."""
+    quantile = scipy.stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)
+    return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _statistic_past(sweep: RecordedSweep, statistic: Statistic) -> float:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from adaptive_lr.cli.common import Results, clear_errors, err, out, store_path
-from adaptive_lr.cli.robustness import By, Ignore, Seed, Where, Window, make_request, read_runs
+from adaptive_lr.cli.robustness import By, Ignore, Initial, Seed, Where, Window, make_request, read_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,7 @@ def advise(
     where: Where = None,
     ignore: Ignore = None,
     window: Window = None,
+    initial_loss: Initial = None,
     report: Annotated[Path, typer.Option(help="Folder of a report, whose experiments are the evidence.")] = Path(
         "report"
     ),
@@ -50,7 +51,7 @@ def advise(
         question, words = Question.afforded(ratio=grid_ratio, budget=budget, decades=decades, kind=task_kind)
         numbers = None
         if runs is not None:
-            numbers = _own_runs(runs, rate, loss, by, seed, where, ignore, window, question.ratio)
+            numbers = _own_runs(runs, rate, loss, by, seed, where, ignore, window, initial_loss, question.ratio)
         found = advice(question, _evidence(report, results), numbers)
         if json_out:
             import json
@@ -69,6 +70,7 @@ def _own_runs(
     where: list[str] | None,
     ignore: list[str] | None,
     window: str | None,
+    initial: float | None,
     ratio: float,
 ) -> dict[str, Any]:
     from adaptive_lr.analysis.recorded_summary import summarise
@@ -76,7 +78,7 @@ def _own_runs(
 
     if rate is None or loss is None:
         raise InputError("--runs needs --lr and --loss, the columns of the learning rate and the loss")
-    request = make_request(rate, loss, by, seed, where, ignore, None, None, window)
+    request = make_request(rate, loss, by, seed, where, ignore, initial, None, window)
     table, _ = read_runs(runs, request, run=None, step=None, reduce="last")
     return summarise(table, request, ratios=[ratio])
 

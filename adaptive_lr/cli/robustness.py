@@ -172,8 +172,8 @@ def _show(numbers: Mapping[str, Any]) -> None:
     for sentence in prose.answer(numbers):
         out.print(f"• {escape(sentence)}")
     out.print()
-    shown = prose.shown_ratios(numbers)
-    rho = [one for one in ("0.1", "0.5", "2", "10") if one in prose.shown_rho(numbers)]
+    shown = [one for one in prose.shown_ratios(numbers) if float(one) <= 10.0][-2:] or prose.shown_ratios(numbers)[:2]
+    rho = [one for one in ("0.5", "2") if one in prose.shown_rho(numbers)]
     columns = [
         "best rate",
         "lowest loss",
@@ -185,7 +185,7 @@ def _show(numbers: Mapping[str, Any]) -> None:
         label: [
             f"{row['best_rate']:g}{'†' if row['at_boundary'] else ''}",
             prose.loss(row["best"]),
-            *(prose.resolution(row, one) for one in shown),
+            *(prose.resolution(row, one, "regret_mean_interpolated") for one in shown),
             *(prose.at_rho(row, one) for one in rho),
             prose.basin(row),
         ]
@@ -207,11 +207,16 @@ def _show(numbers: Mapping[str, Any]) -> None:
             for label, row in numbers["common"]["groups"].items()
         }
         rates = ", ".join(f"{one:g}" for one in numbers["common"]["rates"])
-        _table(f"All on the rates they have in common: {rates}", numbers, columns, rows)
+        _table(f"All groups on the rates they have in common: {rates}", numbers, columns, rows)
+    limit = (
+        "at most twice the lowest excess"
+        if numbers["optimum"] is not None
+        else f"within {100 * numbers['tolerance']:g} %"
+    )
     out.print(
-        "[dim]† at the edge of the recorded rates. ± half a 95 % interval. ~ between recorded rates. regret: what a grid of that ratio adds to a "
-        "group's own lowest loss; cost: the same above the lowest of all groups (both interpolated on the rates in common); at ρ: loss above "
-        f"the lowest at ρ times the best rate; basin: decades within {100 * numbers['tolerance']:g} %.[/dim]"
+        "[dim]† at the edge of the recorded rates. ± half a 95 % interval. ~ between recorded rates. regret: what a grid of that ratio, placed "
+        "anywhere, adds to a group's own lowest loss; cost: the same above the lowest of all groups; at ρ: loss above the lowest at ρ times the best "
+        f"rate; basin: decades {limit}. A page (--report) and --json have more.[/dim]"
     )
     for sentence in numbers["notes"]:
         out.print(f"[dim]- {escape(sentence)}[/dim]")

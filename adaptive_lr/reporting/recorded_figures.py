@@ -38,9 +38,9 @@ def study(numbers: Mapping[str, Any]) -> Figure:
         xlabel="grid ratio: neighbouring learning rates differ by this factor",
         ylabel=f"regret: loss above own lowest{shared}",
     )
-    ticks = [
-        tick for tick in (1.5, 2, 3, 5, 10, 20, 50, 100, 1000) if right.get_xlim()[0] <= tick <= right.get_xlim()[1]
-    ]
+    low, high = right.get_xlim()
+    steps = (1.5, 2, 3, 5, 10, 20, 50, 100) if high < 60.0 else (2, 5, 10, 30, 100, 1000, 10_000)
+    ticks = [tick for tick in steps if low <= tick <= high]
     right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     right.minorticks_off()
     for axes in (left, right):

@@ -94,6 +94,9 @@ def answer(study: Mapping[str, Any]) -> list[str]:
     ]
     if study["common"] is not None:
         sentences += _compared(study)
+    edge = [label for label, row in groups.items() if row["at_boundary"]]
+    if edge:
+        sentences.append(f"Not to be judged for {listed(edge)}: the best rate lies at the edge of the recorded ones.")
     return sentences
 
 
@@ -129,7 +132,8 @@ def _compared(study: Mapping[str, Any]) -> list[str]:
 
 def _reach(row: Mapping[str, Any]) -> str:
     reach = row["reach"]
-    return f" (the window reaches from 1/{reach['below']:.3g} to {reach['above']:.3g} times its best rate)"
+    below = "1" if reach["below"] <= 1.0 else f"1/{reach['below']:.4g}"
+    return f" (the window reaches from {below} to {reach['above']:.4g} times its best rate)"
 
 
 def _misspecified(study: Mapping[str, Any]) -> list[str]:
