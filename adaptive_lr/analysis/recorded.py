@@ -87,6 +87,12 @@ def select(table: Table, request: Request) -> Selection:
     notes += _mixed(table, rates, cells, request)
     notes += _repeats(table, cells, request)
     diverged = ~np.isfinite(losses)
+    below = np.flatnonzero(losses < (-np.inf if request.optimum is None else request.optimum))
+    if len(below):
+        where = f"{table.source}, {table.places[below[0]]}"
+        raise InputError(
+            f"{where}: {request.loss} is {losses[below[0]]:g}, below the least possible loss {request.optimum:g}"
+        )
     notes += _diverged(losses, diverged, request)
     if request.initial is not None:
         diverged |= losses > request.initial
@@ -265,7 +271,7 @@ def _diverged(losses: Array, diverged: np.ndarray, request: Request) -> Iterator
 
 def _alike(group: Mapping[float, list[int]], losses: Array, diverged: np.ndarray) -> list[Array]:
     """The losses at each rate, infinite where one diverged, so that noise is not taken from there."""
-    return [np.where(diverged[places].any(), np.inf, losses[places]) for places in group.values()]
+    return [np.where(diverged[places].any(), np.inf, np.sort(losses[places])) for places in group.values()]
 
 
 def _runs(count: int) -> str:
@@ -283,7 +289,8 @@ def _sweep(
     places = list(group.values())
     return RecordedSweep(
         rates=np.array(list(group)),
-        losses=np.array([losses[one].mean() for one in places]),
+        # Sorted, so that the last bit does not depend on the order of the rows.
+        losses=np.array([np.sort(losses[one]).mean() for one in places]),
         counts=np.array([len(one) for one in places]),
         diverged=np.array([diverged[one].mean() for one in places]),
         paired=_paired(table, places, losses, request),
