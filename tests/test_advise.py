@@ -12,9 +12,13 @@ from typer.testing import CliRunner, Result
 
 from adaptive_lr.analysis.advice import KINDS, Question, advise
 from adaptive_lr.analysis.evidence import evidence_from_numbers, evidence_from_report, shipped_evidence, write_shipped
+from adaptive_lr.analysis.recorded import Request
+from adaptive_lr.analysis.recorded_summary import summarise
+from adaptive_lr.analysis.tables import read_table
 from adaptive_lr.cli import app
 from adaptive_lr.errors import InputError
 from adaptive_lr.experiment import run_experiment
+from adaptive_lr.experiment.recorded import page_numbers
 from adaptive_lr.reporting.advice_prose import headline, sentences
 from adaptive_lr.reporting.report import write_report
 from adaptive_lr.store import Store
@@ -195,6 +199,18 @@ def test_bad_question_is_one_clear_line(folder: Path, arguments: list[str], mess
     assert found.exit_code == 2, found.output
     assert message in found.stderr
     assert found.stderr.count("\n") == 1
+
+
+def test_recorded_runs_of_a_report_speak_for_language_models(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "runs.csv", *sweep_lines(RUNS)))
+    study = summarise(table, Request(rate="lr", loss="loss", by=("schedule",), seed="seed"))
+    page = page_numbers(name="e98", title="Recorded:", question="?", about=[], rerun="")
+    evidence = evidence_from_numbers([page | {"studies": {"small": {"title": "small", **study}}}])
+    found = advise(Question(10.0, "language"), evidence)
+    assert headline(found) == "Begin with slow, from recorded runs."
+    assert found["recorded"][0]["name"] == "Recorded: small"
+    assert advise(Question(10.0, "convex"), evidence)["recorded"] == []
+    assert headline(advise(Question(7.0, "language"), evidence)).startswith("No advice")
 
 
 def test_own_runs_are_asked(folder: Path) -> None:

@@ -86,19 +86,8 @@ def select(table: Table, request: Request) -> Selection:
     cells = _cells(table, rates, request)
     notes += _mixed(table, rates, cells, request)
     notes += _repeats(table, cells, request)
-    diverged = ~np.isfinite(losses)
-    below = np.flatnonzero(losses < (-np.inf if request.optimum is None else request.optimum))
-    if len(below):
-        where = f"{table.source}, {table.places[below[0]]}"
-        raise InputError(
-            f"{where}: {request.loss} is {losses[below[0]]:g}, below the least possible loss {request.optimum:g}"
-        )
-    notes += _diverged(losses, diverged, request)
-    if request.initial is not None:
-        diverged |= losses > request.initial
-        losses = np.where(diverged, request.initial, losses)
-    else:
-        losses = np.where(diverged, np.inf, losses)
+    losses, diverged, said = _clipped(table, losses, request)
+    notes += said
     noise = Noise.pooled([_alike(group, losses, diverged) for group in cells.values()])
     sweeps = {}
     for label, group in cells.items():
@@ -246,6 +235,26 @@ def _repeats(table: Table, cells: Cells, request: Request) -> Iterator[str]:
                 f"Some runs at one rate share their {request.seed}: what differs between those is not the seed, and intervals that "
                 "rest on them may be too narrow."
             )
+
+
+def _clipped(table: Table, losses: Array, request: Request) -> tuple[Array, np.ndarray, list[str]]:
+    """Losses with what diverged at the loss before training, or infinite where that is not known; which those are; and sentences.
+
+    Raises:
+        InputError: a loss lies below the least possible one.
+    """
+    diverged = ~np.isfinite(losses)
+    below = np.flatnonzero(losses < (-np.inf if request.optimum is None else request.optimum))
+    if len(below):
+        where = f"{table.source}, {table.places[below[0]]}"
+        raise InputError(
+            f"{where}: {request.loss} is {losses[below[0]]:g}, below the least possible loss {request.optimum:g}"
+        )
+    said = list(_diverged(losses, diverged, request))
+    if request.initial is None:
+        return np.where(diverged, np.inf, losses), diverged, said
+    diverged |= losses > request.initial
+    return np.where(diverged, request.initial, losses), diverged, said
 
 
 def _diverged(losses: Array, diverged: np.ndarray, request: Request) -> Iterator[str]:

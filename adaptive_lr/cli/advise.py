@@ -14,6 +14,10 @@ from adaptive_lr.cli.robustness import By, Ignore, Initial, Seed, Where, Window,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.table import Table
+
+    from adaptive_lr.analysis.recorded import Request
+
 
 def advise(
     grid_ratio: Annotated[
@@ -51,7 +55,10 @@ def advise(
         question, words = Question.afforded(ratio=grid_ratio, budget=budget, decades=decades, kind=task_kind)
         numbers = None
         if runs is not None:
-            numbers = _own_runs(runs, rate, loss, by, seed, where, ignore, window, initial_loss, question.ratio)
+            request = make_request(
+                *_columns(rate, loss), by=by, seed=seed, where=where, ignore=ignore, initial=initial_loss, window=window
+            )
+            numbers = _own_runs(runs, request, question.ratio)
         found = advice(question, _evidence(report, results), numbers)
         if json_out:
             import json
@@ -61,24 +68,17 @@ def advise(
             _show(found, words)
 
 
-def _own_runs(
-    runs: Path,
-    rate: str | None,
-    loss: str | None,
-    by: list[str] | None,
-    seed: str | None,
-    where: list[str] | None,
-    ignore: list[str] | None,
-    window: str | None,
-    initial: float | None,
-    ratio: float,
-) -> dict[str, Any]:
-    from adaptive_lr.analysis.recorded_summary import summarise
+def _columns(rate: str | None, loss: str | None) -> tuple[str, str]:
     from adaptive_lr.errors import InputError
 
     if rate is None or loss is None:
         raise InputError("--runs needs --lr and --loss, the columns of the learning rate and the loss")
-    request = make_request(rate, loss, by, seed, where, ignore, initial, None, window)
+    return rate, loss
+
+
+def _own_runs(runs: Path, request: Request, ratio: float) -> dict[str, Any]:
+    from adaptive_lr.analysis.recorded_summary import summarise
+
     table, _ = read_runs(runs, request, run=None, step=None, reduce="last")
     return summarise(table, request, ratios=[ratio])
 
@@ -106,8 +106,6 @@ def _evidence(report: Path, results: Path) -> dict[str, Any]:
 
 
 def _show(found: Mapping[str, Any], words: str) -> None:
-    from rich.table import Table
-
     from adaptive_lr.reporting.advice_prose import headline, sentences
 
     out.print(escape(words))
@@ -117,34 +115,38 @@ def _show(found: Mapping[str, Any], words: str) -> None:
         out.print(f"• {escape(sentence)}")
     out.print()
     if found["measured"]:
-        grid = Table(
-            title="Experiments: loss over the tuned cosine's", title_justify="left", box=None, padding=(0, 2, 0, 0)
-        )
-        for name in ("schedule", "mean over tasks", "at worst", "on", "cheapest on", "best rate at an edge on"):
-            grid.add_column(name, justify="left" if name in ("schedule", "on") else "right")
-        for label, row in found["measured"]["schedules"].items():
-            ends = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
-            cells = (
-                f"{row['value']:.3g}{ends}",
-                f"{row['worst']:.3g}",
-                row["worst_task"],
-                str(row["lowest_in"]),
-                str(row["at_boundary"]),
-            )
-            grid.add_row(*(escape(one) for one in (label, *cells)))
-        out.print(grid)
-        out.print()
-    grid = Table(
-        title="The bound: over that of a tuned linear decay", title_justify="left", box=None, padding=(0, 2, 0, 0)
-    )
-    for name in ("schedule", "tuned", "mean over the grid's places", "worst place"):
-        grid.add_column(name, justify="left" if name == "schedule" else "right")
-    shown = {row["spec"]: row for one in found["predicted"]["best_of_family"].values() for row in one.values()}
-    for row in sorted(shown.values(), key=lambda row: float(row["worst"])):
-        grid.add_row(escape(row["spec"]), *(f"{row[key]:.2f}" for key in ("tuned", "mean", "worst")))
-    out.print(grid)
-    out.print()
+        _measured_table(found["measured"])
+    _predicted_table(found["predicted"])
     out.print("What this does not know:")
     for sentence in found["unknown"]:
         out.print(f"- {escape(sentence)}")
     out.print(f"[dim]Evidence: {escape(found['source'])}[/dim]")
+
+
+def _measured_table(measured: Mapping[str, Any]) -> None:
+    grid = _grid("Experiments: loss over the tuned cosine's")
+    for name in ("schedule", "mean over tasks", "at worst", "on", "cheapest on", "best rate at an edge on"):
+        grid.add_column(name, justify="left" if name in ("schedule", "on") else "right")
+    for label, row in measured["schedules"].items():
+        ends = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
+        cells = (f"{row['worst']:.3g}", row["worst_task"], str(row["lowest_in"]), str(row["at_boundary"]))
+        grid.add_row(*(escape(one) for one in (label, f"{row['value']:.3g}{ends}", *cells)))
+    out.print(grid)
+    out.print()
+
+
+def _predicted_table(predicted: Mapping[str, Any]) -> None:
+    grid = _grid("The bound: over that of a tuned linear decay")
+    for name in ("schedule", "tuned", "mean over the grid's places", "worst place"):
+        grid.add_column(name, justify="left" if name == "schedule" else "right")
+    shown = {row["spec"]: row for one in predicted["best_of_family"].values() for row in one.values()}
+    for row in sorted(shown.values(), key=lambda row: float(row["worst"])):
+        grid.add_row(escape(row["spec"]), *(f"{row[key]:.2f}" for key in ("tuned", "mean", "worst")))
+    out.print(grid)
+    out.print()
+
+
+def _grid(title: str) -> Table:
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))

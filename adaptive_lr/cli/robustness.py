@@ -63,7 +63,17 @@ def robustness(
     with clear_errors():
         from adaptive_lr.analysis.recorded_summary import summarise
 
-        request = make_request(rate, loss, by, seed, where, ignore, initial_loss, optimum, window)
+        request = make_request(
+            rate,
+            loss,
+            by=by,
+            seed=seed,
+            where=where,
+            ignore=ignore,
+            initial=initial_loss,
+            optimum=optimum,
+            window=window,
+        )
         table, notes = read_runs(source, request, run=run, step=step, reduce=reduce)
         numbers = summarise(table, request, ratios=_ratios(ratios), tolerance=_checked(tolerance))
         numbers["notes"] = [*notes, *numbers["notes"]]
@@ -81,13 +91,14 @@ def robustness(
 def make_request(
     rate: str,
     loss: str,
+    *,
     by: Sequence[str] | None,
     seed: str | None,
     where: Sequence[str] | None,
     ignore: Sequence[str] | None,
     initial: float | None,
-    optimum: float | None,
     window: str | None,
+    optimum: float | None = None,
 ) -> Request:
     """What the options ask for.
 
@@ -172,44 +183,11 @@ def _show(numbers: Mapping[str, Any]) -> None:
     for sentence in prose.answer(numbers):
         out.print(f"• {escape(sentence)}")
     out.print()
-    shown = [one for one in prose.shown_ratios(numbers) if float(one) <= 10.0][-2:] or prose.shown_ratios(numbers)[:2]
-    rho = [one for one in ("0.5", "2") if one in prose.shown_rho(numbers)]
-    columns = [
-        "best rate",
-        "lowest loss",
-        *(f"regret ×{one}" for one in shown),
-        *(f"at ρ={one}" for one in rho),
-        "basin",
-    ]
-    rows = {
-        label: [
-            f"{row['best_rate']:g}{'†' if row['at_boundary'] else ''}",
-            prose.loss(row["best"]),
-            *(prose.resolution(row, one, "regret_mean_interpolated") for one in shown),
-            *(prose.at_rho(row, one) for one in rho),
-            prose.basin(row),
-        ]
-        for label, row in numbers["groups"].items()
-    }
-    _table("Each group on its own rates", numbers, columns, rows)
+    _own_rates(numbers)
     if numbers["common"]:
-        judged = prose.judged_ratio(numbers)
-        columns = ["best rate", "lowest loss", "sensitivity", "sensitivity, log"]
-        columns += [f"regret ×{judged}", f"cost ×{judged}"] if judged else []
-        rows = {
-            label: [
-                f"{row['best_rate']:g}{'†' if row['at_boundary'] else ''}",
-                prose.loss(row["best"]),
-                prose.difference(row["sensitivity"]),
-                prose.difference(row["sensitivity_log"]),
-                *([prose.resolution(row, judged, key) for key in _INTERPOLATED] if judged else []),
-            ]
-            for label, row in numbers["common"]["groups"].items()
-        }
-        rates = ", ".join(f"{one:g}" for one in numbers["common"]["rates"])
-        _table(f"All groups on the rates they have in common: {rates}", numbers, columns, rows)
+        _common_rates(numbers)
     limit = (
-        "at most twice the lowest excess"
+        "with at most twice the lowest excess"
         if numbers["optimum"] is not None
         else f"within {100 * numbers['tolerance']:g} %"
     )
@@ -222,6 +200,50 @@ def _show(numbers: Mapping[str, Any]) -> None:
         out.print(f"[dim]- {escape(sentence)}[/dim]")
 
 
+def _own_rates(numbers: Mapping[str, Any]) -> None:
+    from adaptive_lr.reporting import recorded_prose as prose
+
+    every = prose.shown_ratios(numbers)
+    shown = [one for one in every if float(one) <= 10.0][-2:] or every[:2]
+    rho = [one for one in ("0.5", "2") if one in prose.shown_rho(numbers)]
+    columns = [*_BEST, *(f"regret ×{one}" for one in shown), *(f"at ρ={one}" for one in rho), "basin"]
+    rows = {
+        label: [
+            *_best(row),
+            *(prose.resolution(row, one, "regret_mean_interpolated") for one in shown),
+            *(prose.at_rho(row, one) for one in rho),
+            prose.basin(row),
+        ]
+        for label, row in numbers["groups"].items()
+    }
+    _table("Each group on its own rates", numbers, columns, rows)
+
+
+def _common_rates(numbers: Mapping[str, Any]) -> None:
+    from adaptive_lr.reporting import recorded_prose as prose
+
+    judged = prose.judged_ratio(numbers)
+    columns = [*_BEST, "sensitivity", "sensitivity, log", *([f"regret ×{judged}", f"cost ×{judged}"] if judged else [])]
+    rows = {
+        label: [
+            *_best(row),
+            prose.difference(row["sensitivity"]),
+            prose.difference(row["sensitivity_log"]),
+            *([prose.resolution(row, judged, key) for key in _INTERPOLATED] if judged else []),
+        ]
+        for label, row in numbers["common"]["groups"].items()
+    }
+    rates = ", ".join(f"{one:g}" for one in numbers["common"]["rates"])
+    _table(f"All groups on the rates they have in common: {rates}", numbers, columns, rows)
+
+
+def _best(row: Mapping[str, Any]) -> list[str]:
+    from adaptive_lr.reporting import recorded_prose as prose
+
+    return [f"{row['best_rate']:g}{'†' if row['at_boundary'] else ''}", prose.loss(row["best"])]
+
+
+_BEST = ("best rate", "lowest loss")
 _INTERPOLATED = ("regret_mean_interpolated", "cost_mean_interpolated")
 
 

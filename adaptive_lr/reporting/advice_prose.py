@@ -68,7 +68,7 @@ def _stated(statement: Mapping[str, Any]) -> str:
 
 def _recorded(one: Mapping[str, Any], ratio: float) -> str:
     if not one["costs"]:
-        return f"The runs of {one['name']} hold no grid of ratio {ratio:.3g} on rates that all groups have in common: nothing follows from them."
+        return f"From the runs of {one['name']} nothing follows: they hold no grid of ratio {ratio:.3g} on rates in common, or it was not measured."
     labels = list(one["costs"])
     parts = [f"{label} {difference(one['costs'][label])}" for label in labels[:4]]
     rest = f", …, {labels[-1]} {difference(one['costs'][labels[-1]])}" if len(labels) > 4 else ""
