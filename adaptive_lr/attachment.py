@@ -43,8 +43,18 @@ def bare(optimizer: Optimizer) -> Optimizer:
 def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
     reference = weakref.WeakMethod(method)
 
-    def call(*args: Any) -> Any:
+    def plainly(*args: Any) -> Any:
         found = reference()
         return None if found is None else found(*args)
 
-    return cast(Callable[..., Any], torch.compiler.disable(call))
+    return uncompiled(plainly)
+
+
+def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which compiled code calls as it is; without the price of ``torch.compiler.disable`` elsewhere."""
+    apart = torch.compiler.disable(function)
+
+    def call(*args: Any) -> Any:
+        return apart(*args) if torch.compiler.is_compiling() else function(*args)
+
+    return call

@@ -16,7 +16,7 @@ from adaptive_lr.control import Control
 from adaptive_lr.controllers.base import REPLAYING, AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.given import check_given, check_plan, scalar
-from adaptive_lr.hyperparameters import Plan
+from adaptive_lr.hyperparameters import Plan, write
 from adaptive_lr.linearity import check_linear
 from adaptive_lr.lr_scheduler import ScheduledLR, _check_state, _Track
 from adaptive_lr.probing import Closure, Replayer
@@ -89,8 +89,10 @@ class ControlledLR(ScheduledLR):
             raise SpecError("the optimizer has no parameter that requires a gradient")
         self.control = Control(controller, self._space)
         self._replayer = Replayer(optimizer, [one.device for one in self._space.leaves()])
-        self._held = 1.0
-        self._applied = 1.0
+        self._held = self._applied = self._trial = 1.0
+        self._ahead: dict[int, float] = {}
+        self._quiet = False
+        self._present: Moment | None = None
         self._pending = self._inside = self._warned = False
         self._depth = 0
         self._micro: list[Tensor] = []
@@ -181,7 +183,7 @@ class ControlledLR(ScheduledLR):
 
     def readings(self) -> dict[str, float]:
         """What there is to see of the last update: multiplier, what is held now, the statistics, the controller's own numbers."""
-        found = {"multiplier": self._applied, "held": self._held, "trial": float(self.control.trial[0])}
+        found = {"multiplier": self._applied, "held": self._held, "trial": self._trial}
         found |= {name: float(value[0]) for name, value in self.control.seen.items()}
         state = self.controller.readings(self.control.state)
         return found | {f"state/{name}": float(value[0]) for name, value in state.items()}
@@ -214,8 +216,11 @@ class ControlledLR(ScheduledLR):
         self._held, self._applied = state_dict["held"], state_dict["applied"]
         update = state_dict["update"]
         self._pending = update is not None
+        self._ahead, self._present = {}, None
+        self._quiet = self._is_quiet(max(state_dict["last_epoch"], 0))
         super().load_state_dict(state_dict)
-        self._now = self._moment()
+        self._present = None
+        self._trial = float(self.control.trial[0])
         if update is not None:
             self._space.load_held(update["gradients"])
             self._space.load_candidate(update["candidate"])
@@ -271,38 +276,39 @@ class ControlledLR(ScheduledLR):
         verdict = getattr(self.optimizer, "found_inf", None)
         if verdict is not None and bool(verdict):
             return  # a fused optimizer under a scaler, which will do nothing
+        if self._quiet:
+            self._trial, self._pending = self._held, True
+            return
         self._replayer.disarm()
         if self._space.refresh():  # other parameters: what is remembered of the old ones cannot be compared
             self.control.statistics.buffers.clear()
         signals = self._signals()
-        if not signals and not self._signals(1):
-            self.control.trial.fill_(self._held)
-            self._pending = True
-            return
         self._space.gradient_scale = getattr(self.optimizer, "grad_scale", None)
         with torch.no_grad():
-            trial = float(self.control.before(self._now)[0])
+            self._trial = float(self.control.before(self._now)[0])
             if Signal.STEP in signals:
                 self._space.hold(copies=self._copies)
         self._pending = True
-        if trial != self._held:
-            self._write_multiplier(trial)
+        if self._trial != self._held:
+            self._write_multiplier(self._trial)
 
     def _after_step(self, *_: Any) -> None:
         if self._depth:
             self._depth -= 1
             return
         self._inside = False
+        if self._quiet:
+            return
         self._space.gradient_scale = None  # undone in the gradients themselves by now
         self._space.seal()
-        if self._pending and float(self.control.trial[0]) != self._held:
+        if self._pending and self._trial != self._held:
             self._write_multiplier(self._held)  # whoever looks now sees the rate, not the probe's
 
     def _decide(self, loss: float | Tensor | None, closure: Closure | None, grad_norm: float | Tensor | None) -> float:
-        signals = self._signals()
-        if not signals and not self._signals(1):
+        if self._quiet:
             self.control.seen = {}
             return self._held
+        signals = self._signals()
         check_given(self.controller, signals, loss=loss, closure=closure, parts=bool(self._micro))
         if Signal.STEP in signals:
             self._space.check_held()
@@ -328,8 +334,9 @@ class ControlledLR(ScheduledLR):
 
     def _close(self) -> None:
         self._pending = self._inside = False
-        self._micro = []
-        self._space.release()
+        if not self._quiet:
+            self._micro = []
+            self._space.release()
         self._version = self._space.version()
 
     def _warn_if_blind(self) -> None:
@@ -345,13 +352,27 @@ class ControlledLR(ScheduledLR):
     def _signals(self, ahead: int = 0) -> Signal:
         return self.controller.signals(max(self.last_epoch, 0) + ahead, self.horizon.total_steps)
 
-    def _moment(self) -> Moment:
-        step = max(self.last_epoch, 0)
+    def _observe(self, metrics: float | Tensor | None, step: int) -> None:
+        super()._observe(metrics, step)
+        self._ahead, self._present = {}, None
+
+    def _is_quiet(self, step: int) -> bool:
+        """Whether nothing is looked at in a step, nor remembered for the next."""
+        controller, total_steps = self.controller, self.horizon.total_steps
+        return not (controller.signals(step, total_steps) or controller.signals(step + 1, total_steps))
+
+    @property
+    def _now(self) -> Moment:
+        if self._present is None:
+            self._present = self._moment(max(self.last_epoch, 0))
+        return self._present
+
+    def _moment(self, step: int) -> Moment:
         u = self._progress[min(step, len(self._progress) - 1)]
-        scheduled = super()._multiplier(self._lr_track)
+        table = self._lr_track.table
+        scheduled = torch.tensor([table[min(step, len(table) - 1)]], dtype=torch.float64)
         # A controller plans for the T of the beginning: its window must not move when the run is extended.
-        total_steps = self.horizon.total_steps
-        return Moment(step, total_steps, u, torch.tensor([scheduled], dtype=torch.float64), self._scheduled_at)
+        return Moment(step, self.horizon.total_steps, u, scheduled, self._scheduled_at)
 
     def _scheduled_at(self, u: Tensor) -> Tensor:
         resolved = self.horizon.resolved(self._lr_track.schedule)
@@ -364,21 +385,44 @@ class ControlledLR(ScheduledLR):
 
     def _set_horizon(self, horizon: Any) -> None:
         super()._set_horizon(horizon)
+        self._ahead, self._present = {}, None
         self._progress = horizon.progress().tolist()
 
     def _multiplier(self, track: _Track) -> float:
         return self._held if track.key == "lr" else super()._multiplier(track)
 
+    def _go_on(self) -> None:
+        """What the optimizer holds in the coming step. In quiet ones nothing changes but the schedule, so they are computed in blocks."""
+        step = max(self.last_epoch, 0)
+        self._present = None
+        if step not in self._ahead:
+            self._ahead, last = {}, step
+            while len(self._ahead) < BLOCK and (last == step or self._is_quiet(last - 1)):
+                self._ahead[last] = float(self.control.held(self._moment(last))[0])
+                last += 1
+        self._held, self._quiet = self._ahead[step], self._is_quiet(step)
+        if not self._quiet:
+            self._ahead = {}
+        if self.probes:
+            self._replayer.arm()
+        else:
+            self._replayer.disarm()
+
     def _write(self) -> None:
         if not self._pending:
-            self._now = self._moment()
-            self._held = float(self.control.held(self._now)[0])
-            if self.probes:
-                self._replayer.arm()
-            else:
-                self._replayer.disarm()
+            self._go_on()
         super()._write()
         self._fast = False
+
+    def _update_lr(self, epoch: int | None = None) -> None:
+        groups, track = self.optimizer.param_groups, self._tracks[0]
+        if not self._quiet or epoch is not None or len(self._tracks) > 1 or len(groups) != len(track.bases):
+            super()._update_lr(epoch)
+            return
+        self.last_epoch += 1
+        self._go_on()
+        for group, base in zip(groups, track.bases, strict=True):
+            write(group, "lr", base * self._held)
 
     def _write_multiplier(self, multiplier: float) -> None:
         held, self._held = self._held, multiplier
@@ -391,6 +435,8 @@ class ControlledLR(ScheduledLR):
         raise TypeError("a ControlledLR is bound to its optimizer by hooks and cannot be copied: use its state_dict()")
 
 
+BLOCK = 64
+"""How many quiet steps are looked ahead."""
 _FORGOTTEN = (
     "optimizer.step() was called again without scheduler.step(): while the controller probes, every step must be judged before the "
     "next; the last one was taken back"
