@@ -16,16 +16,17 @@ from adaptive_lr.control import Control
 from adaptive_lr.controllers.base import REPLAYING, AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.given import check_given, check_plan, scalar
-from adaptive_lr.hyperparameters import Plan, write
+from adaptive_lr.held_rate import HeldRate
+from adaptive_lr.hyperparameters import Plan
 from adaptive_lr.linearity import check_linear
-from adaptive_lr.lr_scheduler import ScheduledLR, _check_state, _Track
+from adaptive_lr.lr_scheduler import _check_state
 from adaptive_lr.probing import Closure, Replayer
 from adaptive_lr.spaces import ModuleSpace
-from adaptive_lr.spec import encode, stack
+from adaptive_lr.spec import encode
 from adaptive_lr.statistics import Vector
 
 
-class ControlledLR(ScheduledLR):
+class ControlledLR(HeldRate):
     """lr_t = base_lr * a controller's multiplier, in every parameter group; a `torch.optim.lr_scheduler.LRScheduler`.
 
     Call ``step(loss, closure)`` after every ``optimizer.step()``. What the controller asks for is read around the optimizer's
@@ -349,94 +350,17 @@ class ControlledLR(ScheduledLR):
                 stacklevel=3,
             )
 
-    def _signals(self, ahead: int = 0) -> Signal:
-        return self.controller.signals(max(self.last_epoch, 0) + ahead, self.horizon.total_steps)
-
-    def _observe(self, metrics: float | Tensor | None, step: int) -> None:
-        super()._observe(metrics, step)
-        self._ahead, self._present = {}, None
-
-    def _is_quiet(self, step: int) -> bool:
-        """Whether nothing is looked at in a step, nor remembered for the next."""
-        controller, total_steps = self.controller, self.horizon.total_steps
-        return not (controller.signals(step, total_steps) or controller.signals(step + 1, total_steps))
-
-    @property
-    def _now(self) -> Moment:
-        if self._present is None:
-            self._present = self._moment(max(self.last_epoch, 0))
-        return self._present
-
-    def _moment(self, step: int) -> Moment:
-        u = self._progress[min(step, len(self._progress) - 1)]
-        table = self._lr_track.table
-        scheduled = torch.tensor([table[min(step, len(table) - 1)]], dtype=torch.float64)
-        # A controller plans for the T of the beginning: its window must not move when the run is extended.
-        return Moment(step, self.horizon.total_steps, u, scheduled, self._scheduled_at)
-
-    def _scheduled_at(self, u: Tensor) -> Tensor:
-        resolved = self.horizon.resolved(self._lr_track.schedule)
-        found: Tensor = stack([resolved]).multiplier(u.clamp(0.0, 1.0).reshape(1, -1)).reshape(-1)
-        return found
-
-    @property
-    def _lr_track(self) -> _Track:
-        return next(track for track in self._tracks if track.key == "lr")
-
-    def _set_horizon(self, horizon: Any) -> None:
-        super()._set_horizon(horizon)
-        self._ahead, self._present = {}, None
-        self._progress = horizon.progress().tolist()
-
-    def _multiplier(self, track: _Track) -> float:
-        return self._held if track.key == "lr" else super()._multiplier(track)
-
     def _go_on(self) -> None:
-        """What the optimizer holds in the coming step. In quiet ones nothing changes but the schedule, so they are computed in blocks."""
-        step = max(self.last_epoch, 0)
-        self._present = None
-        if step not in self._ahead:
-            self._ahead, last = {}, step
-            while len(self._ahead) < BLOCK and (last == step or self._is_quiet(last - 1)):
-                self._ahead[last] = float(self.control.held(self._moment(last))[0])
-                last += 1
-        self._held, self._quiet = self._ahead[step], self._is_quiet(step)
-        if not self._quiet:
-            self._ahead = {}
+        super()._go_on()
         if self.probes:
             self._replayer.arm()
         else:
             self._replayer.disarm()
 
-    def _write(self) -> None:
-        if not self._pending:
-            self._go_on()
-        super()._write()
-        self._fast = False
-
-    def _update_lr(self, epoch: int | None = None) -> None:
-        groups, track = self.optimizer.param_groups, self._tracks[0]
-        if not self._quiet or epoch is not None or len(self._tracks) > 1 or len(groups) != len(track.bases):
-            super()._update_lr(epoch)
-            return
-        self.last_epoch += 1
-        self._go_on()
-        for group, base in zip(groups, track.bases, strict=True):
-            write(group, "lr", base * self._held)
-
-    def _write_multiplier(self, multiplier: float) -> None:
-        held, self._held = self._held, multiplier
-        try:
-            super()._write()
-        finally:
-            self._held, self._fast = held, False
-
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a ControlledLR is bound to its optimizer by hooks and cannot be copied: use its state_dict()")
 
 
-BLOCK = 64
-"""How many quiet steps are looked ahead."""
 _FORGOTTEN = (
     "optimizer.step() was called again without scheduler.step(): while the controller probes, every step must be judged before the "
     "next; the last one was taken back"
