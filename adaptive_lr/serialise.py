@@ -75,10 +75,7 @@ def to_yaml(spec: AbstractSchedule) -> str:
 
 
 def from_yaml(text: str) -> AbstractSchedule:
-    """The schedule that `to_yaml` wrote, or that was written by hand.
-
-    Raises:
-        SpecError: the text is no YAML, or see `from_dict`.
+    """The schedule that `to_yaml` wrote, or that was written by hand; a `SpecError` if the text is no YAML, or see `from_dict`.
 
     >>> from_yaml("{format: 1, spec: {kind: damped_cosine, floor: 1e-3}}")
     DampedCosine(floor=0.001)

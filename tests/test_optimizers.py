@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.errors import SpecError
-from adaptive_lr.training import OPTIMIZERS, SGD, AbstractOptimizer, AdamW
+from adaptive_lr.training import OPTIMIZERS, SGD, AbstractOptimizer, AdamW, ProjectedSGD
 from adaptive_lr.training.optimizers import FlatState
 
 TRIALS, STEPS = 5, 50
@@ -20,6 +20,8 @@ RULES: list[AbstractOptimizer] = [
     AdamW(beta1=0.0, beta2=0.9, weight_decay=0.3),
     AdamW(beta1=0.95, beta2=0.95, epsilon=1e-3),
     AdamW(beta1=0.5, beta2=0.0, epsilon=1.0, weight_decay=0.0),
+    ProjectedSGD(radius=1.0),
+    ProjectedSGD(radius=3.0),
 ]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
 

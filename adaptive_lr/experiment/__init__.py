@@ -9,6 +9,7 @@ from adaptive_lr.experiment.base import (
     load_experiment,
     run_experiment,
 )
+from adaptive_lr.experiment.exponents import TailExponents
 from adaptive_lr.experiment.grid_resolution import Experiment, Study
 from adaptive_lr.experiment.recorded import RecordedRuns, RecordedStudy
 
@@ -22,6 +23,7 @@ __all__ = [
     "RecordedRuns",
     "RecordedStudy",
     "Study",
+    "TailExponents",
     "experiment_names",
     "geometric_grid",
     "load_experiment",

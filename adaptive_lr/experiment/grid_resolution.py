@@ -125,7 +125,7 @@ class Experiment(AbstractExperiment):
         """See the base class."""
         studies = {}
         for study in self.studies:
-            sweeps = {label: _sweep(study, one, store) for label, one in self.by_label.items()}
+            sweeps = {label: sweep_of(study, one, store) for label, one in self.by_label.items()}
             studies[study.name] = {
                 "label": study.task.label,
                 "optimizer": study.optimizer.kind,
@@ -168,7 +168,12 @@ class Experiment(AbstractExperiment):
         return runs
 
 
-def _sweep(study: Study, schedule: AbstractSchedule, store: Store) -> Sweep:
+def sweep_of(study: Study, schedule: AbstractSchedule, store: Store) -> Sweep:
+    """The stored losses of one schedule in a study.
+
+    Raises:
+        StoreError: trials are missing.
+    """
     digests = [[trial.digest() for trial in row] for row in study.trials(schedule)]
     records = store.read(digest for row in digests for digest in row)
     missing = sum(digest not in records for row in digests for digest in row)

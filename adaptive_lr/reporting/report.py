@@ -11,7 +11,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from adaptive_lr.reporting import figures, prose, rate_figures, rate_prose, recorded_figures, recorded_prose
+from adaptive_lr.reporting import (
+    figures,
+    prose,
+    rate_figures,
+    rate_prose,
+    recorded_figures,
+    recorded_prose,
+    tail_figures,
+    tail_prose,
+)
 
 FORMAT = 2
 """Version of the layout of ``report.json``."""
@@ -70,6 +79,7 @@ def _environment() -> Environment:
         "cheapest": _cheapest,
         "members": _members,
         "rates": rate_prose,
+        "tails": tail_prose,
         "recorded": recorded_prose,
         "page_of": page_of,
     }
@@ -119,6 +129,9 @@ def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
         plots |= {name: figures.study_figure(study) for name, study in studies.items()}
     elif experiment["kind"] == "recorded":
         plots |= {name: recorded_figures.study(study) for name, study in studies.items()}
+    elif experiment["kind"] == "tail_exponents":
+        plots["overview"] = tail_figures.overview(experiment)
+        plots |= {name: tail_figures.study(study) for name, study in studies.items()}
     else:
         plots["overview"] = rate_figures.overview(experiment)
     inline = {}

@@ -48,6 +48,11 @@ class AbstractStreaming(AbstractTask):
         """The least excess."""
         return 0.0
 
+    @property
+    def target_norm(self) -> float:
+        """|w*|."""
+        return float(_spectrum(self.dimension, self.signal)[1].norm())
+
     def module(self) -> nn.Module:
         """A linear map without bias."""
         return fully_connected((self.dimension, 1), "relu", bias=False)

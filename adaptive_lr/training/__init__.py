@@ -3,6 +3,7 @@
 from adaptive_lr.training.batched import batches, train_batch
 from adaptive_lr.training.optimizers import OPTIMIZERS, SGD, AbstractOptimizer, AdamW
 from adaptive_lr.training.peers import Peer
+from adaptive_lr.training.projected import ProjectedSGD
 from adaptive_lr.training.sequential import train
 from adaptive_lr.training.trial import KINDS, NUMERICS, RunResult, Status, Trial
 
@@ -14,6 +15,7 @@ __all__ = [
     "AbstractOptimizer",
     "AdamW",
     "Peer",
+    "ProjectedSGD",
     "RunResult",
     "Status",
     "Trial",

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from adaptive_lr.spec import Range, number, spec
 from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate
 from adaptive_lr.training.peers import Peer
+from adaptive_lr.training.projected import ProjectedSGD
 
 __all__ = ["OPTIMIZERS", "SGD", "AbstractOptimizer", "AdamW", "FlatState", "StackedUpdate"]
 
@@ -52,7 +53,7 @@ class AdamW(AbstractOptimizer):
         return _StackedAdamW(self, state)
 
 
-OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW, Peer)
+OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW, ProjectedSGD, Peer)
 """Every optimizer that trials can use."""
 
 

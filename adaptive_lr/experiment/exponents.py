@@ -1,0 +1,60 @@
+"""Does a schedule that ends more gently forgive a higher rate, as theory says?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from adaptive_lr.analysis.exponents import FROM, TO, summarise
+from adaptive_lr.experiment.grid_resolution import Experiment, sweep_of
+from adaptive_lr.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailExponents(Experiment):
+    """The growth of the loss above the best rate, for schedules with different ends.
+
+    Attributes:
+        tails: p of each label: the schedule ends like (1 - u)^p.
+        conditions: for each study, which of the theory's conditions it meets, in a few words.
+    """
+
+    kind = "tail_exponents"
+
+    tails: Mapping[str, float]
+    conditions: Mapping[str, str]
+
+    def smoke(self) -> TailExponents:
+        """See the base class."""
+        return replace(self, studies=super().smoke().studies, title=f"{self.title} (smoke size)")
+
+    def analyse(self, store: Store) -> dict[str, Any]:
+        """See the base class."""
+        studies = {}
+        for study in self.studies:
+            sweeps = {label: sweep_of(study, one, store) for label, one in self.by_label.items()}
+            studies[study.name] = {
+                "label": study.task.label,
+                "optimizer": study.optimizer.kind,
+                "conditions": self.conditions[study.name],
+                "steps": study.steps,
+                "metric": study.task.report_metric,
+                "optimum_known": study.task.optimum is not None,
+                "rates": study.rates.tolist(),
+                "selection_seeds": list(study.selection_seeds),
+                "report_seeds": list(study.report_seeds),
+                "initial": next(iter(sweeps.values())).initial,
+                **summarise(sweeps, self.tails),
+            }
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "title": self.title,
+            "question": self.question,
+            "reference": self.reference,
+            "schedules": {label: repr(one) for label, one in self.by_label.items()},
+            "trials": len(self.trials()),
+            "fitted": [FROM, TO],
+            "studies": studies,
+        }
