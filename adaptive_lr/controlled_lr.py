@@ -93,6 +93,7 @@ class ControlledLR(HeldRate):
         self._held = self._applied = self._trial = 1.0
         self._ahead: dict[int, float] = {}
         self._quiet = False
+        self._square: Tensor | None = None
         self._present: Moment | None = None
         self._pending = self._inside = self._warned = False
         self._depth = 0
@@ -197,6 +198,7 @@ class ControlledLR(HeldRate):
                 "control": self.control.state_dict(),
                 "held": self._held,
                 "applied": self._applied,
+                "square": None if self._square is None else self._square.clone(),
                 "kept": self._space.kept(),
                 "update": self._update_state() if self._pending else None,
             }
@@ -214,7 +216,7 @@ class ControlledLR(HeldRate):
         self._space.refresh()
         self.control.load_state_dict(state_dict["control"])
         self._space.load_kept(state_dict["kept"])
-        self._held, self._applied = state_dict["held"], state_dict["applied"]
+        self._held, self._applied, self._square = (state_dict[name] for name in ("held", "applied", "square"))
         update = state_dict["update"]
         self._pending = update is not None
         self._ahead, self._present = {}, None
@@ -286,7 +288,11 @@ class ControlledLR(HeldRate):
         signals = self._signals()
         self._space.gradient_scale = getattr(self.optimizer, "grad_scale", None)
         with torch.no_grad():
+            # The last gradient is remembered, and so is its length.
+            last = self.control.statistics.buffers.get("gradient")
+            self._space.known = None if last is None or self._square is None else (last, self._square)
             self._trial = float(self.control.before(self._now)[0])
+            self._square, self._space.known = self.control.statistics.values.get("gradient_square"), None
             if Signal.STEP in signals:
                 self._space.hold(copies=self._copies)
         self._pending = True
@@ -322,6 +328,7 @@ class ControlledLR(HeldRate):
         with torch.no_grad():
             if grad_norm is not None:
                 undo_clipping(self.control.statistics, self._space, grad_norm)
+                self._square = None
             return float(self.control.after(self._now, scalar(loss), replay, parts)[0])
 
     def _take_back(self) -> None:

@@ -39,6 +39,8 @@ class ModuleSpace:
         self._candidate: dict[str, Any] = {}
         self.gradient_scale: Tensor | None = None
         """What the gradients are multiplied by: by a scaler, where a fused optimizer undoes that itself, or by clipping."""
+        self.known: tuple[Vector, Tensor] | None = None
+        """A vector and its squared length, where that was computed before."""
         self.refresh()
 
     def refresh(self) -> bool:
@@ -128,6 +130,8 @@ class ModuleSpace:
 
     def dot(self, a: Vector, b: Vector) -> Tensor:
         """See `Space`; half precision is summed up in single."""
+        if a is b and self.known is not None and a is self.known[0]:
+            return self.known[1]
         if self._small:
             # Ten small calls in C++ cost less than one in Python for each parameter.
             first = torch._C._nn.flatten_dense_tensors(a)
