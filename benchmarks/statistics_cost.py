@@ -2,6 +2,9 @@
 
 Two runs are made in turn on one thread, some steps of one and some of the other, and the processor's time is taken, so that whoever else
 uses the machine matters little. The median of the ratios is printed with the middle half of them.
+
+Gradients as views into two flat buffers were measured in bare loops of tensors and not built: at 1.2 M parameters they cost 11 to 12 % where
+products by parameter and a copy cost 6 to 8 %, because zeroing and adding cost more than the copy that they save.
 """
 
 from __future__ import annotations
