@@ -29,6 +29,7 @@ def run_trials(
     *,
     workers: int,
     advance: Callable[[int], None] = lambda count: None,
+    pool: ProcessPoolExecutor | None = None,
 ) -> int:
     """Run what is missing and store it, batch by batch.
 
@@ -40,6 +41,7 @@ def run_trials(
         store: open for writing.
         workers: processes, each on one thread; 1 runs in this process.
         advance: called with the number of trials after each batch.
+        pool: from `process_pool`, of as many workers, for callers that run trials again and again; it stays open.
 
     Returns:
         How many trials were run.
@@ -56,7 +58,8 @@ def run_trials(
     random.Random(0).shuffle(todo)  # tasks differ in cost: mixed, the time left can be estimated early
     source = provenance()
     count = 0
-    results = _in_this_process(todo) if workers == 1 or len(todo) < 2 else _in_processes(todo, workers)
+    alone = workers == 1 or (len(todo) < 2 and pool is None)
+    results = _in_this_process(todo) if alone else _in_processes(todo, workers, pool)
     with contextlib.closing(results):
         for batch in results:
             store.add(batch, source)
@@ -75,8 +78,15 @@ def _in_this_process(todo: Sequence[list[Trial]]) -> Generator[list[RunResult], 
         torch.set_flush_denormal(False)
 
 
-def _in_processes(todo: Sequence[list[Trial]], workers: int) -> Generator[list[RunResult], None, None]:
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that end with this one, whatever it dies of."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+
+def _in_processes(
+    todo: Sequence[list[Trial]], workers: int, given: ProcessPoolExecutor | None
+) -> Generator[list[RunResult], None, None]:
+    pool = given or process_pool(workers)
     waiting = iter(todo)
     running: set[Future[list[RunResult]]] = set()
     try:
@@ -93,7 +103,8 @@ def _in_processes(todo: Sequence[list[Trial]], workers: int) -> Generator[list[R
             "a worker process died, perhaps for want of memory; finished trials are stored: run again to go on"
         ) from None
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        if given is None:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _run_batch(batch: list[Trial]) -> list[RunResult]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_lr.cli import advise, experiments, robustness, schedules
+from adaptive_lr.cli import advise, experiments, robustness, schedules, search
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]
@@ -38,3 +38,4 @@ app.command()(schedules.plot)
 app.command("list")(schedules.show)
 app.command()(robustness.robustness)
 app.command()(advise.advise)
+app.command()(search.search)

@@ -1,4 +1,4 @@
-"""Search the hyperparameters of a function from the command line."""
+"""``adaptive-lr search``: the hyperparameters of a function of one's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adaptive_lr.cli.common import app, clear_errors, err, out
+from adaptive_lr.cli.common import clear_errors, err, out
 from adaptive_lr.errors import RunError, SpecError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from adaptive_lr.search import Progress, SearchResult
 
 
-@app.command()
 def search(
     function: Annotated[str, typer.Argument(help="Where the function stands: MODULE:NAME or FILE.py:NAME.")],
     space: Annotated[Path, typer.Option(help="A YAML or JSON file: ranges and choices by name.")],

@@ -1,0 +1,182 @@
+"""What a search costs besides its runs, and what training many points together saves: ``python benchmarks/search_cost.py``.
+
+Each number stands beside its aim. Times of a machine that others use are upper bounds; a ratio of two things timed in turn hardly
+depends on them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from adaptive_lr import DampedCosine, Range, SearchTrial, search
+from adaptive_lr.search.batched import ShapeSearch, search_shapes
+from adaptive_lr.search.executor import Executor, ProcessPool
+from adaptive_lr.search.function import _pickled
+from adaptive_lr.search.task import Task
+from adaptive_lr.store import Store
+from adaptive_lr.tasks import Perceptron
+from adaptive_lr.training import SGD, Trial, train
+
+SPACE = {"lr": Range(1e-3, 1.0, log=True), "exponent": Range(0.25, 8.0, log=True), "optimizer": ["sgd", "adamw"]}
+
+
+def nothing(trial: SearchTrial) -> float:
+    """A run that costs nothing."""
+    return float((np.log10(trial["lr"]) + 1.0) ** 2 + np.log2(trial["exponent"]) ** 2)
+
+
+def coordination(trials: int) -> float:
+    """Milliseconds a trial, all costs of the coordinator included: TPE, SQLite, the journal, a worker process."""
+    with tempfile.TemporaryDirectory() as folder:
+        search(nothing, SPACE, trials=1, directory=Path(folder) / "warm-up")
+        started = time.perf_counter()
+        search(nothing, SPACE, trials=trials, directory=Path(folder) / "measured")
+        return (time.perf_counter() - started) / trials * 1e3
+
+
+def tasks(executor: Executor, count: int) -> float:
+    """Milliseconds a task."""
+    function = _pickled(nothing, whole=True)
+
+    def task(number: int) -> Task:
+        return Task(
+            function=function, trial=SearchTrial({"lr": 0.1, "exponent": 2.0, "optimizer": "sgd"}, number, number)
+        )
+
+    executor.submit(task(0))
+    executor.collect()
+    sent, done, started = 0, 0, time.perf_counter()
+    while done < count:
+        while sent < count and sent - done < 8 and executor.room() > 0:
+            sent += 1
+            executor.submit(task(sent))
+        done += len(executor.collect())
+    elapsed = time.perf_counter() - started
+    executor.close()
+    return elapsed / count * 1e3
+
+
+def on_dask(count: int) -> float:
+    """Milliseconds a task on a cluster of two workers on this machine, started with Dask's own commands."""
+    import socket
+
+    from adaptive_lr.search.distributed import Cluster
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{one.getsockname()[1]}"
+    dask, quiet = [sys.executable, "-m", "dask"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    host, port = address.split(":")
+    commands = [[*dask, "scheduler", "--host", host, "--port", port, "--no-dashboard"]]
+    commands += [[*dask, "worker", f"tcp://{address}", "--nthreads", "1", "--no-dashboard", "--no-nanny"]] * 2
+    running = [subprocess.Popen(one, **quiet) for one in commands]  # type: ignore[call-overload]
+    try:
+        return tasks(Cluster(f"tcp://{address}"), count)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+TASK = Perceptron(dataset="mnist1d", hidden=(100, 100), batch=10, metric="error")
+STEPS = 800
+
+
+def shapes() -> ShapeSearch:
+    """Rate and exponent of a perceptron on MNIST-1D, 64 points at once."""
+    return ShapeSearch(
+        task=TASK,
+        optimizer=SGD(momentum=0.9),
+        schedule=DampedCosine(),
+        steps=STEPS,
+        rates=(0.1,),
+        selection_seeds=range(1),
+        report_seeds=range(1, 2),
+        space={"base_lr": Range(1e-3, 1.0, log=True), "exponent": Range(0.25, 8.0, log=True)},
+        together=64,
+    )
+
+
+def together(trials: int, workers: int) -> float:
+    """Seconds for so many trials, trained together in rounds."""
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "store.sqlite", write=True) as store:
+        started = time.perf_counter()
+        search_shapes(shapes(), trials=trials, directory=Path(folder) / "search", store=store, workers=workers)
+        return time.perf_counter() - started
+
+
+def one_by_one(trials: int) -> float:
+    """Seconds for so many trials of the same study, as Optuna's own loop around a loop with `torch.optim`.
+
+    On one thread, which is faster for a network as small as this than two are.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("base_lr", 1e-3, 1.0, log=True)
+        exponent = trial.suggest_float("exponent", 0.25, 8.0, log=True)
+        run = Trial(
+            task=TASK,
+            schedule=DampedCosine(exponent=exponent),
+            optimizer=SGD(momentum=0.9),
+            base_lr=rate,
+            steps=STEPS,
+            seed=0,
+        )
+        metrics = train(run).metrics
+        return float(np.nan_to_num(metrics[TASK.selection_metric], nan=1.0))
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        study = optuna.create_study(
+            storage=f"sqlite:///{folder}/study.db", sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True)
+        )
+        started = time.perf_counter()
+        study.optimize(objective, n_trials=trials)
+        elapsed = time.perf_counter() - started
+    torch.set_num_threads(threads)
+    return elapsed
+
+
+def table(trials: int = 1000, points: int = 256, sample: int = 8, pairs: int = 3) -> Table:
+    """The table; ``sample`` trials of the sequential loop stand for all, which would take minutes."""
+    grid = Table("what", "aim", "measured", title="the cost of a search")
+    rows: list[tuple[str, str, Callable[[], str]]] = [
+        (f"SQLite and TPE, a trial of {trials}", "30 ms", lambda: f"{coordination(trials):.1f} ms"),
+        ("process pool, a task", "1 ms", lambda: f"{tasks(ProcessPool(2), trials):.2f} ms"),
+    ]
+    if importlib.util.find_spec("distributed") is not None:
+        rows.append(("Dask, two workers, a task", "10 ms", lambda: f"{on_dask(trials):.1f} ms"))
+
+    def ratio() -> str:
+        found: list[Any] = []
+        for _ in range(pairs):
+            slow = one_by_one(sample) * points / sample
+            found.append((slow / together(points, 2), slow))
+        middle = statistics.median(one for one, _ in found)
+        low, high = min(one for one, _ in found), max(one for one, _ in found)
+        return f"{middle:.1f} x ({low:.1f} to {high:.1f})"
+
+    rows.append((f"MNIST-1D perceptron, {points} trials together against one by one", "6 x", ratio))
+    for what, aim, measure in rows:
+        grid.add_row(what, aim, measure())
+    return grid
+
+
+if __name__ == "__main__":
+    Console().print(table())
