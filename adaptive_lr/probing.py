@@ -95,7 +95,7 @@ class Replayer:
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
-        _ARMED.discard(self)
+            _ARMED.discard(self)
 
     def other_step(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer made a step: if it is another one, what was recorded so far belongs to that."""
