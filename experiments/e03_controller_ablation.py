@@ -108,6 +108,7 @@ EXPERIMENT = AnyRate(
     reference="cosine",
     judged="ProgressAnchor",
     studies=STUDIES,
+    pages=False,
     notes={
         "noise 3": (
             "The probe looks at one minibatch and follows its own gradient, so the edge knows nothing of the noise between minibatches."

@@ -93,7 +93,7 @@ def test_traces_show_the_course_of_three_starts(numbers: dict[str, Any]) -> None
     for course in found.values():
         assert course["step"][0] == 0
         assert course["step"][-1] == STUDY.steps - 1
-        assert {"rate", "log_edge"} <= set(course)
+        assert {"rate", "edge"} <= set(course)
     assert traced(1) == [0]
 
 
@@ -137,7 +137,8 @@ def test_report_has_the_answer_the_tables_and_a_page_for_each_controller(
     assert f'href="{link}"' in text
     about = (tmp_path / link).read_text(encoding="utf-8")
     assert about.count("<svg") == 2
-    assert "eta_t = fraction * edge * m(u)" in about
+    assert "<p>eta_t = fraction * edge * m(u)" in about
+    assert "<code>decrease</code>" in about
     for one in (text, about):
         assert "url(http" not in one
         assert not re.search(r"""(?:src|href)=["'](?!#|controllers/|\.\./index\.html)""", one)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_lr import Constant, DampedCosine, Linear, Polynomial
+from adaptive_lr import AbstractSchedule, Constant, DampedCosine, Linear, Polynomial
 from adaptive_lr.analysis.exponents import fitted_places, predicted, summarise
 from adaptive_lr.analysis.robustness import Sweep
 from adaptive_lr.experiment import TailExponents, load_experiment, run_experiment
@@ -66,7 +66,7 @@ def tiny() -> TailExponents:
         high=1e4,
         per_decade=4,
     )
-    schedules = {
+    schedules: dict[str, dict[str, AbstractSchedule]] = {
         "fixed": {"constant": Constant()},
         "other": {"cosine": DampedCosine(), "linear": Linear(), "polynomial 4": Polynomial(power=4)},
         "damped cosine": {"cosine^2": DampedCosine(exponent=2), "cosine^4": DampedCosine(exponent=4)},

@@ -97,3 +97,7 @@ class Anchor(AbstractController):
         made = usable & (found.passed > 0.0) & ~far
         applied = self.fraction * torch.minimum(seen.trial, log_edge.exp()) * seen.now.scheduled
         return found, torch.where(made, applied, 0.0)
+
+    def readings(self, state: AnchorState) -> dict[str, Tensor]:
+        """The edge, and how many probes in a row passed, negative for failures."""
+        return {"edge": state.log_edge.exp(), "passed in a row": state.last * (state.streak + 1.0)}

@@ -155,6 +155,12 @@ class ProgressAnchor(AbstractController):
         found = found._replace(lift=self._lifted(found, seen))
         return found, self.multiplier(found, seen.now)
 
+    def readings(self, state: ProgressAnchorState) -> dict[str, Tensor]:
+        """The edge, the progress P as a part of the promise Q, the alignment of gradients, and the lift."""
+        share = state.progress / state.promise.clamp(min=1e-300)
+        found = {"edge": self.probing.readings(state.probing)["edge"], "progress over promise": share}
+        return found | {"alignment": state.alignment, "lift": state.lift.exp()}
+
     def _measured(self, state: ProgressAnchorState, seen: Observation) -> ProgressAnchorState:
         step, total_steps = seen.now.step, seen.now.total_steps
         begin, interval = self.probing.length(total_steps) // 2, self.interval(total_steps)

@@ -106,6 +106,7 @@ class AnyRate(AbstractExperiment):
         judged: the label of the contestant that the answer is about.
         studies: the tasks.
         notes: a sentence on what a contestant shows, by label; for the report.
+        pages: whether each controller gets a page that shows what it did.
     """
 
     kind = "any_rate"
@@ -115,6 +116,7 @@ class AnyRate(AbstractExperiment):
     judged: str
     studies: Sequence[RateStudy]
     notes: Mapping[str, str]
+    pages: bool = True
 
     @property
     def by_label(self) -> dict[str, Contestant]:
@@ -165,7 +167,7 @@ class AnyRate(AbstractExperiment):
                     skipped[label] = one.unavailable
                     continue
                 found[label] = _starts(one, study, records, initial, store)
-                if not isinstance(one.controller, Static):
+                if self.pages and not isinstance(one.controller, Static):
                     traces.setdefault(label, {})[study.name] = _traces(one, study, store)
             relative = {label: bool(cells[label].rates) for label in found}
             studies[study.name] = {

@@ -19,7 +19,7 @@ PALETTE = (
 STARTS = ("#5aa9e6", "#0b3c8c", "#e07b1a")
 """Colours of the lowest, the middle and the highest start."""
 
-SHOWN_READINGS = 2
+SHOWN_READINGS = 3
 
 
 def overview(experiment: Mapping[str, Any]) -> Figure:
@@ -38,6 +38,10 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
                 )
         axes.axhline(1.0, color="#bbbbbb", linewidth=0.8, zorder=0)
         axes.set(xscale="log", yscale="log")
+        axes.yaxis.set_major_formatter(_plain)
+        if np.ptp(np.log10(axes.get_ylim())) < 1.0:
+            axes.yaxis.set_minor_formatter(_plain)
+            axes.tick_params(axis="y", which="minor", labelsize=7)
         axes.set_title(study_title(study), fontsize=8)
         _tidy(axes)
     for axes in panels[len(studies) :]:
@@ -56,8 +60,9 @@ def trace(experiment: Mapping[str, Any], label: str, name: str) -> Figure:
     study, starts = experiment["studies"][name], experiment["traces"][label][name]
     first = next(iter(starts.values()))
     readings = [key for key in first if key not in ("step", "rate")][:SHOWN_READINGS]
-    figure = Figure(figsize=(11.5, 2.6), layout="constrained")
+    figure = Figure(figsize=(12.5, 2.5))  # a constrained layout would take most of the time of a report
     panels = np.atleast_1d(figure.subplots(1, 1 + len(readings), squeeze=False)).ravel()
+    figure.subplots_adjust(left=0.055, right=0.995, bottom=0.2, top=0.97, wspace=0.28)
     for colour, (start, found) in zip(STARTS, starts.items(), strict=False):
         steps = np.asarray(found["step"], dtype=float)
         for axes, key in zip(panels, ("rate", *readings), strict=True):
@@ -76,10 +81,14 @@ def trace(experiment: Mapping[str, Any], label: str, name: str) -> Figure:
     panels[0].set(yscale="log", xscale="log", xlabel="step", ylabel="learning rate")
     panels[0].legend(fontsize=7, frameon=False)
     for axes, key in zip(panels[1:], readings, strict=True):
-        axes.set(xscale="log", xlabel="step", ylabel=key.replace("_", " "))
+        axes.set(xscale="log", xlabel="step", ylabel=key.replace("_", " "), yscale="log" if key == "edge" else "linear")
     for axes in panels:
         _tidy(axes)
     return figure
+
+
+def _plain(value: float, _: int | None = None) -> str:
+    return f"{value:g}"
 
 
 def _relative(values: list[float], study: Mapping[str, Any]) -> np.ndarray:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from adaptive_lr.analysis.any_rate import CLOSE, FORGOTTEN
 from adaptive_lr.reporting.prose import number, study_title
@@ -70,8 +75,25 @@ def controller_answer(experiment: Mapping[str, Any], label: str) -> str:
     )
 
 
-def _decades(experiment: Mapping[str, Any]) -> str:
-    import math
+def rule(docstring: str) -> Markup:
+    """A docstring as HTML: paragraphs, formulas that stand by themselves, code and stress."""
+    parts = []
+    for part in docstring.split("\n\n"):
+        if part.startswith("    "):
+            parts.append(Markup("<pre>{}</pre>").format(inspect.cleandoc(part)))
+            continue
+        text = str(escape(" ".join(part.split())))
+        for pattern, tag in (
+            (r"``(.+?)``", "code"),
+            (r"`(.+?)`", "code"),
+            (r"\*\*(.+?)\*\*", "b"),
+            (r"(?<!\w)\*(\w[^*]*)\*", "i"),
+        ):
+            text = re.sub(pattern, rf"<{tag}>\1</{tag}>", text)
+        parts.append(Markup("<p>" + text + "</p>"))  # noqa: S704  # escaped above
+    return Markup("").join(parts)
 
+
+def _decades(experiment: Mapping[str, Any]) -> str:
     spans = {round(math.log10(study["window"][1] / study["window"][0])) for study in experiment["studies"].values()}
     return " to ".join(str(one) for one in sorted({min(spans), max(spans)}))

@@ -54,13 +54,13 @@ def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
         raise SpecError("the trials of a batch may differ in schedule and base_lr only")
     if not first.optimizer.batched:
         return [train(trial) for trial in trials]
-    started = time.perf_counter()
+    started = time.process_time()
     run = _Run(trials)
     with torch.no_grad():
         for step, (inputs, targets) in enumerate(first.task.minibatches(first.seed, first.steps, first.torch_dtype)):
             if not run.advance(step, inputs, targets):
                 break
-        return run.results(time.perf_counter() - started)
+        return run.results(time.process_time() - started)
 
 
 def _batch_key(trial: Trial) -> tuple[object, ...]:

@@ -22,12 +22,12 @@ from adaptive_lr.training.trial import RunResult, Status, Trial, half_of, monito
 
 def train(trial: Trial) -> RunResult:
     """Train one trial; the same result as `train_batch`, up to rounding."""
-    started = time.perf_counter()
+    started = time.process_time()
     run = _Run(trial)
     for step, (inputs, targets) in enumerate(trial.task.minibatches(trial.seed, trial.steps, trial.torch_dtype)):
         if not run.advance(step, inputs, targets):
             break
-    return run.result(time.perf_counter() - started)
+    return run.result(time.process_time() - started)
 
 
 class _Run:

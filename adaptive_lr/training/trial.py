@@ -83,7 +83,7 @@ class RunResult:
         curves: ``step``, ``train_loss`` (mean over the steps since the last point) and the selection metric (NaN where it
             was not measured), each of shape ``[WINDOWS]`` or shorter, NaN from divergence on. Under a controller also
             ``control/step``, ``control/multiplier`` and the controller's own numbers at those steps.
-        seconds: the trial's share of the time its batch took.
+        seconds: the trial's share of the processor time that its batch took.
     """
 
     trial: Trial
