@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 from rich.table import Table
+from search_cost import table as cost_of_searching
 from statistics_cost import table as cost_of_looking
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -106,6 +107,7 @@ def main() -> None:
     Console().print(grid)
     specs = [DampedCosine(k=0.5 + index / 1000) for index in range(1000)]
     Console().print(cost_of_looking())
+    Console().print(cost_of_searching())
     Console().print(f"table of 1000 schedules x 10001 steps: {seconds(lambda: table(specs, 10_000)):.2f} s")
 
 

@@ -1,4 +1,5 @@
 import difflib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from adaptive_lr.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples/search_my_script"
+
+CLUSTER = "is no address of a scheduler" if importlib.util.find_spec("distributed") else "a cluster needs Dask"
 
 MODULE = """
 import math, time
@@ -103,7 +106,7 @@ def test_a_run_that_fails_is_exit_code_1_with_its_traceback(folder: Path) -> Non
         (["mine:train", "--trials", "1", "--sampler", "best"], "unknown sampler 'best'"),
         (["mine:math", "--trials", "1"], "train must be a function of a trial"),
         (["mine:train", "--trials", "1", "--storage", "x"], "'x' is no address of a storage"),
-        (["mine:train", "--trials", "1", "--cluster", "nonsense://x"], "is no address of a scheduler"),
+        (["mine:train", "--trials", "1", "--cluster", "nonsense://x"], CLUSTER),
     ],
 )
 def test_what_is_asked_for_wrongly_is_exit_code_2(arguments: list[str], message: str, folder: Path) -> None:
