@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -455,6 +456,22 @@ def test_workers_end_with_the_pool() -> None:
     running = pool.processes
     pool.close()
     assert all(not Path(f"/proc/{pid}").exists() for pid in running)
+
+
+def test_a_worker_that_leaves_a_process_behind_is_replaced_all_the_same(tmp_path: Path) -> None:
+    def forking(trial: SearchTrial) -> float:
+        if trial.number == 1 and not (tmp_path / "mark").exists():
+            (tmp_path / "mark").touch()
+            if os.fork() == 0:
+                time.sleep(20)
+                os._exit(0)
+            os._exit(1)
+        return float(trial["x"])
+
+    started = time.monotonic()
+    found = search(forking, {"x": Range(0, 1)}, trials=3, directory=tmp_path / "a", workers=1)
+    assert len(found.trials) == 3
+    assert time.monotonic() - started < 15
 
 
 def test_an_outcome_survives_the_journal() -> None:

@@ -184,6 +184,7 @@ class _Worker:
         worker = cls(process)
         worker._reader = threading.Thread(target=worker._listen, args=(events,), daemon=True)
         worker._reader.start()
+        threading.Thread(target=worker._watch, args=(events,), daemon=True).start()
         return worker
 
     def start_on(self, task: Task) -> None:
@@ -197,19 +198,22 @@ class _Worker:
             self.process.stdin.flush()
 
     def closed(self) -> None:
-        self._reader.join()
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        self._reader.join(timeout=1.0)
         with contextlib.suppress(OSError):
             self.process.stdin.close()
-        self.process.stdout.close()
+        if not self._reader.is_alive():
+            self.process.stdout.close()
 
     def _listen(self, events: SimpleQueue[tuple[_Worker, Any]]) -> None:
         assert self.process.stdout is not None
-        while True:
-            try:
-                content = pickle.load(self.process.stdout)
-            except (EOFError, OSError, pickle.UnpicklingError, ValueError):
-                events.put((self, _DEAD))
-                return
-            events.put((self, content))
+        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
+            while True:
+                events.put((self, pickle.load(self.process.stdout)))
+
+    def _watch(self, events: SimpleQueue[tuple[_Worker, Any]]) -> None:
+        # Not the end of its output: processes that the function started may hold that open.
+        self.process.wait()
+        self._reader.join(timeout=1.0)
+        events.put((self, _DEAD))

@@ -171,7 +171,7 @@ def open_storage(url: str) -> BaseStorage:
     try:
         if url.startswith("sqlite:///"):
             return _sqlite(url)
-        if url.startswith(("redis", "journal")):
+        if url.startswith("redis"):
             return get_storage(url)
         if url.startswith("postgresql://"):
             url = url.replace("postgresql://", "postgresql+psycopg://", 1)

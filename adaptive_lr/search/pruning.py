@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 FACTOR = 3
 """One in so many goes on at each rung."""
@@ -47,6 +46,8 @@ def hopeless(values: Sequence[float], reference: Sequence[float], *, maximise: b
     >>> hopeless([2.0, 2.1, 2.3], [1.0, 1.0, 1.0], maximise=False)
     False
     """
+    from scipy.stats import wilcoxon  # slow to import, and seldom needed
+
     count = min(len(values), len(reference))
     with np.errstate(invalid="ignore"):
         worse = np.asarray(values[:count]) - np.asarray(reference[:count])
