@@ -48,6 +48,8 @@ def test_ratios_are_to_the_oracle_and_divergence_counts_as_untrained() -> None:
     assert rows["a"]["diverged"] == [0.0, 0.0, 0.5]
     assert rows["b"]["time"] == 2.0
     assert rows["b"]["near"]["worst"]["value"] == 2.0
+    assert rows["b"]["too_high"]["mean"]["value"] == 2.0
+    assert rows["b"]["too_low"]["mean"]["value"] == 1.5
 
 
 def test_excess_is_above_the_optimum() -> None:
@@ -70,6 +72,8 @@ def test_headline_counts_tasks_and_takes_geometric_means() -> None:
     total = headline({"one": study(1.0), "two": study(1.15), "three": study(4.0)})["b"]
     assert (total["close"], total["forgotten"], total["both"], total["studies"]) == (2, 1, 1, 3)
     assert total["hardest"] == "three"
+    assert total["too_high"] is None
+    assert total["too_low"] == pytest.approx(1.0)
     assert total["geometric_worst"] == pytest.approx((1.0 * 1.15 * 4.0) ** (1 / 3))
 
 

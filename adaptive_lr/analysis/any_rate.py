@@ -19,6 +19,9 @@ FORGOTTEN = 1.1
 DECADES = 3.0
 """The narrower window, around the oracle's rate."""
 
+WRONG = 3.0
+"""A start counts as too high or too low from this factor on."""
+
 
 @dataclass(frozen=True)
 class Starts:
@@ -74,8 +77,10 @@ def summarise(
     for label, starts in contestants.items():
         row = _row(starts, oracle)
         near = starts.within(best / 10 ** (DECADES / 2), best * 10 ** (DECADES / 2))
-        usable = not relative[label] and len(near.rates) > 0
-        row["near"] = _ratios(near, oracle) if usable else None
+        high, low = starts.within(best * WRONG, np.inf), starts.within(0.0, best / WRONG)
+        for name, part in (("near", near), ("too_high", high), ("too_low", low)):
+            usable = not relative[label] and len(part.rates) > 0
+            row[name] = _ratios(part, oracle) if usable else None
         rows[label] = {"group": groups[label], "relative": relative[label], **row}
         rows[label]["time"] = _time(starts, oracle)
     return {
@@ -152,6 +157,7 @@ def headline(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
             ),
             "hardest": max(worst, key=lambda name: worst[name]),
             **{f"geometric_{key}": _geometric(rows, key) for key in ("best", "worst", "mean", "spread")},
+            **{key: _geometric_part(rows, key) for key in ("too_high", "too_low")},
             "extra_steps": max(row["extra_steps"] for row in rows.values()),
         }
     return found
@@ -159,3 +165,11 @@ def headline(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
 
 def _geometric(rows: Mapping[str, Mapping[str, Any]], key: str) -> float:
     return float(np.exp(np.mean([np.log(max(row[key]["value"], 1e-300)) for row in rows.values()])))
+
+
+def _geometric_part(rows: Mapping[str, Mapping[str, Any]], part: str) -> float | None:
+    """The geometric mean of the mean ratios over a part of the starts; None if a study has none of those."""
+    found = [row[part] for row in rows.values()]
+    return (
+        None if any(one is None for one in found) else _geometric({str(i): one for i, one in enumerate(found)}, "mean")
+    )
