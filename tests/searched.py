@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adaptive_lr import SearchTrial
+    from adaptive_lr import SearchResult, SearchTrial
 
 
 def parabola(trial: SearchTrial) -> float:
@@ -42,3 +44,24 @@ def fatal(trial: SearchTrial) -> float:
 def negated(trial: SearchTrial) -> Iterator[float]:
     for value in descent(trial):
         yield -value
+
+
+def history(found: SearchResult) -> list[Any]:
+    return [(one.number, one.point, one.values, one.state, one.curve, one.by_seed) for one in found.trials]
+
+
+def states(path: Path) -> list[str]:
+    """The states of all trials as they stand in the file."""
+    connection = sqlite3.connect(path / "study.db")
+    try:
+        return [row[0] for row in connection.execute("SELECT state FROM trials ORDER BY number")]
+    finally:
+        connection.close()
+
+
+def journaled(path: Path) -> int:
+    connection = sqlite3.connect(path / "runs.sqlite")
+    try:
+        return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
+    finally:
+        connection.close()

@@ -70,9 +70,16 @@ class Directory:
         self._lock.release()
 
     def finished(self) -> dict[str, Outcome]:
-        """Every finished run by its key."""
-        rows = self._journal.execute("SELECT key, outcome FROM runs")
-        return {key: Outcome.decoded(text) for key, text in rows}
+        """Every finished run by its key.
+
+        Raises:
+            StoreError: the journal is damaged.
+        """
+        try:
+            rows = self._journal.execute("SELECT key, outcome FROM runs").fetchall()
+            return {key: Outcome.decoded(text) for key, text in rows}
+        except (sqlite3.Error, ValueError, LookupError, TypeError) as error:
+            raise StoreError(f"{self.path / 'runs.sqlite'} is damaged ({error}): use another directory") from error
 
     def keep(self, key: str, number: int, outcome: Outcome) -> None:
         """Write down a finished run; on disk when this returns.

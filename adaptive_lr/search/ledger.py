@@ -153,7 +153,10 @@ class Ledger:
                 cause = error.__cause__ or error
                 reason = str(getattr(cause, "orig", cause)).strip().splitlines()[0]
                 if not self._server:
-                    raise StoreError(f"cannot write to {self.url}: {reason}; make room and run again") from error
+                    raise StoreError(
+                        f"cannot use {self.url}: {reason}; finished runs are kept: mend that, or move the file away, and "
+                        "run again"
+                    ) from error
                 if time.monotonic() > deadline:
                     raise StoreError(f"{safe(self.url)} does not answer ({reason}); finished runs are kept") from error
                 if not again:
