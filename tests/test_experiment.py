@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from adaptive_lr.errors import ExperimentError, StoreError
-from adaptive_lr.experiment import AnyRate, Experiment, RecordedRuns, experiment_names, load_experiment, run_experiment
+from adaptive_lr.experiment import (
+    AnyRate,
+    Experiment,
+    ExponentSearch,
+    RecordedRuns,
+    experiment_names,
+    load_experiment,
+    run_experiment,
+)
 from adaptive_lr.reporting.report import write_report
 from adaptive_lr.reporting.tensorboard import write_events
 from adaptive_lr.store import Store
@@ -139,7 +147,7 @@ def test_declared_experiments_load_and_their_trials_are_distinct() -> None:
         assert len({trial.digest() for trial in trials}) == len(trials)
         if isinstance(experiment, RecordedRuns):
             continue
-        assert isinstance(experiment, Experiment | AnyRate)
+        assert isinstance(experiment, Experiment | AnyRate | ExponentSearch)
         assert experiment.reference in experiment.by_label
 
 

@@ -9,6 +9,7 @@ from adaptive_lr.experiment.base import (
     load_experiment,
     run_experiment,
 )
+from adaptive_lr.experiment.exponent_search import ExponentSearch
 from adaptive_lr.experiment.exponents import TailExponents
 from adaptive_lr.experiment.grid_resolution import Experiment, Study
 from adaptive_lr.experiment.recorded import RecordedRuns, RecordedStudy
@@ -19,6 +20,7 @@ __all__ = [
     "AnyRate",
     "Contestant",
     "Experiment",
+    "ExponentSearch",
     "RateStudy",
     "RecordedRuns",
     "RecordedStudy",

@@ -18,6 +18,8 @@ from adaptive_lr.reporting import (
     rate_prose,
     recorded_figures,
     recorded_prose,
+    search_figures,
+    search_prose,
     tail_figures,
     tail_prose,
 )
@@ -80,6 +82,7 @@ def _environment() -> Environment:
         "members": _members,
         "rates": rate_prose,
         "tails": tail_prose,
+        "searches": search_prose,
         "recorded": recorded_prose,
         "page_of": page_of,
     }
@@ -129,6 +132,8 @@ def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
         plots |= {name: figures.study_figure(study) for name, study in studies.items()}
     elif experiment["kind"] == "recorded":
         plots |= {name: recorded_figures.study(study) for name, study in studies.items()}
+    elif experiment["kind"] == "exponent_search":
+        plots["overview"] = search_figures.overview(experiment)
     elif experiment["kind"] == "tail_exponents":
         plots["overview"] = tail_figures.overview(experiment)
         plots |= {name: tail_figures.study(study) for name, study in studies.items()}

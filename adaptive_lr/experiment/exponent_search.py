@@ -1,0 +1,127 @@
+"""Does it pay to search the exponents of a damped cosine, and does what is found help elsewhere?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from adaptive_lr.analysis.transfer import summarise
+from adaptive_lr.experiment.base import AbstractExperiment
+from adaptive_lr.experiment.grid_resolution import Study, sweep_of
+from adaptive_lr.reporting.tensorboard import Run
+from adaptive_lr.schedules import AbstractSchedule, DampedCosine
+from adaptive_lr.store import Store
+from adaptive_lr.training import Trial
+
+
+def scattered(count: int) -> dict[str, AbstractSchedule]:
+    """Damped cosines spread evenly over their search space, by label; a Sobol sequence, the same every time.
+
+    A power of two keeps the sequence balanced. The numbers are rounded to two digits, which are those of the label.
+
+    >>> list(scattered(2))
+    ['k 0.78, exponent 7.1', 'k 1.9, exponent 0.36']
+    """
+    space = DampedCosine().search_space()
+    axes = {name: (np.log(space[name].low), np.log(space[name].high)) for name in ("k", "exponent")}
+    points = qmc.scale(qmc.Sobol(2, rng=np.random.default_rng(0)).random(count), *zip(*axes.values(), strict=True))
+    found: dict[str, AbstractSchedule] = {}
+    for point in np.exp(points):
+        k, exponent = (f"{value:.2g}" for value in point)
+        found[f"k {k}, exponent {exponent}"] = DampedCosine(k=float(k), exponent=float(exponent))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentSearch(AbstractExperiment):
+    """Shapes searched on each task, judged on other seeds there and on the other tasks.
+
+    Attributes:
+        shapes: all that are tried, the reference among them.
+        reference: the label of what everybody uses.
+        studies: the tasks.
+    """
+
+    kind = "exponent_search"
+
+    shapes: Mapping[str, AbstractSchedule]
+    reference: str
+    studies: Sequence[Study]
+
+    @property
+    def by_label(self) -> dict[str, AbstractSchedule]:
+        """All shapes."""
+        return dict(self.shapes)
+
+    def trials(self) -> list[Trial]:
+        """See the base class; every shape on the report seeds too, which is what the transfer between tasks needs."""
+        return [
+            trial
+            for study in self.studies
+            for one in self.shapes.values()
+            for row in study.trials(one)
+            for trial in row
+        ]
+
+    def smoke(self) -> ExponentSearch:
+        """See the base class."""
+        few = dict(list(self.shapes.items())[:6])
+        studies = [
+            replace(
+                one,
+                steps=max(20, one.steps // 20),
+                selection_seeds=one.selection_seeds[:1],
+                report_seeds=one.report_seeds[:2],
+            )
+            for one in self.studies
+        ]
+        return replace(self, title=f"{self.title} (smoke size)", shapes=few, studies=studies)
+
+    def analyse(self, store: Store) -> dict[str, Any]:
+        """See the base class."""
+        sweeps = {
+            study.name: {label: sweep_of(study, one, store) for label, one in self.shapes.items()}
+            for study in self.studies
+        }
+        found = summarise(sweeps, self.reference)
+        studies = {
+            study.name: {
+                "label": study.task.label,
+                "optimizer": study.optimizer.kind,
+                "steps": study.steps,
+                "metric": study.task.report_metric,
+                "optimum_known": study.task.optimum is not None,
+                "rates": study.rates.tolist(),
+                "selection_seeds": list(study.selection_seeds),
+                "report_seeds": list(study.report_seeds),
+                **found["rows"][study.name],
+            }
+            for study in self.studies
+        }
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "title": self.title,
+            "question": self.question,
+            "reference": self.reference,
+            "shapes": {label: one.leaves() for label, one in self.shapes.items()},
+            "trials": len(self.trials()),
+            "winners": found["winners"],
+            "matrix": found["matrix"],
+            "studies": studies,
+        }
+
+    def runs_to_show(self, numbers: Mapping[str, Any], *, everything: bool) -> list[Run]:
+        """The winner and the reference of each task at their best rates, one seed."""
+        runs = []
+        for study in self.studies:
+            row = numbers["studies"][study.name]
+            for label, rate in ((row["winner"], row["rate"]), (self.reference, row["reference_rate"])):
+                trial = study.trial(self.shapes[label], rate, study.report_seeds[0])
+                words = {"study": study.name, "schedule": label}
+                runs.append(Run(f"{study.name}/{label.replace(' ', '_')}/lr={trial.base_lr:.3g}", trial, words))
+        return list({one.folder: one for one in runs}.values())
