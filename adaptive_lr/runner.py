@@ -29,7 +29,7 @@ def run_trials(
     *,
     workers: int,
     advance: Callable[[int], None] = lambda count: None,
-    pool: ProcessPoolExecutor | None = None,
+    run: Callable[[Sequence[list[Trial]]], Generator[list[RunResult], None, None]] | None = None,
 ) -> int:
     """Run what is missing and store it, batch by batch.
 
@@ -41,7 +41,7 @@ def run_trials(
         store: open for writing.
         workers: processes, each on one thread; 1 runs in this process.
         advance: called with the number of trials after each batch.
-        pool: from `process_pool`, of as many workers, for callers that run trials again and again; it stays open.
+        run: does the batches, in any order, for callers that have processes of their own.
 
     Returns:
         How many trials were run.
@@ -58,8 +58,10 @@ def run_trials(
     random.Random(0).shuffle(todo)  # tasks differ in cost: mixed, the time left can be estimated early
     source = provenance()
     count = 0
-    alone = workers == 1 or (len(todo) < 2 and pool is None)
-    results = _in_this_process(todo) if alone else _in_processes(todo, workers, pool)
+    if run is not None:
+        results = run(todo)
+    else:
+        results = _in_this_process(todo) if workers == 1 or len(todo) < 2 else _in_processes(todo, workers)
     with contextlib.closing(results):
         for batch in results:
             store.add(batch, source)
@@ -72,27 +74,20 @@ def _in_this_process(todo: Sequence[list[Trial]]) -> Generator[list[RunResult], 
     threads = torch.get_num_threads()
     try:
         for batch in todo:
-            yield _run_batch(batch)
+            yield run_batch(batch)
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
 
 
-def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that end with this one, whatever it dies of."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
-
-
-def _in_processes(
-    todo: Sequence[list[Trial]], workers: int, given: ProcessPoolExecutor | None
-) -> Generator[list[RunResult], None, None]:
-    pool = given or process_pool(workers)
+def _in_processes(todo: Sequence[list[Trial]], workers: int) -> Generator[list[RunResult], None, None]:
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
     waiting = iter(todo)
     running: set[Future[list[RunResult]]] = set()
     try:
         while True:
             while len(running) < 2 * workers and (batch := next(waiting, None)) is not None:
-                running.add(pool.submit(_run_batch, batch))
+                running.add(pool.submit(run_batch, batch))
             if not running:
                 return
             finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -103,11 +98,15 @@ def _in_processes(
             "a worker process died, perhaps for want of memory; finished trials are stored: run again to go on"
         ) from None
     finally:
-        if given is None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _run_batch(batch: list[Trial]) -> list[RunResult]:
+def run_batch(batch: list[Trial]) -> list[RunResult]:
+    """Train a batch in this process, which is left with one thread.
+
+    Raises:
+        RunError: training raised an error.
+    """
     # One thread a process: the result then depends on neither the machine's cores nor the number of workers.
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -1,4 +1,8 @@
 import math
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,9 @@ from adaptive_lr.search.result import SearchResult
 from adaptive_lr.store import Store
 from adaptive_lr.tasks import StreamingLeastSquares
 from adaptive_lr.training import SGD
+from tests.chaos import descendants, living
 
+ROOT = Path(__file__).resolve().parents[1]
 GRID = tuple(float(f"{rate:.12g}") for rate in np.logspace(-2, 1, 7))
 
 
@@ -201,3 +207,42 @@ def test_another_task_in_the_same_directory_is_refused(tmp_path: Path) -> None:
 def test_a_shape_that_diverges_everywhere_counts_as_no_training(tmp_path: Path) -> None:
     found, _ = found_in(tmp_path, shapes(rates=(1e30,)), 2)
     assert all(math.isfinite(one.values[0]) for one in found.trials)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from adaptive_lr.search.batched import search_shapes
+from adaptive_lr.store import Store
+from tests.test_search_batched import shapes
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    with Store(folder / "store.sqlite", write=True) as store:
+        search_shapes(shapes(steps=600), trials=24, directory=folder / "search", store=store, workers=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_a_killed_search_of_shapes_goes_on_to_the_last_bit(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command, environment = [sys.executable, "program.py", str(tmp_path)], os.environ | {"PYTHONPATH": str(ROOT)}
+    kills, code, seconds = 0, None, 3.0
+    while code is None:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment)
+        try:
+            code = process.wait(timeout=seconds if kills < 5 else 120.0)
+        except subprocess.TimeoutExpired:
+            orphans = descendants(process.pid)
+            process.kill()
+            process.wait()
+            kills, seconds = kills + 1, seconds + 1.0
+            time.sleep(2.0)
+            assert not living(orphans)
+    assert (code, kills > 1) == (0, True)
+    whole, _ = found_in(tmp_path / "whole", shapes(steps=600), 24)
+    parts, stored = found_in(tmp_path, shapes(steps=600), 24)
+    assert parts.ran == 0
+    assert stored == 24 * 7 * 3
+    assert [(one.point, one.values) for one in parts.trials] == [(one.point, one.values) for one in whole.trials]

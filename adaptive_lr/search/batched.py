@@ -7,8 +7,7 @@ them, or its worst or mean loss when the rate is wrong by up to some factor. So 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_lr.errors import SpecError
-from adaptive_lr.runner import process_pool, run_trials
+from adaptive_lr.errors import RunError, SpecError
+from adaptive_lr.runner import run_batch, run_trials
 from adaptive_lr.schedules import AbstractSchedule
+from adaptive_lr.search.executor import ProcessPool
 from adaptive_lr.search.function import run_plan
 from adaptive_lr.search.plan import Direction, Plan
 from adaptive_lr.search.result import SearchResult
@@ -29,7 +29,7 @@ from adaptive_lr.search.task import Outcome, Task
 from adaptive_lr.spec import encode, lookup
 from adaptive_lr.store import Record, Store
 from adaptive_lr.tasks import AbstractTask
-from adaptive_lr.training import AbstractOptimizer, Trial
+from adaptive_lr.training import AbstractOptimizer, RunResult, Trial
 
 Objective = Literal["best", "worst", "mean", "best and worst"]
 OBJECTIVES: tuple[Objective, ...] = ("best", "worst", "mean", "best and worst")
@@ -196,7 +196,7 @@ class _TrainedTogether:
 
     def __init__(self, shapes: ShapeSearch, store: Store, workers: int) -> None:
         self._shapes, self._store, self._workers = shapes, store, workers
-        self._pool: ProcessPoolExecutor | None = process_pool(workers) if workers > 1 else None
+        self._pool: ProcessPool[_Batch] | None = ProcessPool(workers) if workers > 1 else None
         self._waiting: list[Task] = []
 
     def room(self) -> int:
@@ -213,7 +213,7 @@ class _TrainedTogether:
             point = task.trial.point
             planned.append(shapes.trials(shapes.shape(point), seeds, shapes.grid(point)))
         every = [trial for rows in planned for row in rows for trial in row]
-        run_trials(every, self._store, workers=self._workers, pool=self._pool)
+        run_trials(every, self._store, workers=self._workers, run=None if self._pool is None else self._in_processes)
         found = []
         for task, rows in zip(tasks, planned, strict=True):
             losses, initial, seconds = read_losses(self._store, rows, shapes.task.selection_metric)
@@ -223,7 +223,39 @@ class _TrainedTogether:
 
     def close(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.close()
+
+    def _in_processes(self, todo: Sequence[list[Trial]]) -> Generator[list[RunResult], None, None]:
+        assert self._pool is not None
+        for batch in todo:
+            self._pool.submit(_Batch(batch))
+        left = len(todo)
+        while left:
+            for _, found in self._pool.collect():
+                if isinstance(found, Outcome):
+                    raise RunError(f"a batch of trials {found.error}; finished trials are stored")
+                if isinstance(found, RunError):
+                    raise found
+                left -= 1
+                yield found
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Trials to train together."""
+
+    trials: list[Trial]
+    function: bytes = b""
+
+    @property
+    def key(self) -> str:
+        return "-".join(trial.digest() for trial in self.trials)
+
+    def run(self) -> list[RunResult] | RunError:
+        try:
+            return run_batch(self.trials)
+        except RunError as error:
+            return error
 
 
 def read_losses(store: Store, rows: list[list[Trial]], metric: str) -> tuple[Array, float, float]:

@@ -12,13 +12,31 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any, Protocol, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from adaptive_lr.errors import RunError
 from adaptive_lr.search.task import Outcome, Task, run_task
 
 ATTEMPTS = 5
 """A task whose worker has died this often is what kills it."""
+
+
+class Job(Protocol):
+    """What a worker process does: a dataclass that can be pickled."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+
+    @property
+    def function(self) -> bytes:
+        """A part that many have in common, which is sent once."""
+
+    def run(self) -> Any:
+        """Do it; raises nothing."""
+
+
+J = TypeVar("J", bound=Job)
 
 
 class Executor(Protocol):
@@ -60,7 +78,7 @@ class InProcess:
         """See `Executor`."""
 
 
-class ProcessPool:
+class ProcessPool(Generic[J]):
     """Worker processes, each with a task at a time; one that dies is replaced and its task, no other, is done again.
 
     Not `concurrent.futures`: there one dead worker breaks the pool and takes the tasks of all others with it.
@@ -74,11 +92,11 @@ class ProcessPool:
         if workers < 1:
             raise RunError(f"workers must be at least 1, got {workers}")
         self._say = say
-        self._events: SimpleQueue[tuple[_Worker, Any]] = SimpleQueue()
-        self._waiting: deque[Task] = deque()
+        self._events: SimpleQueue[tuple[_Worker[J], Any]] = SimpleQueue()
+        self._waiting: deque[J] = deque()
         self._deaths: dict[str, int] = {}
         self._failed_starts = 0
-        self._workers: list[_Worker] = []
+        self._workers: list[_Worker[J]] = []
         try:
             for _ in range(workers):
                 self._workers.append(_Worker.started(self._events))
@@ -91,14 +109,14 @@ class ProcessPool:
         busy = sum(worker.task is not None for worker in self._workers)
         return len(self._workers) - busy - len(self._waiting)
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: J) -> None:
         """See `Executor`."""
         self._waiting.append(task)
         self._hand_out()
 
-    def collect(self) -> list[tuple[Task, Outcome]]:
-        """See `Executor`."""
-        found: list[tuple[Task, Outcome]] = []
+    def collect(self) -> list[tuple[J, Any]]:
+        """See `Executor`; a job that ends its process every time has an `Outcome` that says so."""
+        found: list[tuple[J, Any]] = []
         while not found or not self._events.empty():
             worker, content = self._events.get()
             if worker not in self._workers:
@@ -136,7 +154,7 @@ class ProcessPool:
             if worker.ready and worker.task is None:
                 worker.start_on(self._waiting.popleft())
 
-    def _replaced(self, worker: _Worker) -> list[tuple[Task, Outcome]]:
+    def _replaced(self, worker: _Worker[J]) -> list[tuple[J, Any]]:
         code = worker.process.wait()
         worker.closed()
         self._workers.remove(worker)
@@ -163,15 +181,15 @@ _PROGRAM = "import sys; sys.path[:] = {path!r}; from adaptive_lr.search.worker i
 
 
 @dataclass(eq=False)
-class _Worker:
+class _Worker(Generic[J]):
     process: subprocess.Popen[bytes]
     ready: bool = False
-    task: Task | None = None
+    task: J | None = None
     known: bytes = b""
     _reader: threading.Thread = field(init=False, repr=False)
 
     @classmethod
-    def started(cls, events: SimpleQueue[tuple[_Worker, Any]]) -> Self:
+    def started(cls, events: SimpleQueue[tuple[_Worker[J], Any]]) -> Self:
         # One thread a process: what a run gives then does not depend on how many processes there are.
         threads = {name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         process = subprocess.Popen(
@@ -187,11 +205,11 @@ class _Worker:
         threading.Thread(target=worker._watch, args=(events,), daemon=True).start()
         return worker
 
-    def start_on(self, task: Task) -> None:
+    def start_on(self, task: J) -> None:
         """Send the task, and the function only if it is not the one of the task before."""
         assert self.process.stdin is not None
         self.task = task
-        short = replace(task, function=b"") if task.function == self.known else task
+        short: Job = replace(task, function=b"") if task.function == self.known else task  # type: ignore[type-var]  # a dataclass
         self.known = task.function
         with contextlib.suppress(OSError):  # it is dead, which its reader finds out
             pickle.dump(short, self.process.stdin)
@@ -199,20 +217,17 @@ class _Worker:
 
     def closed(self) -> None:
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self._reader.join(timeout=1.0)
         with contextlib.suppress(OSError):
             self.process.stdin.close()
-        if not self._reader.is_alive():
-            self.process.stdout.close()
 
-    def _listen(self, events: SimpleQueue[tuple[_Worker, Any]]) -> None:
+    def _listen(self, events: SimpleQueue[tuple[_Worker[J], Any]]) -> None:
         assert self.process.stdout is not None
-        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
+        with self.process.stdout as answers, contextlib.suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
             while True:
-                events.put((self, pickle.load(self.process.stdout)))
+                events.put((self, pickle.load(answers)))
 
-    def _watch(self, events: SimpleQueue[tuple[_Worker, Any]]) -> None:
+    def _watch(self, events: SimpleQueue[tuple[_Worker[J], Any]]) -> None:
         # Not the end of its output: processes that the function started may hold that open.
         self.process.wait()
         self._reader.join(timeout=1.0)

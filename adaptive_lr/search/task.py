@@ -81,6 +81,10 @@ class Task:
         """The identity of the run: its point and its seed."""
         return digest(self.trial.point, self.trial.seed)
 
+    def run(self) -> Outcome:
+        """Do it."""
+        return run_task(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:

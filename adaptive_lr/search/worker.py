@@ -44,14 +44,12 @@ def main() -> None:
     os.dup2(2, 1)  # what the function prints must not get between the answers
     tasks: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_read, args=(os.fdopen(os.dup(0), "rb"), tasks), daemon=True).start()
-    from adaptive_lr.search.task import run_task
-
     _answer(answers, None)
     function = b""
     while True:
         task = tasks.get()
         function = task.function or function
-        _answer(answers, run_task(replace(task, function=function)))
+        _answer(answers, replace(task, function=function).run())
 
 
 def _answer(answers: IO[bytes], content: Any) -> None:
