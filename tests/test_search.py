@@ -271,7 +271,7 @@ def test_a_function_sees_one_thread_whatever_the_number_of_workers(tmp_path: Pat
 
 
 def test_workers_end_with_the_pool() -> None:
-    pool = ProcessPool(2)
+    pool: ProcessPool[Task] = ProcessPool(2)
     pool.submit(Task(function=_pickled(parabola, whole=False), trial=SearchTrial({"x": 0.3, "kind": "a"}, 0, 0)))
     ((_, outcome),) = pool.collect()
     assert outcome.values == (0.0,)
