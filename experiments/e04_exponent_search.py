@@ -42,7 +42,8 @@ EXPERIMENT = ExponentSearch(
         "Are exponents of a damped cosine that a search found on a task better than the plain cosine on seeds that the search did not see, "
         "and do they help on other tasks?"
     ),
-    shapes={"cosine": DampedCosine(), "linear": Linear(), "constant": Constant()} | scattered(16),
+    shapes={"cosine": DampedCosine()} | scattered(16),
+    others={"linear": Linear(), "constant": Constant()},
     reference="cosine",
     studies=[
         study("squares", StreamingLeastSquares(), PLAIN, 2000, 3e-2, (5, 10)),

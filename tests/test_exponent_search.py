@@ -34,9 +34,10 @@ def sweep(selection: float, report: list[float], best: int = 1) -> Sweep:
 
 def test_the_winner_is_chosen_by_the_selection_seeds_and_judged_on_the_others() -> None:
     lucky = {"plain": sweep(1.0, [1.0, 1.1, 0.9, 1.0]), "other": sweep(0.5, [1.2, 1.3, 1.1, 1.25])}
-    assert chosen(lucky) == "other"
+    assert chosen(lucky, ("plain", "other")) == "other"
+    assert chosen(lucky, ("plain",)) == "plain"
     good = {"plain": sweep(1.0, [1.0, 1.1, 0.9, 1.0]), "other": sweep(1.5, [0.5, 0.55, 0.45, 0.5])}
-    found = summarise({"lucky": lucky, "good": good}, "plain")
+    found = summarise({"lucky": lucky, "good": good}, ("plain", "other"), "plain")
     assert found["winners"] == {"lucky": "other", "good": "plain"}
     row = found["rows"]["lucky"]
     assert row["selection_ratio"] == pytest.approx(0.5)
@@ -49,7 +50,7 @@ def test_the_winner_is_chosen_by_the_selection_seeds_and_judged_on_the_others() 
 
 def test_a_best_rate_at_the_edge_is_not_judged() -> None:
     edge = {"plain": sweep(1.0, [1.0, 1.1]), "other": sweep(0.5, [0.5, 0.6], best=2)}
-    assert summarise({"edge": edge}, "plain")["rows"]["edge"]["verdict"] == "cannot be judged"
+    assert summarise({"edge": edge}, ("plain", "other"), "plain")["rows"]["edge"]["verdict"] == "cannot be judged"
 
 
 def test_scattered_shapes_fill_the_search_space_the_same_way_every_time() -> None:
@@ -69,7 +70,8 @@ def test_report_answers_whether_searching_paid(tmp_path: Path) -> None:
         name="e96_tiny_search",
         title="Tiny",
         question="Does it run?",
-        shapes={"cosine": DampedCosine(), "constant": Constant()} | scattered(4),
+        shapes={"cosine": DampedCosine()} | scattered(4),
+        others={"constant": Constant()},
         reference="cosine",
         studies=[STUDY, replace(STUDY, name="absolute", task=StreamingLeastAbsolute(dimension=10))],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,21 @@ from adaptive_lr.analysis.robustness import Sweep
 from adaptive_lr.analysis.stats import Array, Places, mean_interval, seeds_interval
 
 
-def chosen(sweeps: Mapping[str, Sweep]) -> str:
-    """The shape with the least loss at its own best rate, all by the selection seeds."""
-    return min(sweeps, key=lambda label: float(sweeps[label].selection.mean(0)[sweeps[label].best]))
+def chosen(sweeps: Mapping[str, Sweep], searched: Sequence[str]) -> str:
+    """The searched shape with the least loss at its own best rate, all by the selection seeds."""
+    return min(searched, key=lambda label: float(sweeps[label].selection.mean(0)[sweeps[label].best]))
 
 
-def summarise(studies: Mapping[str, Mapping[str, Sweep]], reference: str) -> dict[str, Any]:
+def summarise(studies: Mapping[str, Mapping[str, Sweep]], searched: Sequence[str], reference: str) -> dict[str, Any]:
     """The winner of each study against the reference, on the seeds that chose it and on others, and on the other studies.
 
     Args:
         studies: by study, then by shape; the same shapes everywhere.
+        searched: the shapes that may win; the others are only compared.
         reference: the shape that everybody uses.
     """
-    winners = {name: chosen(sweeps) for name, sweeps in studies.items()}
-    rows = {name: _row(sweeps, winners[name], reference) for name, sweeps in studies.items()}
+    winners = {name: chosen(sweeps, searched) for name, sweeps in studies.items()}
+    rows = {name: _row(sweeps, winners[name], searched, reference) for name, sweeps in studies.items()}
     matrix = {
         target: {source: _ratio(sweeps, winner, reference) for source, winner in winners.items()}
         for target, sweeps in studies.items()
@@ -32,7 +33,7 @@ def summarise(studies: Mapping[str, Mapping[str, Sweep]], reference: str) -> dic
     return {"winners": winners, "rows": rows, "matrix": matrix}
 
 
-def _row(sweeps: Mapping[str, Sweep], winner: str, reference: str) -> dict[str, Any]:
+def _row(sweeps: Mapping[str, Sweep], winner: str, searched: Sequence[str], reference: str) -> dict[str, Any]:
     mine, plain = sweeps[winner], sweeps[reference]
     inside = float(
         _excess(mine, mine.selection)[:, mine.best].mean() / _excess(plain, plain.selection)[:, plain.best].mean()
@@ -51,6 +52,7 @@ def _row(sweeps: Mapping[str, Sweep], winner: str, reference: str) -> dict[str, 
         "difference": {"value": float(difference.mean()), "low": float(low), "high": float(high)},
         "verdict": verdict,
         "at_boundary": edge,
+        "others": {label: _ratio(sweeps, label, reference) for label in sweeps if label not in searched},
         "shapes": {label: float(_at_best(one).mean() / _at_best(plain).mean()) for label, one in sweeps.items()},
     }
 

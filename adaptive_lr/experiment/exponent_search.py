@@ -41,7 +41,8 @@ class ExponentSearch(AbstractExperiment):
     """Shapes searched on each task, judged on other seeds there and on the other tasks.
 
     Attributes:
-        shapes: all that are tried, the reference among them.
+        shapes: what is searched, the reference among them.
+        others: what is compared, but cannot win.
         reference: the label of what everybody uses.
         studies: the tasks.
     """
@@ -49,20 +50,21 @@ class ExponentSearch(AbstractExperiment):
     kind = "exponent_search"
 
     shapes: Mapping[str, AbstractSchedule]
+    others: Mapping[str, AbstractSchedule]
     reference: str
     studies: Sequence[Study]
 
     @property
     def by_label(self) -> dict[str, AbstractSchedule]:
-        """All shapes."""
-        return dict(self.shapes)
+        """All schedules."""
+        return {**self.shapes, **self.others}
 
     def trials(self) -> list[Trial]:
         """See the base class; every shape on the report seeds too, which is what the transfer between tasks needs."""
         return [
             trial
             for study in self.studies
-            for one in self.shapes.values()
+            for one in self.by_label.values()
             for row in study.trials(one)
             for trial in row
         ]
@@ -84,10 +86,10 @@ class ExponentSearch(AbstractExperiment):
     def analyse(self, store: Store) -> dict[str, Any]:
         """See the base class."""
         sweeps = {
-            study.name: {label: sweep_of(study, one, store) for label, one in self.shapes.items()}
+            study.name: {label: sweep_of(study, one, store) for label, one in self.by_label.items()}
             for study in self.studies
         }
-        found = summarise(sweeps, self.reference)
+        found = summarise(sweeps, tuple(self.shapes), self.reference)
         studies = {
             study.name: {
                 "label": study.task.label,
@@ -109,6 +111,7 @@ class ExponentSearch(AbstractExperiment):
             "question": self.question,
             "reference": self.reference,
             "shapes": {label: one.leaves() for label, one in self.shapes.items()},
+            "others": list(self.others),
             "trials": len(self.trials()),
             "winners": found["winners"],
             "matrix": found["matrix"],

@@ -19,11 +19,7 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
     panels = np.atleast_1d(figure.subplots(count, columns, squeeze=False)).ravel()
     painted: Any = None
     for axes, study in zip(panels, studies.values(), strict=False):
-        points = [
-            (one["k"], one["exponent"], study["shapes"][label])
-            for label, one in experiment["shapes"].items()
-            if "k" in one
-        ]
+        points = [(one["k"], one["exponent"], study["shapes"][label]) for label, one in experiment["shapes"].items()]
         k, exponent, ratio = np.array(points, dtype=float).T
         painted = axes.scatter(
             k,
@@ -37,9 +33,11 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
             linewidths=0.4,
         )
         won = experiment["shapes"][study["winner"]]
-        if "k" in won:
-            axes.plot(won["k"], won["exponent"], "o", markersize=12, markerfacecolor="none", markeredgecolor="#111111")
+        axes.plot(won["k"], won["exponent"], "o", markersize=12, markerfacecolor="none", markeredgecolor="#111111")
         axes.set(xscale="log", yscale="log", xlabel="k", ylabel="exponent")
+        axes.minorticks_off()
+        axes.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
+        axes.set_yticks([0.25, 0.5, 1, 2, 4, 8], ["0.25", "0.5", "1", "2", "4", "8"])
         axes.set_title(study_title(study), fontsize=8)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
