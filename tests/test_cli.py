@@ -126,3 +126,9 @@ def test_module_is_the_same_command() -> None:
         [sys.executable, "-m", "adaptive_lr", "--version"], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "0.1.0"
+
+
+def test_controllers_are_listed_by_the_names_that_a_user_types_and_cannot_be_drawn(folder: Path) -> None:
+    assert "ProgressAnchor" in call("list").stdout
+    for name in ("progress_anchor", "Anchor"):
+        assert f"{name} is a controller: what it does depends on training" in refused("plot", name)

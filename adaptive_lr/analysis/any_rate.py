@@ -155,6 +155,9 @@ def headline(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
             "both": sum(
                 row["worst"]["value"] <= CLOSE and row["spread"]["value"] <= FORGOTTEN for row in rows.values()
             ),
+            "surely": sum(
+                row["worst"]["high"] <= CLOSE and row["spread"]["high"] <= FORGOTTEN for row in rows.values()
+            ),
             "hardest": max(worst, key=lambda name: worst[name]),
             **{f"geometric_{key}": _geometric(rows, key) for key in ("best", "worst", "mean", "spread")},
             **{key: _geometric_part(rows, key) for key in ("too_high", "too_low")},

@@ -30,9 +30,14 @@ def plot(
     Example: [bold]adaptive-lr plot damped_cosine k=1.5 exponent=2 warmup=0.05 --vs wsd cosine --terminal[/bold]
     """
     with clear_errors():
+        from adaptive_lr.controllers import CONTROLLERS
+        from adaptive_lr.errors import SpecError
         from adaptive_lr.reporting import figures
         from adaptive_lr.schedules.parse import parse_schedules
 
+        for word in schedules:
+            if word in {one.kind for one in CONTROLLERS} | {one.__name__ for one in CONTROLLERS}:
+                raise SpecError(f"{word} is a controller: what it does depends on training, so it cannot be drawn")
         parsed = parse_schedules(schedules)
         if terminal:
             from adaptive_lr.reporting.terminal import draw_schedules
@@ -61,6 +66,7 @@ def show() -> None:
             grid = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
             for kind in kinds:
                 names = [kind.kind, *(alias for alias, name in ALIASES.items() if name == kind.kind)]
+                names = [kind.__name__] if title == "controllers" else names
                 fields = ", ".join(item.name for item in dataclasses.fields(kind))  # type: ignore[arg-type]
                 formula = escape(" ".join((kind.__doc__ or "").split("\n\n")[0].replace("``", "").split()))
                 grid.add_row(f"[bold]{', '.join(names)}[/bold]", f"{formula} [dim]{escape(fields)}[/dim]")

@@ -32,7 +32,7 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     sentences = [
         f"Started anywhere in a window of {_decades(experiment)} decades, {label} ends with at most {CLOSE:g} times the loss of the "
         f"{reference} that an oracle tuned in {total['close']} of {total['studies']} tasks, and with a worst start within {FORGOTTEN:g} times the best "
-        f"in {total['forgotten']}; both hold in {total['both']}. Hardest: {study_title(hardest)}, worst start "
+        f"in {total['forgotten']}; both hold in {total['both']}, in {total['surely']} with the whole of their intervals. Hardest: {study_title(hardest)}, worst start "
         f"{times(hardest['contestants'][label]['worst'])} times the oracle's loss.",
         f"The mean over all starts, geometric mean over the tasks, is {number(total['geometric_mean'])} times the oracle's loss for {label}, and "
         f"{number(experiment['overall'][reference]['geometric_mean'])} for the {reference} itself started at the same window's rates. It costs at "
