@@ -14,15 +14,11 @@ from adaptive_lr.controllers.base import (
     Moment,
     Observation,
     Signal,
-    average,
-    cosine,
+    aligned,
     finite,
     zeros,
 )
 from adaptive_lr.spec import Range, component, number, spec
-
-ALIGNMENT_DECAY = 0.98
-"""Of the running mean of cos(g_t, g_{t-1}): over some 50 steps."""
 
 
 class AnchorLiftState(NamedTuple):
@@ -96,8 +92,7 @@ class AnchorLift(AbstractController):
         if now.step < self.anchor.length(now.total_steps):
             anchor, decided = self.anchor.update(state.anchor, seen)
             return state._replace(anchor=anchor), decided
-        seen_cosine = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
-        alignment = average(state.alignment, seen_cosine, ALIGNMENT_DECAY, finite(seen_cosine))
+        alignment = aligned(state.alignment, seen)
         lift = state.lift
         if self._probes(now.step, now.total_steps):
             passed = seen.probe_loss <= seen.loss - self.decrease * seen.trial * seen.descent

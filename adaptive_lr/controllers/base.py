@@ -23,6 +23,10 @@ LARGEST = 1e12
 """No controller goes further than this from the base rate, up or down."""
 
 
+ALIGNMENT_DECAY = 0.98
+"""Of the running mean of cos(g_t, g_{t-1}): over some 50 steps."""
+
+
 class Signal(Flag):
     """What a controller asks to see at a step; each costs something, so none is read without being asked for."""
 
@@ -220,6 +224,12 @@ def cosine(product: Tensor, square: Tensor, other: Tensor) -> Tensor:
 def average(old: Tensor, new: Tensor, decay: float, usable: Tensor) -> Tensor:
     """Decay old + (1 - decay) new where ``usable``, ``old`` elsewhere, ``[B]``."""
     return torch.where(usable, decay * old + (1.0 - decay) * new, old)
+
+
+def aligned(old: Tensor, seen: Observation) -> Tensor:
+    """The running mean of cos(g_t, g_{t-1}) after one more step, ``[B]``."""
+    found = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
+    return average(old, found, ALIGNMENT_DECAY, finite(found))
 
 
 def bounded(value: Tensor) -> Tensor:

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.anchor import Anchor, AnchorState
-from adaptive_lr.controllers.base import AbstractController, Moment, Observation, Signal, cosine, finite, zeros
+from adaptive_lr.controllers.base import AbstractController, Moment, Observation, Signal, aligned, finite, zeros
 from adaptive_lr.spec import Range, component, number, spec
-
-ALIGNMENT_DECAY = 0.98
-"""Of the running mean of cos(g_t, g_{t-1}): over some 50 steps."""
 
 MEMORY = 4.0
 """The running means reach back over a quarter of the time since they began."""
@@ -147,9 +144,7 @@ class ProgressAnchor(AbstractController):
         found = self._measured(state._replace(probing=probing), seen)
         if inside:
             return found, made
-        cos = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
-        mixed = ALIGNMENT_DECAY * found.alignment + (1.0 - ALIGNMENT_DECAY) * cos
-        found = found._replace(alignment=torch.where(finite(cos), mixed, found.alignment))
+        found = found._replace(alignment=aligned(found.alignment, seen))
         if not self._lifts(step, total_steps):
             return found, made
         found = found._replace(lift=self._lifted(found, seen))

@@ -56,6 +56,25 @@ class StackedUpdate(Protocol):
         """Take the counts of some trials, ``[B]`` of bool, from what `counts` returned."""
 
 
+class Uncounted:
+    """The part of `StackedUpdate` that counts, where the update depends on no count."""
+
+    def __init__(self, state: FlatState) -> None:
+        self._state = state
+
+    def counts(self) -> Tensor:
+        """Zeros, ``[B]``."""
+        return torch.zeros(self._state.parameters[0].shape[0])
+
+    def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
+        """Nothing depends on them."""
+
+
+def column(values: Tensor, parameter: Tensor) -> Tensor:
+    """``[B]`` as ``[B, 1, …]``, to be broadcast against a parameter ``[B, …]``."""
+    return values.view(-1, *[1] * (parameter.dim() - 1))
+
+
 class AbstractOptimizer(Spec, ABC):
     """How a direction is made from gradients; the learning rate comes from the trial."""
 

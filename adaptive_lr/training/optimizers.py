@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adaptive_lr.spec import Range, number, spec
-from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate
+from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate, Uncounted, column
 from adaptive_lr.training.peers import Peer
 from adaptive_lr.training.projected import ProjectedSGD
 
@@ -57,9 +57,10 @@ OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW, ProjectedSGD, Pee
 """Every optimizer that trials can use."""
 
 
-class _StackedSGD:
+class _StackedSGD(Uncounted):
     def __init__(self, rule: SGD, state: FlatState) -> None:
-        self._rule, self._state = rule, state
+        super().__init__(state)
+        self._rule = rule
         self._velocity = torch.zeros_like(state.flat) if rule.momentum else None
 
     def step(self, rates: Tensor) -> None:
@@ -69,7 +70,7 @@ class _StackedSGD:
         if self._velocity is not None:
             gradient = self._velocity.mul_(self._rule.momentum).add_(gradient)
         for parameter, direction in zip(state.parameters, state.views(gradient), strict=True):
-            parameter.addcmul_(direction, _column(rates, parameter), value=-1.0)
+            parameter.addcmul_(direction, column(rates, parameter), value=-1.0)
 
     def clear(self, trials: Tensor) -> None:
         if self._velocity is not None:
@@ -77,12 +78,6 @@ class _StackedSGD:
 
     def buffers(self) -> list[Tensor]:
         return [] if self._velocity is None else [self._velocity]
-
-    def counts(self) -> Tensor:
-        return torch.zeros(self._state.parameters[0].shape[0])
-
-    def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
-        pass  # nothing depends on them
 
 
 class _StackedAdamW:
@@ -108,14 +103,14 @@ class _StackedAdamW:
         direction = torch.div(self._mean, self._scratch.add_(rule.epsilon), out=self._scratch)
         for parameter, part in zip(state.parameters, state.views(direction), strict=True):
             if rule.weight_decay:
-                parameter.mul_(1.0 - _column(rates, parameter) * rule.weight_decay)
-            parameter.addcmul_(part, _column(rest, parameter), value=-1.0 / first)
+                parameter.mul_(1.0 - column(rates, parameter) * rule.weight_decay)
+            parameter.addcmul_(part, column(rest, parameter), value=-1.0 / first)
 
     def _each_with_its_own_correction(self, rates: Tensor, first: float) -> Tensor:
         steps = self._steps - self._missed
         second = (1.0 - self._rule.beta2**steps).sqrt().to(rates.dtype)
         for view in self._state.views(self._scratch):
-            view.div_(_column(second, view))
+            view.div_(column(second, view))
         return rates * (first / (1.0 - self._rule.beta1**steps)).to(rates.dtype)
 
     def clear(self, trials: Tensor) -> None:
@@ -131,7 +126,3 @@ class _StackedAdamW:
     def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
         self._missed[trials] = (self._steps - counts)[trials]
         self._even = bool((self._missed == 0.0).all())
-
-
-def _column(rates: Tensor, parameter: Tensor) -> Tensor:
-    return rates.view(-1, *[1] * (parameter.dim() - 1))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adaptive_lr.spec import number, spec
-from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate
+from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate, Uncounted, column
 
 
 @spec
@@ -47,32 +47,23 @@ class _LiteralProjectedSGD(torch.optim.SGD):
         return loss
 
 
-class _StackedProjectedSGD:
+class _StackedProjectedSGD(Uncounted):
     def __init__(self, rule: ProjectedSGD, state: FlatState) -> None:
-        self._rule, self._state = rule, state
+        super().__init__(state)
+        self._rule = rule
 
     def step(self, rates: Tensor) -> None:
         parameters, gradients = self._state.parameters, self._state.gradients
         squares = torch.zeros_like(rates)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.addcmul_(gradient, _column(rates, parameter), value=-1.0)
+            parameter.addcmul_(gradient, column(rates, parameter), value=-1.0)
             squares += parameter.flatten(1).square().sum(1)
         shrink = (self._rule.radius / squares.sqrt()).clamp(max=1.0)
         for parameter in parameters:
-            parameter.mul_(_column(shrink, parameter))
+            parameter.mul_(column(shrink, parameter))
 
     def clear(self, trials: Tensor) -> None:
         pass
 
     def buffers(self) -> list[Tensor]:
         return []
-
-    def counts(self) -> Tensor:
-        return torch.zeros(self._state.parameters[0].shape[0])
-
-    def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
-        pass
-
-
-def _column(values: Tensor, parameter: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (parameter.dim() - 1))
