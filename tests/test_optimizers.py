@@ -159,3 +159,32 @@ def test_clearing_touches_the_given_trials_alone() -> None:
 def test_an_optimizer_that_torch_would_refuse_is_refused(rule: type[AbstractOptimizer], field: str) -> None:
     with pytest.raises(SpecError, match=rf"{rule.__name__}\.{field} must lie in .*, got -1"):
         rule(**{field: -1.0})
+
+
+def rescued(rule: AbstractOptimizer, dtype: torch.dtype, trials: list[int]) -> list[Tensor]:
+    """Where the trials are when some of them were put back to their start, in every step that is a multiple of 7."""
+    problem = Quadratics()
+    state = FlatState([one.to(dtype) for one in problem.start])
+    update, back = rule.stacked(state), torch.zeros(TRIALS, dtype=torch.bool)
+    back[trials] = True
+    counts, start = update.counts(), state.flat.clone()
+    for step in range(STEPS):
+        found = problem.gradients([one.double() for one in state.parameters], torch.arange(TRIALS))
+        for target, gradient in zip(state.gradients, found, strict=True):
+            target.copy_(gradient)
+        update.step(problem.rates[step].to(dtype))
+        if step % 7 == 0:
+            for one, begin in zip(state.parameters, state.views(start), strict=True):
+                one[back] = begin[back]
+            update.clear(back)
+            update.restore_counts(back, counts)
+    return state.parameters
+
+
+@every_rule
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_trial_that_is_put_back_changes_no_bit_of_another(rule: AbstractOptimizer, dtype: torch.dtype) -> None:
+    others = torch.tensor([0, 2, 4])
+    for one, other in zip(rescued(rule, dtype, []), rescued(rule, dtype, [1, 3]), strict=True):
+        assert torch.equal(one[others], other[others])
+        assert not torch.equal(one[1], other[1])

@@ -107,11 +107,12 @@ class _StackedAdamW:
             parameter.addcmul_(part, column(rest, parameter), value=-1.0 / first)
 
     def _each_with_its_own_correction(self, rates: Tensor, first: float) -> Tensor:
-        steps = self._steps - self._missed
-        second = (1.0 - self._rule.beta2**steps).sqrt().to(rates.dtype)
+        # Python's powers, as in the even case: torch's differ in the last bit, and no trial may change because another was put back.
+        rule, steps = self._rule, self.counts().tolist()
+        second = rates.new_tensor([(1.0 - rule.beta2**count) ** 0.5 for count in steps])
         for view in self._state.views(self._scratch):
             view.div_(column(second, view))
-        return rates * (first / (1.0 - self._rule.beta1**steps)).to(rates.dtype)
+        return rates * rates.new_tensor([first / (1.0 - rule.beta1**count) for count in steps])
 
     def clear(self, trials: Tensor) -> None:
         self._state.clear(self._mean, trials)
