@@ -27,6 +27,7 @@ from adaptive_lr import (
     NanRescue,
     NoiseScaleDamping,
     PolyakReanchor,
+    ProgressAnchor,
     ShrinkageDamping,
     Static,
     StationarityDrop,
@@ -349,3 +350,11 @@ def test_rescue_lets_the_inner_controller_work_in_units_of_its_own() -> None:
     made = found.made()
     alone = Descent(Anchor(), Constant(), walk(base_lr=30.0, momentum=0.0)).made()
     assert made[-1] == pytest.approx(alone[-1], rel=0.2)
+
+
+def test_progress_of_a_short_run_is_the_mean_of_what_was_measured() -> None:
+    data = walk(momentum=0.0)
+    data.inputs, data.targets = data.inputs[:200], data.targets[:200]
+    controller = ProgressAnchor(every=6)  # 0.1 T is inside the window, where no probe is of twice the step
+    expected = list(LOOPS[ProgressAnchor](controller, data))
+    assert Descent(controller, DampedCosine(), data).made() == pytest.approx(expected, rel=1e-8, abs=1e-12)

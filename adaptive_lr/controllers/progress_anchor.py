@@ -102,8 +102,11 @@ class ProgressAnchor(AbstractController):
 
     def _lifts(self, step: int, total_steps: int) -> bool:
         turn = self._turn(step, total_steps)
-        late = step >= max(0.1 * total_steps, self.probing.length(total_steps) + 1)
-        return self.limit > 1.0 and turn > 0 and turn % 2 == 0 and late
+        return turn > 0 and turn % 2 == 0 and self._alternates(step, total_steps)
+
+    def _alternates(self, step: int, total_steps: int) -> bool:
+        """Whether every other probe is one of twice the step by now."""
+        return self.limit > 1.0 and step >= max(0.1 * total_steps, self.probing.length(total_steps) + 1)
 
     def _measures(self, step: int, total_steps: int) -> bool:
         return self._turn(step, total_steps) > 0 and not self._lifts(step, total_steps)
@@ -171,7 +174,7 @@ class ProgressAnchor(AbstractController):
         if measures:
             gain = seen.start_loss - seen.loss
             usable = finite(gain, seen.loss)
-            gap = interval if step < 0.1 * total_steps or self.limit <= 1.0 else 2 * interval
+            gap = 2 * interval if self._alternates(step, total_steps) else interval
             found = found._replace(
                 progress=_mixed(found.progress, gain, usable, gap, step - begin),
                 loss=_mixed(found.loss, seen.loss, usable, gap, step - begin),

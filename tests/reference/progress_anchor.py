@@ -19,8 +19,9 @@ def progress_anchor(spec: ProgressAnchor, walk: Walk) -> Iterator[float]:
     for t in range(T):
         f, g, D = walk.look(t)
         number = (t - begin) // K + 1 if t >= begin and (t - begin) % K == 0 and t < last else 0
-        doubles = number > 0 and number % 2 == 0 and t >= max(0.1 * T, W + 1) and spec.limit > 1
-        gap = K if t < 0.1 * T or spec.limit <= 1 else 2 * K
+        alternates = t >= max(0.1 * T, W + 1) and spec.limit > 1
+        doubles = number > 0 and number % 2 == 0 and alternates
+        gap = 2 * K if alternates else K
         if t >= begin and (t < W or number > 0):
             every = 1 if t < W else K
             Q += 4 * every / (t - begin + 4 * every) * (dot(g, D) - Q)
