@@ -48,7 +48,7 @@ def test_a_coordinator_and_its_workers_are_killed(tmp_path: Path, uninterrupted:
 
 def test_a_coordinator_is_killed_while_it_starts(tmp_path: Path, uninterrupted: list[Any]) -> None:
     search = Search(tmp_path, {"workers": 2})
-    said, _ = rage(search, {"coordinator": lambda: coordinator(search)}, least=KILLS, delays=(0.2, 2.6), seed=1)
+    said, _ = rage(search, {"coordinator": lambda: coordinator(search)}, least=KILLS, delays=(0.05, 1.6), seed=1)
     check(search, said["history"], KILLS, at_once=2)
     assert said["history"] == uninterrupted
     assert rows(f"sqlite:///{tmp_path / 'run/study.db'}") == {"COMPLETE": 200}
