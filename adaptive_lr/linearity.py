@@ -24,12 +24,18 @@ def check_linear(optimizer: Optimizer) -> bool:
     Twelve steps from given points are made at an even rate, and again at changing ones. Divided by the rate they must agree: then
     theta + share (theta' - theta) is exactly what the optimizer would have done at share times the rate, and nothing remembers which rate
     it was. SGD with momentum, the Adam family, RMSprop, Lion and most others pass; line searches, step-size adaptation of their own,
-    averaging and momentum with the rate inside do not. The optimizer itself is not touched.
+    averaging and momentum with the rate inside do not, nor does one that maximises: a probe asks whether the loss has fallen. The optimizer
+    itself is not touched.
 
     Raises:
         SpecError: it does not pass, or cannot be tried out.
     """
     name, failure = type(optimizer).__name__, ""
+    if any(numbers.get("maximize") for numbers in (vars(optimizer), *optimizer.param_groups)):
+        raise SpecError(
+            f"{name} maximises, so its steps cannot be probed for a loss that falls: leave out maximize=True and minimise "
+            "the negative loss"
+        )
     for copied in _COPIES:
         try:
             (usual, whole), (changing, _) = (_directions(copied(optimizer), rates) for rates in (_USUAL, _CHANGING))

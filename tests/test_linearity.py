@@ -56,7 +56,7 @@ LINEAR: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {}),
     ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
     ("SGD", {"momentum": 0.9, "fused": True}),
-    ("SGD", {"momentum": 0.9, "dampening": 0.5, "maximize": True}),
+    ("SGD", {"momentum": 0.9, "dampening": 0.5}),
     ("Adam", {"amsgrad": True, "weight_decay": 0.1}),
     ("Adam", {"fused": True}),
     ("AdamW", {}),
@@ -83,6 +83,16 @@ def test_the_others_of_torch_are_refused_in_one_line(name: str) -> None:
     with pytest.raises(SpecError, match=rf"{name}.* probed") as caught:
         check_linear(made(name))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_optimizers_that_maximise_are_refused(name: str) -> None:
+    with pytest.raises(SpecError, match=f"{name} maximises, .* probed .* leave out maximize=True"):
+        check_linear(made(name, maximize=True))
+    optimizer = made(name)
+    optimizer.add_param_group({"params": parameters(), "maximize": True})
+    with pytest.raises(SpecError, match="maximises"):
+        check_linear(optimizer)
 
 
 def test_rate_inside_the_momentum_is_refused() -> None:
