@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -123,10 +123,10 @@ class Replayer:
         """The loss of the closure, ``[1]``, and its gradient if that is wanted.
 
         Raises:
-            SpecError: the closure returns no scalar tensor, or calls ``backward``.
+            SpecError: the closure returns no scalar tensor, or one that was there before, or calls ``backward``.
             RuntimeError: anything else that goes wrong in it.
         """
-        marks = _marks(parameters)
+        marks, mark = _marks(parameters), _mark()
         with self._untouched(), torch.set_grad_enabled(gradient):
             try:
                 loss = closure()
@@ -138,6 +138,8 @@ class Replayer:
                 raise SpecError(_ONLY_THE_LOSS)
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 raise SpecError(f"the closure must return the loss as a tensor of one element, got {_named(loss)}")
+            if loss.grad_fn is not None and _number_of(loss) < mark:
+                raise SpecError("the closure must evaluate the loss again, not return the one it has")
             found = _gradient(loss, parameters) if gradient else []
         return loss.detach().reshape(1), found
 
@@ -287,6 +289,21 @@ def _gradient(loss: Tensor, parameters: Sequence[Tensor]) -> Vector:
 def _marks(parameters: Sequence[Tensor]) -> list[tuple[int, int]]:
     """Changes if a gradient does."""
     return [(id(one.grad), 0 if one.grad is None else one.grad._version) for one in parameters]
+
+
+def _mark() -> int:
+    """Below the number of every node of autograd that is made from here on.
+
+    (1) Whether the result requires a gradient under ``no_grad``  (2) whether it was made before. We do (2): a loss with gradients in
+    it, such as a penalty on them, must be evaluated under an ``enable_grad`` of its own, and requires one for good.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        return _number_of(torch.zeros((), requires_grad=True).clone())
+
+
+def _number_of(value: Tensor) -> int:
+    number: int = cast(Any, value.grad_fn)._sequence_nr()
+    return number
 
 
 def _random_state(devices: Sequence[torch.device]) -> list[Tensor]:
