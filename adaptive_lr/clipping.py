@@ -21,8 +21,7 @@ _POWERS = {
 
 def undo_clipping(statistics: Statistics, space: ModuleSpace, grad_norm: float | Tensor) -> None:
     """Go over from the clipped gradient to the one before, whose norm is ``grad_norm``, in values, memory and what comes."""
-    gradients = space.gradients()
-    square = float(space.gather([space.dot(gradients, gradients)])[0])
+    square = float(space.gather([_clipped_square(statistics, space)])[0])
     norm = _number(grad_norm)
     if not (0.0 < square < norm * norm < float("inf")):
         return  # nothing was clipped, or it is not finite
@@ -30,7 +29,7 @@ def undo_clipping(statistics: Statistics, space: ModuleSpace, grad_norm: float |
     values, buffers = statistics.values, statistics.buffers
     if "average_dot_parameters" in values:
         missing = (1.0 - AVERAGE_DECAY) * (factor - 1.0)
-        torch._foreach_add_(buffers["average"], gradients, alpha=missing)
+        torch._foreach_add_(buffers["average"], space.gradients(), alpha=missing)
         values["average_dot_parameters"] = (
             values["average_dot_parameters"] + missing * values["gradient_dot_parameters"]
         )
@@ -40,6 +39,14 @@ def undo_clipping(statistics: Statistics, space: ModuleSpace, grad_norm: float |
     if "gradient" in buffers:
         torch._foreach_mul_(buffers["gradient"], factor)
     space.gradient_scale = torch.tensor(1.0 / factor, dtype=torch.float64)
+
+
+def _clipped_square(statistics: Statistics, space: ModuleSpace) -> Tensor:
+    """As far as it was read before the step: by now the gradients may be cleared, or stayed behind in another process."""
+    if "gradient_square" in statistics.values:
+        return statistics.values["gradient_square"]
+    gradients = statistics.buffers.get("gradient") or space.gradients()  # which are held where the step is revised
+    return space.dot(gradients, gradients)
 
 
 def _number(norm: Any) -> float:

@@ -197,6 +197,7 @@ class ControlledLR(HeldRate):
                 "controller": encode(self.controller),
                 "control": self.control.state_dict(),
                 "held": self._held,
+                "trial": self._trial,
                 "applied": self._applied,
                 "square": None if self._square is None else self._square.clone(),
                 "kept": self._space.kept(),
@@ -223,7 +224,7 @@ class ControlledLR(HeldRate):
         self._quiet = self._is_quiet(max(state_dict["last_epoch"], 0))
         super().load_state_dict(state_dict)
         self._present = None
-        self._trial = float(self.control.trial[0])
+        self._trial = state_dict.get("trial", float(self.control.trial[0]))
         if update is not None:
             self._space.load_held(update["gradients"])
             self._space.load_candidate(update["candidate"])

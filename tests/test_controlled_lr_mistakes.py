@@ -31,7 +31,7 @@ def test_loss_with_a_gradient_in_it_may_be_evaluated_with_gradients(controller: 
     optimizer = SGD(model.parameters(), lr=0.01)
     scheduler = controlled(optimizer, controller)
 
-    @torch.enable_grad()  # type: ignore[untyped-decorator]
+    @torch.enable_grad()
     def penalised(x: Tensor, y: Tensor) -> Tensor:
         x = x.clone().requires_grad_()
         loss = loss_of(model, x, y)

@@ -6,10 +6,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import clip_grad_norm_, parametrizations
 from torch.optim import SGD, AdamW, Optimizer
 
-from adaptive_lr import Anchor, ControlledLR, DampedCosine, ScheduledLR, SpecError, Static
+from adaptive_lr import (
+    Anchor,
+    ControlledLR,
+    DampedCosine,
+    Hypergradient,
+    NoiseScaleDamping,
+    ProgressAnchor,
+    ScheduledLR,
+    SpecError,
+    Static,
+)
 from tests.controlled import STEPS, Alignment, Watch, controlled, loss_of, minibatches, perceptron
 
 END = 50
@@ -89,6 +99,81 @@ def test_resumed_run_is_the_same_to_the_last_bit(kind: Any, controller: Any, bet
             found.append(run.judge(step))
         assert found == expected[stop:]
         assert weights(run) == weights(whole)
+
+
+class ClippedRun(Run):
+    """In two parts, with clipped gradients, which may be cleared as soon as the step is made."""
+
+    early = False
+
+    def update(self, step: int) -> None:
+        x, y = BATCHES[step]
+        self.optimizer.zero_grad()
+        first = loss_of(self.model, x[:8], y[:8]) / 2.0
+        first.backward()
+        self.scheduler.micro_batch()
+        second = loss_of(self.model, x[8:], y[8:]) / 2.0
+        second.backward()
+        self.norm = clip_grad_norm_(self.model.parameters(), 0.1)
+        self.optimizer.step()
+        if self.early:
+            self.optimizer.zero_grad()
+        self.loss = (first + second).detach()
+
+    def judge(self, step: int) -> list[float]:
+        x, y = BATCHES[step]
+
+        def whole() -> Tensor:
+            return (loss_of(self.model, x[:8], y[:8]) + loss_of(self.model, x[8:], y[8:])) / 2.0
+
+        self.scheduler.step(self.loss, whole, grad_norm=self.norm)
+        return list(self.scheduler.readings().values())
+
+
+CLIPPED = [
+    NoiseScaleDamping(every=1),
+    NoiseScaleDamping(every=3),
+    Hypergradient(until=0.9),
+    Hypergradient(until=0.9, reference="gradient"),
+    ProgressAnchor(probing=Anchor(least_steps=8)),
+    Watch(),
+]
+
+
+@pytest.mark.parametrize("controller", CLIPPED)
+def test_clipping_is_undone_to_the_last_bit_in_a_resumed_run(controller: Any) -> None:
+    torch.manual_seed(5)
+    whole = ClippedRun(SGD, controller)
+    expected, states = [], []
+    for step in range(20):
+        whole.update(step)
+        states.append((whole.saved(), whole.norm))
+        expected.append(whole.judge(step))
+    for stop in range(20):
+        run = ClippedRun(SGD, controller)
+        state, run.norm = states[stop]
+        run.load(state, ORDERS[0])
+        assert run.judge(stop) == expected[stop]
+        if stop < 19:
+            run.update(stop + 1)
+            assert run.judge(stop + 1) == expected[stop + 1]
+
+
+@pytest.mark.parametrize("controller", CLIPPED)
+def test_clipping_is_undone_also_where_gradients_are_cleared_early(controller: Any) -> None:
+    found: list[list[list[float]]] = []
+    for early in (False, True):
+        torch.manual_seed(5)
+        run = ClippedRun(SGD, controller)
+        run.early = early
+        found.append([])
+        for step in range(10):
+            run.update(step)
+            found[-1].append(run.judge(step))
+            seen = run.scheduler.readings()
+            square = float(run.norm) ** 2
+            assert seen.get("gradient_square", square) == pytest.approx(square, rel=1e-5)
+    assert found[0] == found[1]
 
 
 def test_state_between_the_steps_may_be_loaded_into_a_run_that_is_elsewhere() -> None:
