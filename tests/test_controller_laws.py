@@ -355,6 +355,7 @@ def test_rescue_lets_the_inner_controller_work_in_units_of_its_own() -> None:
 def test_progress_of_a_short_run_is_the_mean_of_what_was_measured() -> None:
     data = walk(momentum=0.0)
     data.inputs, data.targets = data.inputs[:200], data.targets[:200]
-    controller = ProgressAnchor(every=6)  # 0.1 T is inside the window, where no probe is of twice the step
+    # 0.1 T is inside the window, where no probe is of twice the step; and the share is nowhere at its bounds.
+    controller = ProgressAnchor(every=6, scale=2.0, least=1e-3, most=1.0)
     expected = list(LOOPS[ProgressAnchor](controller, data))
     assert Descent(controller, DampedCosine(), data).made() == pytest.approx(expected, rel=1e-8, abs=1e-12)

@@ -9,6 +9,10 @@ from adaptive_lr import ProgressAnchor
 from tests.reference.walk import Walk, cos, dot
 
 
+def share(spec: ProgressAnchor, progress: float, promise: float) -> float:
+    return min(max(spec.scale * math.sqrt(max(progress, 0.0) / max(promise, 1e-300)), spec.least), spec.most)
+
+
 def progress_anchor(spec: ProgressAnchor, walk: Walk) -> Iterator[float]:
     inner, T = spec.probing, walk.steps
     W = min(max(math.floor(inner.window * T), inner.least_steps), T // 2)
@@ -22,6 +26,11 @@ def progress_anchor(spec: ProgressAnchor, walk: Walk) -> Iterator[float]:
         alternates = t >= max(0.1 * T, W + 1) and spec.limit > 1
         doubles = number > 0 and number % 2 == 0 and alternates
         gap = 2 * K if alternates else K
+        if (
+            t >= W
+        ):  # the share by which the step is first made; what is seen in it counts from the next one on, or if it is revised
+            edge = math.exp(float(np.mean(edges)))
+            peak = edge * share(spec, P, T * edge * Q)
         if t >= begin and (t < W or number > 0):
             every = 1 if t < W else K
             Q += 4 * every / (t - begin + 4 * every) * (dot(g, D) - Q)
@@ -41,9 +50,6 @@ def progress_anchor(spec: ProgressAnchor, walk: Walk) -> Iterator[float]:
                 eta = 0.0
             edges += [le] if t >= begin else []
         else:
-            edge = math.exp(float(np.mean(edges)))
-            share = spec.scale * math.sqrt(max(P, 0.0) / max(T * edge * Q, 1e-300))
-            peak = min(max(share, spec.least), spec.most) * edge
             if t < last:
                 rho = 0.98 * rho + 0.02 * cos(g, previous)
             if doubles:
@@ -52,6 +58,7 @@ def progress_anchor(spec: ProgressAnchor, walk: Walk) -> Iterator[float]:
                     passed = walk.loss(t, walk.theta - twice * D) <= f - 0.1 * twice * dot(g, D)
                     lift += math.log(inner.growth) if passed else -math.log(inner.growth)
                     lift = min(max(lift, 0.0), math.log(spec.limit))
+                peak = edge * share(spec, P, T * edge * Q)
             eta = peak * math.exp(lift) * walk.m(t)
         previous, walk.theta = g, walk.theta - eta * D
         yield eta
