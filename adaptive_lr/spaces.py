@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 from typing import Any
@@ -197,8 +198,9 @@ class ModuleSpace:
                 if name not in saved:
                     del state[name]  # made since; the optimizer makes it anew
             for name, value in saved.items():
-                if isinstance(value, Tensor) and isinstance(state.get(name), Tensor):
-                    state[name].copy_(value)
+                present = state.get(name)
+                if isinstance(value, Tensor) and isinstance(present, Tensor) and value.shape == present.shape:
+                    present.copy_(value)
                 else:
                     state[name] = _copied(value)
 
@@ -283,4 +285,4 @@ def _shards(tensor: Tensor) -> float:
 
 
 def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+    return value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
