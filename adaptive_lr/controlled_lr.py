@@ -19,7 +19,6 @@ from adaptive_lr.given import check_given, check_plan, scalar
 from adaptive_lr.held_rate import HeldRate
 from adaptive_lr.hyperparameters import Plan
 from adaptive_lr.linearity import check_linear
-from adaptive_lr.lr_scheduler import _check_state
 from adaptive_lr.probing import Closure, Replayer
 from adaptive_lr.spaces import ModuleSpace
 from adaptive_lr.spec import encode
@@ -207,12 +206,10 @@ class ControlledLR(HeldRate):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state, bit for bit, also between ``optimizer.step()`` and ``step()``; see `ScheduledLR`.
 
-        Raises:
-            SpecError: the state is of another controller than the constructed one, and would mean something else.
+        A state of another controller than the constructed one, or of another T, would mean something else and is a `SpecError`; to
+        train longer, build the scheduler with the saved T, load, then call `extend`.
         """
-        if "controller" in state_dict and state_dict["controller"] != encode(self.controller):
-            raise SpecError(f"the state is of the controller {state_dict['controller']}, not of {self.controller}")
-        _check_state(state_dict, len(self.base_lrs), type(self).__name__)
+        self._check_state(state_dict)
         self._close()
         self._space.refresh()
         self.control.load_state_dict(state_dict["control"])

@@ -11,6 +11,7 @@ from torch import Tensor
 from adaptive_lr.controllers.base import REPLAYING, AbstractController, Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.hyperparameters import planned
+from adaptive_lr.spec import encode
 
 
 def check_plan(schedule: Any) -> None:
@@ -48,6 +49,33 @@ def check_given(controller: AbstractController, signals: Signal, *, loss: Any, c
         raise SpecError(problem)
 
 
+def check_same(controller: AbstractController, saved: dict[str, Any] | None) -> None:
+    """A state must be that of the controller it is loaded into; one of no controller at all is not looked at here.
+
+    Raises:
+        SpecError: it is that of another one.
+    """
+    differing = [] if saved is None else _differing(saved, encode(controller))
+    if saved is not None and saved["kind"] != controller.kind:
+        raise SpecError(f"the state is of the controller {saved['kind']}, not of {controller.kind}")
+    if differing:
+        raise SpecError(f"the state is of the controller {controller.kind} with {', '.join(differing)}")
+
+
+def _differing(saved: Any, constructed: Any, name: str = "") -> list[str]:
+    """The fields in which two encoded specs differ, in words."""
+    if saved == constructed:
+        return []
+    nested = isinstance(saved, dict) and isinstance(constructed, dict)
+    if not nested or saved["kind"] != constructed["kind"]:
+        theirs, mine = (one["kind"] if isinstance(one, dict) else one for one in (saved, constructed))
+        return [f"{name} {theirs}, not {mine}"]
+    keys = [*saved, *(key for key in constructed if key not in saved)]
+    return [
+        one for key in keys for one in _differing(saved.get(key), constructed.get(key), f"{name}.{key}".lstrip("."))
+    ]
+
+
 def scalar(loss: float | Tensor | None) -> Tensor | None:
     """The loss as ``[1]``.
 
@@ -60,4 +88,5 @@ def scalar(loss: float | Tensor | None) -> Tensor | None:
         found = loss if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
         return found.detach().reshape(1)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise SpecError(f"the loss must be a number or a tensor of one element, got {loss!r}") from error
+        got = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise SpecError(f"the loss must be a number or a tensor of one element, got {got}") from error

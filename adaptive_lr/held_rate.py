@@ -9,8 +9,10 @@ from torch import Tensor
 
 from adaptive_lr.control import Control
 from adaptive_lr.controllers.base import AbstractController, Moment, Signal
+from adaptive_lr.errors import SpecError
+from adaptive_lr.given import check_same
 from adaptive_lr.hyperparameters import write
-from adaptive_lr.lr_scheduler import ScheduledLR, _Track
+from adaptive_lr.lr_scheduler import ScheduledLR, _check_state, _saved_horizon, _Track
 from adaptive_lr.spec import stack
 
 BLOCK = 64
@@ -66,6 +68,21 @@ class HeldRate(ScheduledLR):
         super()._set_horizon(horizon)
         self._ahead, self._present = {}, None
         self._progress = horizon.progress().tolist()
+
+    def _check_state(self, state: dict[str, Any]) -> None:
+        """What a controller has learnt means something else under another one, and under another T, by which it plans.
+
+        Raises:
+            SpecError: the state is of another one.
+        """
+        check_same(self.controller, state.get("controller"))
+        _check_state(state, len(self.base_lrs), type(self).__name__)
+        saved, end = _saved_horizon(state), self.horizon.end
+        if end not in (saved.total_steps, saved.end):
+            raise SpecError(
+                f"the state is of a run of {saved.end} steps and the controller has planned for them, got total_steps={end}: build it "
+                f"with the saved total_steps={saved.total_steps}, load the state, then call extend({end})"
+            )
 
     def _multiplier(self, track: _Track) -> float:
         return self._held if track.key == "lr" else super()._multiplier(track)

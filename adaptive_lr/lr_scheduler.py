@@ -281,7 +281,7 @@ class ScheduledLR(LRScheduler):
                 track.table = self.horizon.table(track.schedule)
 
     def _take_horizon(self, state: dict[str, Any]) -> None:
-        saved = Horizon(state["total_steps"], tuple((a, b, how) for a, b, how in state["changes"]))
+        saved = _saved_horizon(state)
         if self.horizon.end in (saved.total_steps, saved.end):
             self._set_horizon(saved)
         else:
@@ -337,6 +337,10 @@ def _base(group: dict[str, Any], key: str, index: int) -> float:
 
 def _copied(rate: float | Tensor) -> float | Tensor:
     return rate.clone() if isinstance(rate, Tensor) else rate
+
+
+def _saved_horizon(state: dict[str, Any]) -> Horizon:
+    return Horizon(state["total_steps"], tuple((a, b, how) for a, b, how in state["changes"]))
 
 
 def _check_state(state: dict[str, Any], groups: int, name: str) -> None:

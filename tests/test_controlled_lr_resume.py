@@ -14,6 +14,7 @@ from adaptive_lr import (
     ControlledLR,
     DampedCosine,
     Hypergradient,
+    NanRescue,
     NoiseScaleDamping,
     ProgressAnchor,
     ScheduledLR,
@@ -222,6 +223,49 @@ def test_state_of_another_controller_is_refused(other: Any) -> None:
     with pytest.raises(SpecError, match="the state is of the controller"):
         scheduler.load_state_dict(fresh(other).state_dict())
     assert str(scheduler.state_dict()) == str(before)
+
+
+def test_the_error_names_the_fields_that_differ() -> None:
+    state = fresh(ProgressAnchor(probing=Anchor(growth=2.0), scale=20.0)).state_dict()
+    with pytest.raises(SpecError) as caught:
+        fresh(ProgressAnchor(probing=Anchor(growth=1.5), scale=25.0)).load_state_dict(state)
+    told = "the state is of the controller progress_anchor with probing.growth 2.0, not 1.5, scale 20.0, not 25.0"
+    assert str(caught.value) == told
+    with pytest.raises(SpecError, match=r"^the state is of the controller progress_anchor, not of anchor$"):
+        fresh(Anchor()).load_state_dict(state)
+    with pytest.raises(SpecError, match=r"with then progress_anchor, not static$"):
+        fresh(NanRescue(then=Static())).load_state_dict(fresh(NanRescue(then=ProgressAnchor())).state_dict())
+
+
+@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor(), Static()])
+@pytest.mark.parametrize("longer", [60, 100 * STEPS])
+def test_state_of_a_run_with_another_horizon_is_refused(controller: Any, longer: int) -> None:
+    run = Run(SGD, controller)
+    for step in range(END):
+        run.update(step)
+        run.judge(step)
+    state, rates = run.scheduler.state_dict(), run.scheduler.get_last_lr()
+    other = ControlledLR(SGD(network().parameters(), lr=0.01), DampedCosine(), controller, total_steps=longer)
+    before = str(other.state_dict())
+    with pytest.raises(SpecError, match=rf"build it with the saved total_steps={STEPS}, .* extend\({longer}\)"):
+        other.load_state_dict(state)
+    assert str(other.state_dict()) == before
+    other = fresh(controller)
+    other.load_state_dict(state)
+    assert other.get_last_lr() == rates
+    other.extend(longer, how="continue")
+    assert other.get_last_lr() == pytest.approx(rates, rel=1e-9)
+
+
+def test_state_of_an_extended_run_is_loaded_into_one_of_either_length() -> None:
+    run = Run(SGD, Anchor())
+    run.scheduler.extend(2 * STEPS)
+    for total_steps in (STEPS, 2 * STEPS):
+        other = ControlledLR(
+            SGD(network().parameters(), lr=0.01), DampedCosine(floor=0.01), Anchor(), total_steps=total_steps
+        )
+        other.load_state_dict(run.scheduler.state_dict())
+        assert other.horizon == run.scheduler.horizon
 
 
 def test_state_of_another_class_is_refused() -> None:
