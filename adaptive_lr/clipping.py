@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.spaces import ModuleSpace
-from adaptive_lr.statistics import AVERAGE_DECAY, Statistics
+from adaptive_lr.statistics import Statistics
 
 _POWERS = {
     "gradient_square": 2,
     "gradient_dot_previous": 1,
     "gradient_dot_step": 1,
-    "gradient_dot_parameters": 1,
 }
 """How what was read before the step grows with the gradient. The direction D is the one that the clipped gradient gave."""
 
@@ -27,12 +26,6 @@ def undo_clipping(statistics: Statistics, space: ModuleSpace, grad_norm: float |
         return  # nothing was clipped, or it is not finite
     factor = norm / square**0.5
     values, buffers = statistics.values, statistics.buffers
-    if "average_dot_parameters" in values:
-        missing = (1.0 - AVERAGE_DECAY) * (factor - 1.0)
-        torch._foreach_add_(buffers["average"], space.gradients(), alpha=missing)
-        values["average_dot_parameters"] = (
-            values["average_dot_parameters"] + missing * values["gradient_dot_parameters"]
-        )
     for name, power in _POWERS.items():
         if name in values:
             values[name] = values[name] * factor**power

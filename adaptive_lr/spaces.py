@@ -163,6 +163,10 @@ class ModuleSpace:
         else:
             torch._foreach_lerp_(parameters, start, 1.0 - weight)
 
+    def where(self, trials: Tensor, vector: Vector) -> Vector:
+        """See `Space`."""
+        return [torch.where(trials.to(one.device), one, 0.0) for one in vector]
+
     def gather(self, values: list[Tensor]) -> Tensor:
         """See `Space`; every process of a group gets the same bits."""
         device = self._parameters[0].device

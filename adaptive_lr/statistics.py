@@ -44,6 +44,9 @@ class Space(Protocol):
     def blend(self, start: Vector, share: Tensor) -> None:
         """Go to start + share (theta - start) for parameters theta, with ``share`` ``[B]`` on the CPU; exactly ``start`` where it is 0."""
 
+    def where(self, trials: Tensor, vector: Vector) -> Vector:
+        """The vector for the given trials, ``[B]`` of bool on its device, and zero for others."""
+
     def gather(self, values: list[Tensor]) -> Tensor:
         """``[K, B]``, float64, on the CPU, from K values ``[B]``: the one transfer of an update; averaged over processes."""
 
@@ -95,8 +98,6 @@ class Statistics:
         else:
             self.buffers.pop("start", None)
             self.buffers.pop("step", None)
-        if Signal.AVERAGE in signals:
-            self._add_to_average(gradients)
         if Signal.START not in signals:
             self.buffers.pop("initial", None)
         elif "initial" not in self.buffers:
@@ -117,6 +118,7 @@ class Statistics:
             values["direction_square"] = space.dot(step, step) * scale * scale
             values["parameters_dot_direction"] = space.dot(parameters, step) * scale
         if Signal.AVERAGE in signals:
+            self._add_to_average(gradients)
             values["average_dot_direction"] = space.dot(self.buffers["average"], step) * scale
         if signals & (Signal.PROBE | Signal.PROBE_GRADIENT):
             values["probe_loss"], gradient = replay(Signal.PROBE_GRADIENT in signals)
@@ -142,12 +144,14 @@ class Statistics:
     def _add_to_average(self, gradients: Vector) -> None:
         if "average" not in self.buffers:
             self.buffers["average"] = [torch.zeros_like(one) for one in gradients]
-        mean, values, space = self.buffers["average"], self.values, self._space
-        # One gradient that is not finite would stay in the mean for ever.
-        usable = [one.nan_to_num(0.0, 0.0, 0.0) for one in gradients]
-        torch._foreach_lerp_(mean, usable, 1.0 - AVERAGE_DECAY)
-        values["gradient_dot_parameters"] = space.dot(gradients, space.parameters())
-        values["average_dot_parameters"] = space.dot(mean, space.parameters())
+        mean, start, values, space = self.buffers["average"], self.buffers["start"], self.values, self._space
+        values["gradient_dot_parameters"] = product = space.dot(gradients, start)
+        # One gradient that is not finite would stay in the mean for ever; and a controller forgets the whole step then.
+        usable = product.isfinite()
+        if "loss" in values:
+            usable = usable & values["loss"].to(product.device).isfinite()
+        torch._foreach_lerp_(mean, space.where(usable, gradients), 1.0 - AVERAGE_DECAY)
+        values["average_dot_parameters"] = space.dot(mean, start)
 
     def _read_curvature(self, gradients: Vector, replay: Replay) -> None:
         """H z at the start of the step, by a forward difference; the step is put back afterwards."""
@@ -196,4 +200,4 @@ class Statistics:
         return into
 
 
-_OF_GRADIENT = Signal.GRADIENT | Signal.PREVIOUS_GRADIENT | Signal.PREVIOUS_STEP | Signal.AVERAGE
+_OF_GRADIENT = Signal.GRADIENT | Signal.PREVIOUS_GRADIENT | Signal.PREVIOUS_STEP

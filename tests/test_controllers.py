@@ -310,3 +310,20 @@ def test_a_rescue_needs_what_is_inside_it() -> None:
     assert Signal.PROBE in NanRescue(then=Anchor()).needs
     assert Signal.PROBE not in NanRescue.needs
     assert isinstance(NanRescue(then=NanRescue()), Spec)
+
+
+@pytest.mark.parametrize("which", [slice(0, 1), slice(None)], ids=["a part of the gradient", "the whole gradient"])
+def test_a_step_that_is_not_finite_is_left_out_of_the_mean_gradient_as_a_whole(which: slice) -> None:
+    w = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer = torch.optim.SGD([w], lr=0.01)
+    scheduler = ControlledLR(optimizer, SCHEDULE, MomoCap(), total_steps=40)
+    mean = torch.zeros(2, dtype=torch.float64)
+    for step in range(8):
+        gradient = 2.0 * w.detach().clone()
+        mean = 0.9 * mean + (0.0 if step in (3, 5) else 0.1 * gradient)
+        w.grad = gradient.clone()
+        if step == 3:
+            w.grad[which] = math.nan
+        optimizer.step()
+        scheduler.step(math.inf if step == 5 else w.detach().square().sum())
+    torch.testing.assert_close(scheduler.control.statistics.buffers["average"][0], mean, rtol=0, atol=1e-15)

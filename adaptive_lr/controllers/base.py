@@ -105,7 +105,7 @@ class Observation:
         direction_square: |D|^2.
         parameters_dot_direction: <theta', D>.
         gradient_dot_parameters: <g, theta>.
-        average_dot_parameters: <g-bar, theta>, where g-bar <- 0.9 g-bar + 0.1 g starts at zero.
+        average_dot_parameters: <g-bar, theta>, where g-bar <- 0.9 g-bar + 0.1 g starts at zero; without g where f or g is not finite.
         average_dot_direction: <g-bar, D>.
         probe_loss: f(theta').
         probe_descent: <g(theta'), D>, the gradient of the same minibatch.

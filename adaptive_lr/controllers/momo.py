@@ -50,7 +50,7 @@ class MomoCap(AbstractController):
     known to be wrong. In the paper D is proportional to g-bar (MoMo) or to g-bar preconditioned (MoMo-Adam); any other direction is
     treated alike. With nothing averaged, in the first step, it is (f - f*)/<g, D>, the bound of `PolyakReanchor`.
 
-    Where <g-bar, D> is not positive, there is no bound. Each running mean forgets a step that is not finite. With ``estimate_target`` on, f*
+    Where <g-bar, D> is not positive, there is no bound. A step whose loss or gradient is not finite adds to none of the means. With ``estimate_target`` on, f*
     follows the paper's estimate f* <- max(``target``, (h - eta <g-bar, D>/2)/rho), reset to max(``target``, h/(2 rho)) where h < rho f*;
     exact if D is proportional to g-bar, a heuristic otherwise. Without it f* is ``target``, which is too low for most losses and then
     bounds less than it could.
@@ -89,6 +89,10 @@ class MomoCap(AbstractController):
         # Zero would leave no step from which to read the next direction.
         kept = torch.where(known & (cap > 0.0), bounded(cap), state.cap)
         return MomoCapState(loss, product, weight, kept, target), decided
+
+    def readings(self, state: MomoCapState) -> dict[str, Tensor]:
+        """Every number in the state; the mean of the loss by a name of its own."""
+        return {"mean_loss" if name == "loss" else name: value for name, value in state._asdict().items()}
 
     def _reset(self, target: Tensor, here: Tensor, weight: Tensor) -> Tensor:
         if self.estimate_target == "off":

@@ -67,6 +67,14 @@ class StackedSpace:
             if len(taken_back):  # not only a rounding away, and not NaN where the step was infinite
                 view[taken_back] = begin[taken_back]
 
+    def where(self, trials: Tensor, vector: Vector) -> Vector:
+        """See the protocol."""
+        if bool(trials.all()):
+            return vector
+        found = vector[0].clone()
+        self._state.clear(found, ~trials)
+        return [found]
+
     def gather(self, values: list[Tensor]) -> Tensor:
         """See the protocol."""
         return torch.stack([one.to(torch.float64) for one in values])
