@@ -47,6 +47,7 @@ class _Replay:
     left: list[_Call]
     inside: set[int] = field(default_factory=set)
     found: dict[int, Callable[[], None]] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
 
 
 class Replayer:
@@ -172,7 +173,7 @@ class Replayer:
         finally:
             handle.remove()
             with torch.no_grad():
-                for undo in replay.found.values():
+                for undo in reversed(replay.found.values()):
                     undo()
             _set_random_state(self._devices, before)
 
@@ -226,9 +227,19 @@ def _prepare(module: nn.Module, replay: _Replay, devices: Sequence[torch.device]
             part.training = mode
     buffers = _buffers(parts)
     if [one.shape for one in call.buffers] == [one.shape for _, _, one in buffers]:
-        with torch.no_grad():
-            for (_, _, present), value in zip(buffers, call.buffers, strict=True):
+        _put(buffers, call.buffers, replay)
+
+
+def _put(buffers: list[tuple[nn.Module, str, Tensor]], values: list[Tensor], replay: _Replay) -> None:
+    """Set buffers; those that the graph of an earlier pass holds are replaced, for it must not see them change."""
+    fresh: dict[int, Tensor] = {}
+    for (owner, name, present), value in zip(buffers, values, strict=True):
+        if torch.is_grad_enabled() and id(present) in replay.used:
+            owner._buffers[name] = fresh.setdefault(id(present), value.clone())
+        else:
+            with torch.no_grad():
                 present.copy_(value)
+    replay.used.update(id(one) for owner, name, _ in buffers if (one := owner._buffers[name]) is not None)
 
 
 def _undo(module: nn.Module, parts: list[nn.Module]) -> Callable[[], None]:

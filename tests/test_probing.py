@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 from torch.optim import SGD
 from torch.utils.checkpoint import checkpoint
 
-from adaptive_lr import Anchor
+from adaptive_lr import AbstractController, Anchor, CurvatureCap, ShrinkageDamping
 from tests.controlled import Nothing, Watch, controlled, loss_of, minibatches, perceptron, same, train, values
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -217,3 +217,41 @@ def test_window_is_over_without_a_trace() -> None:
     optimizer.step()
     scheduler.step()  # neither loss nor closure are needed any more
     assert not same(before, values(model))
+
+
+@pytest.mark.parametrize("controller", [CurvatureCap(every=1), ShrinkageDamping(every=1)], ids=lambda one: one.kind)
+def test_gradient_through_two_passes_of_one_model(controller: AbstractController) -> None:
+    torch.manual_seed(0)
+    model = NETWORKS["batch norm"]()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, controller)
+    for x, y in minibatches(4):
+
+        def loss_of_both(x: Tensor = x, y: Tensor = y) -> Tensor:
+            return loss_of(model, x, y) + loss_of(model, x + 0.1, y)
+
+        optimizer.zero_grad()
+        loss = loss_of_both()
+        loss.backward()
+        optimizer.step()
+        before, objects = buffers(model), list(model.buffers())
+        scheduler.step(loss, closure=loss_of_both)
+        assert same(before, buffers(model))
+        assert all(one is other for one, other in zip(objects, model.buffers(), strict=True))
+
+
+def test_buffers_of_a_part_that_is_called_before_the_whole_are_put_back() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)), nn.Linear(6, 3)).double()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, Watch())
+    x, y = minibatches(1)[0]
+
+    def loss_of_both() -> Tensor:
+        return model[0](x).square().mean() + loss_of(model, x, y)  # type: ignore[no-any-return]
+
+    loss = loss_of_both()
+    loss.backward()
+    optimizer.step()
+    before = buffers(model)
+    scheduler.step(loss, loss_of_both)
+    assert same(before, buffers(model))

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 
