@@ -14,6 +14,7 @@ from adaptive_lr import DampedCosine, Range, SearchTrial, search
 from adaptive_lr.errors import RunError, SpecError, StoreError
 from adaptive_lr.search.executor import ProcessPool
 from adaptive_lr.search.function import _pickled
+from adaptive_lr.search.plan import Direction
 from adaptive_lr.search.samplers import SAMPLERS
 from adaptive_lr.search.task import Outcome, Task
 from tests.searched import descent, fatal, history, journaled, negated, parabola, raising, states, wavering
@@ -232,6 +233,20 @@ def test_the_result_tells_what_matters(tmp_path: Path) -> None:
     assert list(rows[0]) == ["number", "state", "value", "x", "y", "seconds"]
     with pytest.raises(RunError, match="importance needs ten complete trials"):
         search(parabola, SPACE, trials=3, directory=tmp_path / "b", workers=0).importance()
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_importance_is_for_being_among_the_best_in_the_direction_of_the_search(
+    direction: Direction, tmp_path: Path
+) -> None:
+    sign = 1.0 if direction == "minimize" else -1.0
+
+    def train(trial: SearchTrial) -> float:  # only among the best does y matter, only among the worst x
+        return sign * (trial["y"] if trial["x"] < 0.8 else 1.0 + trial["x"])
+
+    space = {"x": Range(0, 1), "y": Range(0, 1)}
+    found = search(train, space, trials=100, directory=tmp_path, workers=0, sampler="qmc", direction=direction)
+    assert next(iter(found.importance())) == "y"
 
 
 def test_a_trial_applies_its_point_to_a_spec(tmp_path: Path) -> None:

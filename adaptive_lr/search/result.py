@@ -143,6 +143,7 @@ class SearchResult:
         if len(finite) < 10:
             raise RunError(f"importance needs ten complete trials with finite values, there are {len(finite)}")
         distributions = self.space.distributions()
+        sign = self._signs()[objective]  # the evaluator takes the least of a target for the best
         with quiet():
             study = optuna.create_study(directions=list(self.directions))
             study.add_trials(
@@ -152,7 +153,9 @@ class SearchResult:
                 ]
             )
             return get_param_importances(
-                study, evaluator=PedAnovaImportanceEvaluator(), target=lambda trial: float(trial.values[objective])
+                study,
+                evaluator=PedAnovaImportanceEvaluator(),
+                target=lambda trial: sign * float(trial.values[objective]),
             )
 
     def _complete(self) -> list[TrialRecord]:
