@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from adaptive_lr.controllers.base import AbstractController, Moment, Observation, Signal, bounded
+from adaptive_lr.controllers.base import HALF, AbstractController, Moment, Observation, Signal, bounded
 from adaptive_lr.statistics import Replay, Space, Statistics, Vector
+
+
+class Part(NamedTuple):
+    """The gradient of the first part of a minibatch."""
+
+    square: Tensor
+    """Its squared norm, ``[B]``."""
+    share: float = 0.5
+    """Which part of the minibatch that is."""
 
 
 class Control:
@@ -50,14 +59,14 @@ class Control:
             self.trial = self.held(now)  # what is not seen cannot be revised
         return self.trial
 
-    def after(self, now: Moment, loss: Tensor | None, replay: Replay, parts: Tensor | None = None) -> Tensor:
+    def after(self, now: Moment, loss: Tensor | None, replay: Replay, part: Part | None = None) -> Tensor:
         """Read what the step led to, let the controller decide, revise the step; the multiplier it ended with, ``[B]``.
 
         Args:
             now: the same as in `before`.
             loss: the minibatch's loss, ``[B]``, if it was asked for.
             replay: evaluates the loss again.
-            parts: the squared norm of the first half's gradient, ``[B]``, if it was asked for.
+            part: what the gradient of the minibatch's first part was, if it was asked for.
         """
         signals = self.controller.signals(now.step, now.total_steps)
         if not signals:
@@ -65,11 +74,12 @@ class Control:
             return self.trial
         if loss is not None:
             self.statistics.values["loss"] = loss
-        if parts is not None:
-            self.statistics.values["half_square"] = parts
+        if part is not None:
+            self.statistics.values["half_square"] = part.square
         self.statistics.after(signals, self.trial, replay)
         self.seen = self.statistics.gathered()
-        seen = Observation(now=now, trial=self.trial, **self.seen)
+        share = HALF if part is None else torch.tensor(part.share, dtype=torch.float64)
+        seen = Observation(now=now, trial=self.trial, part_share=share, **self.seen)
         self.state, decided = self.controller.update(self.state, seen)
         sound = _sound(seen, signals)
         self.ignored = self.ignored + (~sound).to(torch.float64)

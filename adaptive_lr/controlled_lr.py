@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from adaptive_lr.attachment import attach, bare, nests
 from adaptive_lr.clipping import undo_clipping
-from adaptive_lr.control import Control
+from adaptive_lr.control import Control, Part
 from adaptive_lr.controllers.base import REPLAYING, AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.given import check_given, check_plan, scalar
@@ -154,7 +154,8 @@ class ControlledLR(HeldRate):
         """Say that the backward pass of one of several equal parts of a minibatch is done.
 
         For controllers that read the gradient noise: call it after each ``backward()`` but the last, with the loss of each part divided
-        by the number of parts, as always when accumulating.
+        by the number of parts, as always when accumulating. Two parts tell most. Under `DistributedDataParallel` with ``no_sync()`` the
+        first part is this process's own, smaller by the number of processes than is assumed: leave ``no_sync()`` out there.
         """
         if not self._micro:
             with torch.no_grad():
@@ -322,12 +323,13 @@ class ControlledLR(HeldRate):
             assert closure is not None
             return self._replayer(closure, self._space.leaves(), gradient)
 
-        parts = self._micro[0] * (len(self._micro) + 1) ** 2 if self._micro else None
+        count = len(self._micro) + 1
+        part = Part(self._micro[0] * count**2, 1 / count) if self._micro else None
         with torch.no_grad():
             if grad_norm is not None:
                 undo_clipping(self.control.statistics, self._space, grad_norm)
                 self._square = None
-            return float(self.control.after(self._now, scalar(loss), replay, parts)[0])
+            return float(self.control.after(self._now, scalar(loss), replay, part)[0])
 
     def _take_back(self) -> None:
         """Undo a step that was made at a probe's rate and will not be judged."""

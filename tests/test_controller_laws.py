@@ -359,3 +359,24 @@ def test_progress_of_a_short_run_is_the_mean_of_what_was_measured() -> None:
     controller = ProgressAnchor(every=6, scale=2.0, least=1e-3, most=1.0)
     expected = list(LOOPS[ProgressAnchor](controller, data))
     assert Descent(controller, DampedCosine(), data).made() == pytest.approx(expected, rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_noise_scale_is_the_same_from_any_number_of_parts(parts: int) -> None:
+    source = torch.Generator().manual_seed(0)
+    w = torch.nn.Parameter(torch.zeros(10, dtype=torch.float64))
+    controller = NoiseScaleDamping(every=1, decay=0.999)
+    scheduler = ControlledLR(torch.optim.SGD([w], lr=1e-9), Constant(), controller, total_steps=4000)
+    for _ in range(4000):  # |G|^2 = 2 and tr(Sigma) = 12 for each of eight examples
+        examples = torch.randn(8, 10, generator=source, dtype=torch.float64) * math.sqrt(1.2)
+        examples[:, 0] += math.sqrt(2.0)
+        w.grad = torch.zeros_like(w)
+        for index, part in enumerate(examples.view(parts, -1, 10)):
+            w.grad += part.mean(0) / parts
+            if index + 1 < parts:
+                scheduler.micro_batch()
+        scheduler.optimizer.step()
+        scheduler.step()
+    state = scheduler.control.state
+    assert float(state.signal) == pytest.approx(2.0, rel=0.1)
+    assert float(state.noise) == pytest.approx(12 / 8, rel=0.1)

@@ -19,6 +19,9 @@ State = Any
 NOT_SEEN = torch.tensor(torch.nan, dtype=torch.float64)
 """What an `Observation` holds where nothing was asked for."""
 
+HALF = torch.tensor(0.5, dtype=torch.float64)
+"""What an `Observation` holds of the first part's share where nothing was said."""
+
 LARGEST = 1e12
 """No controller goes further than this from the base rate, up or down."""
 
@@ -49,7 +52,7 @@ class Signal(Flag):
     PROBE_GRADIENT = auto()
     """The gradient after the step on the same minibatch (with ``STEP``): one evaluation of loss and gradient."""
     HALF = auto()
-    """The squared norm of the gradient of the first half of the minibatch."""
+    """The squared norm of the gradient of the first half of the minibatch, or of another part of it."""
     CURVATURE = auto()
     """The Hessian times a fixed random direction, and its change since the last reading: one gradient."""
     START = auto()
@@ -110,7 +113,8 @@ class Observation:
         probe_loss: f(theta').
         probe_descent: <g(theta'), D>, the gradient of the same minibatch.
         start_loss: f of the parameters that training started from.
-        half_square: |g of the first half of the minibatch|^2.
+        half_square: |g of the first half of the minibatch|^2, or of a smaller first part.
+        part_share: which part that is, b/B of the minibatch.
         curvature_square: |H z|^2 for a fixed direction z of length 1, from a finite difference of gradients.
         curvature_change: |H z - H z of the last reading|^2.
     """
@@ -133,6 +137,7 @@ class Observation:
     probe_descent: Tensor = NOT_SEEN
     start_loss: Tensor = NOT_SEEN
     half_square: Tensor = NOT_SEEN
+    part_share: Tensor = HALF
     curvature_square: Tensor = NOT_SEEN
     curvature_change: Tensor = NOT_SEEN
 

@@ -33,10 +33,11 @@ class NoiseScaleDamping(AbstractController):
     """eta_t = m(u) / (1 + B_simple/B), B_simple = tr(Sigma)/|G|^2.
 
     The rate of McCandlish et al. 2018, arXiv:1812.06162, for minibatches of B, with their simple noise scale in place of the one with
-    the Hessian in it. From the gradients g of a whole minibatch and g_b of its first half, their estimates from two batch sizes are
-    |G|^2 = 2|g|^2 - |g_b|^2 and tr(Sigma)/B = |g_b|^2 - |g|^2 (b = B/2), without bias. Both are
-    read every ``every`` steps and averaged with ``decay``, each by itself, since the ratio of two estimates is biased; means below zero count
-    as zero. The quotient is at least ``floor``: a noise scale of 100 minibatches and more cannot be told from infinity by two
+    the Hessian in it. From the gradients g of a whole minibatch and g_b of its first b examples, their estimates from two batch sizes are
+    |G|^2 = (|g|^2 - s|g_b|^2)/(1 - s) and tr(Sigma)/B = (|g_b|^2 - |g|^2)/(1/s - 1) with s = b/B, without bias; with
+    halves |G|^2 = 2|g|^2 - |g_b|^2 and tr(Sigma)/B = |g_b|^2 - |g|^2. Both are read every ``every`` steps and averaged with ``decay``,
+    each by itself, since the ratio of two estimates is biased; means below zero count as zero. Of n parts that
+    `ControlledLR.micro_batch` is told of, s is 1/n: the fewer, the less noisy. The quotient is at least ``floor``: a noise scale of 100 minibatches and more cannot be told from infinity by two
     halves of one. The damping acts from the next step on.
 
     A damping between 0 and 1 cannot make up for a rate that is too low. Where all rates of a search are damped alike, the
@@ -64,8 +65,10 @@ class NoiseScaleDamping(AbstractController):
 
     def update(self, state: NoiseScaleDampingState, seen: Observation) -> tuple[NoiseScaleDampingState, Tensor]:
         """See the class."""
-        signal = 2.0 * seen.gradient_square - seen.half_square
-        noise = seen.half_square - seen.gradient_square
+        share = seen.part_share
+        # A share of a half divides by powers of two, which rounds nothing.
+        signal = (seen.gradient_square - share * seen.half_square) / (1.0 - share)
+        noise = (seen.half_square - seen.gradient_square) / (1.0 / share - 1.0)
         usable = finite(signal, noise)
         found = NoiseScaleDampingState(
             signal=average(state.signal, signal, self.decay, usable),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adaptive_lr.control import Control
+from adaptive_lr.control import Control, Part
 from adaptive_lr.controllers import Signal, Static
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import table
@@ -178,9 +178,9 @@ class _Controlled:
         """One update; the gradients are there."""
         run, control = self._run, self._control
         now = moment(step, self._steps, run.multipliers[step], self._base)
-        parts = None
+        part = None
         if Signal.HALF in self._controller.signals(step, self._steps):
-            parts = self._first_half(inputs, targets)
+            part = Part(self._first_half(inputs, targets))
         trial = control.before(now)
         run.update.step((run.bases * trial * run.alive).to(run.dtype))
 
@@ -191,7 +191,7 @@ class _Controlled:
             found = run.gradients(parameters, inputs, targets, run.state.views(self._scratch))
             return found, [self._scratch]
 
-        made = control.after(now, losses, replay, parts)
+        made = control.after(now, losses, replay, part)
         self.recorder.record(step, control, made, run.alive)
 
     @property

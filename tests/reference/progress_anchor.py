@@ -17,7 +17,8 @@ def progress_anchor(spec: ProgressAnchor, walk: Walk) -> Iterator[float]:
     inner, T = spec.probing, walk.steps
     W = min(max(math.floor(inner.window * T), inner.least_steps), T // 2)
     K, begin, last = max(spec.every, round(0.006 * T)), W // 2, max(math.ceil(spec.until * T), W)
-    le, streak, sign, seen, edges = -math.log(inner.fraction), 0, 0, False, []
+    le, streak, sign, seen = -math.log(inner.fraction), 0, 0, False
+    edges: list[float] = []
     theta_0, previous = walk.theta.copy(), np.zeros_like(walk.theta)
     P = F = Q = rho = lift = 0.0
     for t in range(T):
