@@ -15,7 +15,7 @@ from adaptive_lr.clipping import undo_clipping
 from adaptive_lr.control import Control, Part
 from adaptive_lr.controllers.base import REPLAYING, AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
-from adaptive_lr.given import check_given, check_plan, scalar
+from adaptive_lr.given import TOO_EARLY, UNSEEN, check_given, check_plan, fate, scalar, waiting
 from adaptive_lr.held_rate import HeldRate
 from adaptive_lr.hyperparameters import Plan
 from adaptive_lr.linearity import check_linear
@@ -94,7 +94,7 @@ class ControlledLR(HeldRate):
         self._quiet = False
         self._square: Tensor | None = None
         self._present: Moment | None = None
-        self._pending = self._inside = self._warned = False
+        self._pending = self._inside = self._warned = self._stepped = False
         self._depth = 0
         self._micro: list[Tensor] = []
         self._shown: dict[str, Any] = dict(_NOTHING)
@@ -120,20 +120,24 @@ class ControlledLR(HeldRate):
                 are those of the whole gradient.
             skipped: that the optimizer made no update. Seen without being told where the optimizer was not called at all.
 
-        If the controller needs the loss or the closure and did not get it, or the closure fails, the step is taken back and the error
-        says so.
+        If the controller needs the loss or the closure and did not get it, or the closure fails, the update does not count: at steps
+        that the controller may revise it is taken back, at others it stays as it was made. The error says which, itself or in a note.
         """
         given: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
         given = {name: self._shown[name] if value is None else value for name, value in given.items()}
         self._shown = dict(_NOTHING)
         if skipped or self._scaler_skipped() or not self._pending or self._inside:
-            self._warn_if_blind()
+            self._warn_if_blind(skipped=skipped)
             self._take_back()
             return
         try:
             self._applied = self._decide(**given)
-        except BaseException:
+        except BaseException as error:
+            stays = Signal.STEP not in self._signals()
             self._take_back()
+            self._applied = self._trial if stays else 0.0
+            if fate(stays=stays) not in str(error):
+                error.add_note(fate(stays=stays))
             raise
         self._close()
         self._step_count += 1
@@ -256,7 +260,7 @@ class ControlledLR(HeldRate):
             self._take_back()
             if not raised:
                 raise SpecError(_FORGOTTEN)
-        self._inside, self._depth = True, 0
+        self._inside, self._depth, self._stepped = True, 0, True
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # the first is the optimizer
         if closure is None:
             self._read_before()
@@ -347,15 +351,13 @@ class ControlledLR(HeldRate):
             self._space.release()
         self._version = self._space.version()
 
-    def _warn_if_blind(self) -> None:
-        if not (self._pending or self._warned) and self._space.version() != self._version:
+    def _warn_if_blind(self, *, skipped: bool) -> None:
+        if self._pending or self._warned:
+            return
+        changed = self._space.version() != self._version
+        if changed or (not (skipped or self._stepped) and waiting(self._space.leaves())):
             self._warned = True
-            warnings.warn(
-                "the parameters were changed but no optimizer.step() was seen before scheduler.step(), so the rate stands still: the "
-                "step was made by another optimizer or by something that does not call its hooks",
-                UserWarning,
-                stacklevel=3,
-            )
+            warnings.warn(UNSEEN if changed else TOO_EARLY, UserWarning, stacklevel=3)
 
     def _go_on(self) -> None:
         super()._go_on()

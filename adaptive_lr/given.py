@@ -11,6 +11,7 @@ from torch import Tensor
 from adaptive_lr.controllers.base import REPLAYING, AbstractController, Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.hyperparameters import planned
+from adaptive_lr.spaces import local
 from adaptive_lr.spec import encode
 
 
@@ -46,7 +47,29 @@ def check_given(controller: AbstractController, signals: Signal, *, loss: Any, c
             "scheduler.micro_batch() after each but the last"
         )
     if problem:
-        raise SpecError(problem)
+        raise SpecError(f"{problem}; {fate(stays=Signal.STEP not in signals)}")
+
+
+def fate(*, stays: bool) -> str:
+    """What becomes of a step that the controller could not judge."""
+    return "the step stays as it was made, but does not count" if stays else "the step was taken back"
+
+
+UNSEEN = (
+    "the parameters were changed but no optimizer.step() was seen before scheduler.step(), so the rate stands still: the step was made by "
+    "another optimizer or by something that does not call its hooks"
+)
+TOO_EARLY = (
+    "scheduler.step() was called before optimizer.step(): call it after, or every update is judged by the loss of the next minibatch and "
+    "training may stand still; where an update is left out on purpose, call scheduler.step(skipped=True)"
+)
+
+
+def waiting(parameters: Sequence[Tensor]) -> bool:
+    """Whether there are gradients for the optimizer to step by; a scaler would have skipped those that are not finite."""
+    found = [local(one.grad) for one in parameters if one.grad is not None]
+    dense = [one.coalesce().values() if one.is_sparse else one for one in found]
+    return bool(dense) and all(bool(one.isfinite().all()) for one in dense)
 
 
 def check_same(controller: AbstractController, saved: dict[str, Any] | None) -> None:

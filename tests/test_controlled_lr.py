@@ -366,7 +366,7 @@ def test_step_is_taken_back_before_an_error(controller: Any, closure: Any, error
     [
         (None, "looks at the loss"),
         ("high", "the loss must be"),
-        (torch.ones(2), r"the loss must be .* got a tensor of shape \[2\]$"),
+        (torch.ones(2), r"the loss must be .* got a tensor of shape \[2\]"),
     ],
 )
 def test_a_loss_that_is_none(loss: Any, message: str) -> None:

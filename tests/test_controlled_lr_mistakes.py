@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
-from adaptive_lr import Anchor, SpecError
-from tests.controlled import Watch, controlled, loss_of, minibatches, perceptron, same, values
+from adaptive_lr import Anchor, NoiseScaleDamping, SpecError, Static
+from tests.controlled import Alignment, Watch, controlled, loss_of, minibatches, perceptron, same, values
 
 
 @pytest.mark.parametrize("controller", [Anchor(), Watch()])
@@ -45,3 +45,82 @@ def test_loss_with_a_gradient_in_it_may_be_evaluated_with_gradients(controller: 
         optimizer.step()
         scheduler.step(loss, closure=lambda x=x, y=y: penalised(x, y))  # type: ignore[misc]
     assert scheduler.last_epoch == 5
+
+
+@pytest.mark.parametrize("controller", [Anchor(), Alignment(), Static()])
+def test_scheduler_that_is_stepped_before_the_optimizer_is_told_once(controller: Any) -> None:
+    model = perceptron()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, controller)
+
+    def wrongly(x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        loss = loss_of(model, x, y)
+        loss.backward()
+        scheduler.step(loss, closure=lambda: loss_of(model, x, y))
+        optimizer.step()
+
+    first, *others = minibatches(5)
+    with pytest.warns(UserWarning, match="called before optimizer") as caught:
+        wrongly(*first)
+    assert [one.filename for one in caught] == [__file__]
+    for one in others:  # a second warning would be an error
+        wrongly(*one)
+
+
+@pytest.mark.parametrize("why", ["said", "not finite", "cleared"])
+def test_first_update_may_be_left_out(why: str) -> None:
+    model = perceptron()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, Anchor())
+    loss = loss_of(model, *minibatches(1)[0])
+    (loss * (float("inf") if why == "not finite" else 1.0)).backward()
+    if why == "cleared":
+        optimizer.zero_grad()
+    scheduler.step(loss, skipped=why == "said")
+    assert scheduler.last_epoch == 0
+
+
+@pytest.mark.parametrize("controller", [Alignment(), NoiseScaleDamping()])
+def test_step_that_stays_after_an_error_is_shown_as_it_was_made(controller: Any) -> None:
+    model = perceptron()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, controller)
+    start = values(model)
+    loss_of(model, *minibatches(1)[0]).backward()
+    optimizer.step()
+    made = values(model)
+    assert not same(start, made)
+    with pytest.raises(SpecError, match=r"; the step stays as it was made, but does not count$"):
+        scheduler.step()
+    assert same(made, values(model))
+    assert (scheduler.applied_multiplier, scheduler.last_epoch) == (1.0, 0)
+
+
+@pytest.mark.parametrize("controller", [Alignment(), Static()])
+def test_step_that_is_said_to_be_skipped_is_none(controller: Any) -> None:
+    model = perceptron()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, controller)
+    loss_of(model, *minibatches(1)[0]).backward()
+    optimizer.step()
+    scheduler.step(skipped=True)
+    assert scheduler.applied_multiplier == 0.0
+
+
+def test_errors_say_that_the_step_was_taken_back() -> None:
+    def broken() -> Tensor:
+        raise KeyError("broken")
+
+    model, start = perceptron(), values(perceptron())
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, Anchor())
+    for arguments, error in (((), SpecError), ((1.0,), SpecError), ((1.0, broken), KeyError)):
+        optimizer.zero_grad()
+        loss_of(model, *minibatches(1)[0]).backward()
+        optimizer.step()
+        with pytest.raises(error) as caught:
+            scheduler.step(*arguments)
+        told = [str(caught.value), *getattr(caught.value, "__notes__", [])]
+        assert sum("the step was taken back" in one for one in told) == 1
+        assert same(start, values(model))
