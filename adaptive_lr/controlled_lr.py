@@ -188,11 +188,13 @@ class ControlledLR(HeldRate):
         return bool(self._signals())
 
     def readings(self) -> dict[str, float]:
-        """What there is to see of the last update: multiplier, what is held now, the statistics, the controller's own numbers."""
+        """What there is to see of the last update: multiplier, what is held now, the statistics, the controller's own numbers.
+
+        ``ignored`` counts the updates so far of which loss or gradient, as far as the controller looks at them, were not finite.
+        """
         found = {"multiplier": self._applied, "held": self._held, "trial": self._trial}
-        found |= {name: float(value[0]) for name, value in self.control.seen.items()}
-        state = self.controller.readings(self.control.state)
-        return found | {f"state/{name}": float(value[0]) for name, value in state.items()}
+        numbers = self.control.seen | self.controller.readings(self.control.state) | {"ignored": self.control.ignored}
+        return found | {name: float(value[0]) for name, value in numbers.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors: what `ScheduledLR` saves, the controller, its state, and what its statistics remember."""

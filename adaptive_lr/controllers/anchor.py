@@ -100,4 +100,4 @@ class Anchor(AbstractController):
 
     def readings(self, state: AnchorState) -> dict[str, Tensor]:
         """The edge, and how many probes in a row passed, negative for failures."""
-        return {"edge": state.log_edge.exp(), "passed in a row": state.last * (state.streak + 1.0)}
+        return {"edge": state.log_edge.exp(), "passed_in_a_row": state.last * (state.streak + 1.0)}

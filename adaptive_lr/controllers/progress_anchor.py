@@ -156,7 +156,7 @@ class ProgressAnchor(AbstractController):
     def readings(self, state: ProgressAnchorState) -> dict[str, Tensor]:
         """The edge, the progress P as a part of the promise Q, the alignment of gradients, and the lift."""
         share = state.progress / state.promise.clamp(min=1e-300)
-        found = {"edge": self.probing.readings(state.probing)["edge"], "progress over promise": share}
+        found = {"edge": self.probing.readings(state.probing)["edge"], "progress_over_promise": share}
         return found | {"alignment": state.alignment, "lift": state.lift.exp()}
 
     def _measured(self, state: ProgressAnchorState, seen: Observation) -> ProgressAnchorState:

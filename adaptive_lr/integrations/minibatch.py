@@ -51,5 +51,4 @@ class Minibatch:
 
 def damping(scheduler: ControlledLR) -> dict[str, float]:
     """What is worth a curve, by tags for a logger."""
-    found = {name.removeprefix("state/"): value for name, value in scheduler.readings().items()}
-    return {f"damping/{name}": value for name, value in found.items()}
+    return {f"damping/{name}": value for name, value in scheduler.readings().items()}

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,7 @@ def _write_control(writer: SummaryWriter, trial: Trial, curves: Mapping[str, NDA
                     writer.add_scalar("train/learning_rate", trial.base_lr * value, int(step))
 
 
+@runtime_checkable
 class Readings(Protocol):
     """What `log_damping` needs of a scheduler: `adaptive_lr.ControlledLR` has it."""
 
@@ -104,7 +105,12 @@ def log_damping(writer: SummaryWriter, scheduler: Readings, step: int | None = N
         writer: a `torch.utils.tensorboard.SummaryWriter`, or anything with its ``add_scalar``.
         scheduler: a `ControlledLR`.
         step: where to put them; the number of updates by default.
+
+    Raises:
+        TypeError: there is no controller in the scheduler.
     """
+    if not isinstance(scheduler, Readings):
+        raise TypeError(f"scheduler must have a controller, as ControlledLR has, got {type(scheduler).__name__}")
     place = scheduler.last_epoch if step is None else step
     for name, value in scheduler.readings().items():
         if math.isfinite(value):

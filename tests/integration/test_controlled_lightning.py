@@ -146,7 +146,7 @@ def test_numbers_are_logged_and_those_of_the_probes_are_not(lightning: Any) -> N
     )
     assert sum("loss" in one for one in logger.logged) == BATCHES
     assert sum("damping/multiplier" in one for one in logger.logged) == BATCHES
-    assert any("damping/log_edge" in one for one in logger.logged)
+    assert any("damping/edge" in one for one in logger.logged)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_numbers_join_the_logs(transformers: Any) -> None:
     made.train()
     logged = [one["damping/multiplier"] for one in made.state.log_history if "learning_rate" in one]
     assert logged == applied
-    assert "damping/log_edge" in made.state.log_history[0]
+    assert "damping/edge" in made.state.log_history[0]
 
 
 def test_resumed_run_is_that_of_an_uninterrupted_one(transformers: Any) -> None:
