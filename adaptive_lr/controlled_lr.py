@@ -94,7 +94,7 @@ class ControlledLR(HeldRate):
         self._quiet = False
         self._square: Tensor | None = None
         self._present: Moment | None = None
-        self._pending = self._inside = self._warned = self._stepped = False
+        self._pending = self._inside = self._warned = self._stepped = self._early = False
         self._depth = 0
         self._micro: list[Tensor] = []
         self._shown: dict[str, Any] = dict(_NOTHING)
@@ -265,6 +265,9 @@ class ControlledLR(HeldRate):
         self._inside, self._depth, self._stepped = True, 0, True
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # the first is the optimizer
         if closure is None:
+            if self._early and not (self._warned or self._replayer.recorded):  # stepped even before backward()
+                self._warned = True
+                warnings.warn(TOO_EARLY, UserWarning, stacklevel=2)
             self._read_before()
             return None
 
@@ -356,6 +359,7 @@ class ControlledLR(HeldRate):
     def _warn_if_blind(self, *, skipped: bool) -> None:
         if self._pending or self._warned:
             return
+        self._early = not skipped and self._replayer.recorded
         changed = self._space.version() != self._version
         if changed or (not (skipped or self._stepped) and waiting(self._space.leaves())):
             self._warned = True

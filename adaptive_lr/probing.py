@@ -98,6 +98,11 @@ class Replayer:
             self._handle = None
             _ARMED.discard(self)
 
+    @property
+    def recorded(self) -> bool:
+        """Whether there was a forward pass since `arm`."""
+        return bool(self._calls)
+
     def other_step(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer made a step: if it is another one, what was recorded so far belongs to that."""
         if optimizer is not self._optimizer():

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
-from adaptive_lr import Anchor, NoiseScaleDamping, SpecError, Static
-from tests.controlled import Alignment, Watch, controlled, loss_of, minibatches, perceptron, same, values
+from adaptive_lr import Anchor, NoiseScaleDamping, ProgressAnchor, SpecError, Static
+from tests.controlled import Alignment, Watch, controlled, loss_of, minibatches, perceptron, same, train, values
 
 
 @pytest.mark.parametrize("controller", [Anchor(), Watch()])
@@ -68,6 +68,19 @@ def test_scheduler_that_is_stepped_before_the_optimizer_is_told_once(controller:
         wrongly(*one)
 
 
+@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor()])
+def test_scheduler_that_is_stepped_before_the_backward_pass_is_told(controller: Any) -> None:
+    model = perceptron()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, controller)
+    x, y = minibatches(1)[0]
+    loss = loss_of(model, x, y)
+    scheduler.step(loss, closure=lambda: loss_of(model, x, y))
+    loss.backward()
+    with pytest.warns(UserWarning, match="called before optimizer"):
+        optimizer.step()
+
+
 @pytest.mark.parametrize("why", ["said", "not finite", "cleared"])
 def test_first_update_may_be_left_out(why: str) -> None:
     model = perceptron()
@@ -79,6 +92,8 @@ def test_first_update_may_be_left_out(why: str) -> None:
         optimizer.zero_grad()
     scheduler.step(loss, skipped=why == "said")
     assert scheduler.last_epoch == 0
+    train(model, optimizer, scheduler, minibatches(3))
+    assert scheduler.last_epoch == 3
 
 
 @pytest.mark.parametrize("controller", [Alignment(), NoiseScaleDamping()])
