@@ -28,9 +28,13 @@ class Control:
     Args:
         controller: the rule.
         space: where the parameters of the trials are.
+
+    Raises:
+        SpecError: the controller asks for what cannot be seen of these parameters.
     """
 
     def __init__(self, controller: AbstractController, space: Space) -> None:
+        space.prepare(controller.needs)
         self.controller = controller
         self.space = space
         self.statistics = Statistics(space)

@@ -19,7 +19,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
 from adaptive_lr.errors import SpecError
-from adaptive_lr.spaces import local, sharded
 from adaptive_lr.statistics import Vector
 
 Closure = Callable[[], Tensor]
@@ -285,21 +284,8 @@ def _key(module: nn.Module) -> Key:
 def _gradient(loss: Tensor, parameters: Sequence[Tensor]) -> Vector:
     if not loss.requires_grad:
         raise SpecError("the closure's loss has no gradient: leave out no_grad() and detach() in it")
-    if any(sharded(one) for one in parameters):
-        # Sharded parameters are no leaves of the graph; only backward() puts their gradients together.
-        kept = [one.grad for one in parameters]
-        for one in parameters:
-            one.grad = None
-        try:
-            loss.backward()
-            found = [one.grad for one in parameters]
-        finally:
-            for one, gradient in zip(parameters, kept, strict=True):
-                one.grad = gradient
-    else:
-        found = list(torch.autograd.grad(loss, list(parameters), allow_unused=True))
-    pairs = zip(found, parameters, strict=True)
-    return [torch.zeros_like(local(one.data)) if g is None else local(g) for g, one in pairs]
+    found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
+    return [torch.zeros_like(one.data) if g is None else g for g, one in zip(found, parameters, strict=True)]
 
 
 def _marks(parameters: Sequence[Tensor]) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributed
 from torch.optim import Optimizer
 
+from adaptive_lr.controllers.base import Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.statistics import Vector
 
@@ -56,6 +57,18 @@ class ModuleSpace:
         self._small = sum(one.numel() for one in found) <= SMALL and self._whole and _alike(found)
         self._direction, self._kept, self._candidate, self._zeros, self._held = [], {}, {}, {}, []
         return True
+
+    def prepare(self, needs: Signal) -> None:
+        """See `Space`.
+
+        Raises:
+            SpecError: a second gradient is asked for, and the parameters are sharded.
+        """
+        if needs & (Signal.PROBE_GRADIENT | Signal.CURVATURE) and not self._whole:
+            raise SpecError(
+                "the controller evaluates a second gradient, which cannot be done with sharded parameters (DTensor, FSDP): use "
+                "DistributedDataParallel, or a controller that evaluates losses only, such as ProgressAnchor()"
+            )
 
     def hold(self, *, copies: bool) -> None:
         """Keep the gradients as they are until `release`, whatever happens to ``grad`` meanwhile.
@@ -174,12 +187,32 @@ class ModuleSpace:
             rows = torch.cat(values).to(torch.float64).detach().reshape(-1, 1)
         else:  # some accelerators have no double precision
             rows = torch.stack([one.detach().to(device, torch.float32).reshape(1) for one in values]).cpu().double()
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size(self._group) > 1:
-            on_device = distributed.get_backend(self._group) == "nccl"
-            sent = rows.to(device) if on_device else rows
-            distributed.all_reduce(sent, group=self._group)
-            rows = sent.cpu() / distributed.get_world_size(self._group)
+        if self._processes() > 1:
+            rows = self._averaged(rows, device).cpu()
         return rows
+
+    def synchronised(self, gradients: Vector) -> Vector:
+        """See `Space`; the parameters are the same in every process."""
+        if self._processes() == 1:
+            return gradients
+        found: dict[int, Tensor] = {}
+        kinds = {(one.dtype, one.device) for one in gradients}
+        for dtype, device in sorted(kinds, key=str):
+            places = [place for place, one in enumerate(gradients) if (one.dtype, one.device) == (dtype, device)]
+            flat = torch.cat([gradients[place].reshape(-1) for place in places])
+            parts = self._averaged(flat, device).to(device).split([gradients[place].numel() for place in places])
+            found |= {place: part.view(gradients[place].shape) for place, part in zip(places, parts, strict=True)}
+        return [found[place] for place in range(len(gradients))]
+
+    def _processes(self) -> int:
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return 1
+        return distributed.get_world_size(self._group)
+
+    def _averaged(self, values: Tensor, device: torch.device) -> Tensor:
+        sent = values.to(device if distributed.get_backend(self._group) == "nccl" else "cpu")
+        distributed.all_reduce(sent, group=self._group)
+        return sent / self._processes()
 
     def keep(self) -> None:
         """See `Space`."""

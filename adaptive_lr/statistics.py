@@ -29,6 +29,13 @@ class Space(Protocol):
     trials: int
     """B."""
 
+    def prepare(self, needs: Signal) -> None:
+        """Be ready to see what a controller will ask for.
+
+        Raises:
+            SpecError: that cannot be seen here.
+        """
+
     def parameters(self) -> Vector:
         """The parameters themselves."""
 
@@ -49,6 +56,9 @@ class Space(Protocol):
 
     def gather(self, values: list[Tensor]) -> Tensor:
         """``[K, B]``, float64, on the CPU, from K values ``[B]``: the one transfer of an update; averaged over processes."""
+
+    def synchronised(self, gradients: Vector) -> Vector:
+        """Gradients of the replayed loss, averaged over processes as those of the training step were."""
 
     def keep(self) -> None:
         """Copy parameters and optimizer state, to be confirmed."""
@@ -164,7 +174,7 @@ class Statistics:
         space.blend(start, length)
         _, moved = replay(True)
         torch._foreach_copy_(parameters, made)
-        product = list(torch._foreach_sub(moved, gradients))
+        product = list(torch._foreach_sub(space.synchronised(moved), gradients))
         scale = 1.0 / length.to(product[0])
         square = space.dot(product, product) * scale * scale
         values["curvature_square"] = square

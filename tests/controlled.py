@@ -74,6 +74,14 @@ class Watch(AbstractController):
 
 
 @spec
+class Losses(Watch):
+    """The same, of which no second gradient is seen."""
+
+    kind = "test-losses"
+    needs = Watch.needs & ~Signal.PROBE_GRADIENT
+
+
+@spec
 class Nothing(Watch):
     """Probes at a rate of next to nothing, so that the probe's loss must be the training loss."""
 

@@ -18,8 +18,8 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, AdamW
-from adaptive_lr import Anchor
-from tests.controlled import Alignment, Watch, controlled, loss_of, minibatches, perceptron
+from adaptive_lr import Anchor, CurvatureCap, NanRescue, ShrinkageDamping
+from tests.controlled import Alignment, Watch, Losses, controlled, loss_of, minibatches, perceptron
 
 torch.set_num_threads(1)
 distributed.init_process_group("gloo")
@@ -65,7 +65,7 @@ from torch.distributed.fsdp import fully_shard
 
 found = {}
 for name in ("plain", "sharded"):
-    for kind in (Anchor(), Watch()):
+    for kind in (Anchor(), Losses()):
         model = perceptron(dtype=torch.float32)
         if name == "sharded":
             from torch.distributed.device_mesh import init_device_mesh
@@ -82,6 +82,36 @@ for name in ("plain", "sharded"):
             scheduler.step(loss, lambda: loss_of(model, x, y))
             readings.append(scheduler.readings())
         found[f"{name} {type(kind).__name__}"] = readings
+"""
+CURVATURE = """
+found = []
+for name in ("whole", "two"):
+    model = perceptron(dtype=torch.float32)
+    trained = model if name == "whole" else DistributedDataParallel(model)
+    optimizer = SGD(trained.parameters(), lr=0.01, momentum=0.9)
+    scheduler = controlled(optimizer, ShrinkageDamping(every=2))
+    for x, y in minibatches(12, dtype=torch.float32):
+        mine = slice(None) if name == "whole" else slice(8 * rank, 8 * rank + 8)
+        optimizer.zero_grad()
+        loss = loss_of(trained, x[mine], y[mine])
+        loss.backward()
+        optimizer.step()
+        scheduler.step(loss, lambda: loss_of(trained, x[mine], y[mine]))
+        seen = scheduler.control.seen
+        found.append([float(seen[one][0]) for one in ("curvature_square", "curvature_change") if one in seen])
+"""
+REFUSED = """
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+found = []
+for kind in (CurvatureCap(), ShrinkageDamping(), NanRescue(then=CurvatureCap())):
+    model = perceptron(dtype=torch.float32)
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    try:
+        controlled(SGD(model.parameters(), lr=0.01), kind)
+    except ValueError as error:
+        found.append(str(error))
 """
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="this torch has no torch.distributed")
@@ -127,6 +157,23 @@ def test_replicas_decide_the_same_to_the_last_bit_though_they_see_other_data(tmp
 def test_statistics_of_sharded_parameters_are_those_of_whole_ones(tmp_path: Path) -> None:
     first, second = run(SHARDED, tmp_path)
     assert first == second
-    for name in ("Anchor", "Watch"):
+    for name in ("Anchor", "Losses"):
         for one, other in zip(first[f"plain {name}"], first[f"sharded {name}"], strict=True):
             assert other == pytest.approx(one, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_curvature_seen_by_two_processes_is_that_of_the_whole_minibatch(tmp_path: Path) -> None:
+    first, second = run(CURVATURE, tmp_path)
+    assert first == second
+    whole, two = first[:12], first[12:]
+    assert [len(one) for one in two] == [1, 0] + [2, 0] * 5
+    for one, other in zip(whole, two, strict=True):
+        assert other == pytest.approx(one, rel=1e-2)
+
+
+@pytest.mark.slow
+def test_controllers_that_need_a_second_gradient_refuse_sharded_parameters(tmp_path: Path) -> None:
+    first, second = run(REFUSED, tmp_path)
+    assert len(first) == len(second) == 3
+    assert all("cannot be done with sharded parameters" in one for one in first)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_lr.control import Control
-from adaptive_lr.controllers import AbstractController, Moment
+from adaptive_lr.controllers import AbstractController, Moment, Signal
 from adaptive_lr.schedules import AbstractSchedule
 from adaptive_lr.spec import stack, structure
 from adaptive_lr.statistics import Vector
@@ -32,6 +32,9 @@ class StackedSpace:
         self._candidate: list[Tensor] = []
         self._kept: list[Tensor] = []
         self._candidate_counts = self._kept_counts = update.counts()
+
+    def prepare(self, needs: Signal) -> None:
+        """See the protocol; everything can be seen."""
 
     def parameters(self) -> Vector:
         """See the protocol."""
@@ -78,6 +81,10 @@ class StackedSpace:
     def gather(self, values: list[Tensor]) -> Tensor:
         """See the protocol."""
         return torch.stack([one.to(torch.float64) for one in values])
+
+    def synchronised(self, gradients: Vector) -> Vector:
+        """See the protocol; there is one process."""
+        return gradients
 
     def keep(self) -> None:
         """See the protocol."""
