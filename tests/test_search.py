@@ -242,7 +242,7 @@ def test_importance_is_for_being_among_the_best_in_the_direction_of_the_search(
     sign = 1.0 if direction == "minimize" else -1.0
 
     def train(trial: SearchTrial) -> float:  # only among the best does y matter, only among the worst x
-        return sign * (trial["y"] if trial["x"] < 0.8 else 1.0 + trial["x"])
+        return sign * float(trial["y"] if trial["x"] < 0.8 else 1.0 + trial["x"])
 
     space = {"x": Range(0, 1), "y": Range(0, 1)}
     found = search(train, space, trials=100, directory=tmp_path, workers=0, sampler="qmc", direction=direction)

@@ -86,6 +86,19 @@ def test_options_reach_the_search(folder: Path) -> None:
     assert "5 trials finished (1 failed), 6 runs done now" in skipped.stdout
 
 
+def test_a_report_is_written_and_never_over_the_search(folder: Path) -> None:
+    refused = searched("mine:train", "--trials", "3", "--report", "search")
+    assert refused.exit_code == 2
+    assert "give the report a folder of its own, say search/report" in refused.stderr
+    assert not (folder / "search").exists()
+    done = searched("mine:train", "--trials", "3", "--report", "search/report")
+    assert done.exit_code == 0, done.output
+    assert "report: search/report/index.html" in done.stdout
+    assert "Search of mine:train" in (folder / "search/report/index.html").read_text()
+    again = searched("mine:train", "--trials", "3", "--report", "search/report")
+    assert "3 trials finished, 0 runs done now" in again.stdout
+
+
 def test_a_run_that_fails_is_exit_code_1_with_its_traceback(folder: Path) -> None:
     found = searched("mine:fickle", "--trials", "5")
     assert found.exit_code == 1

@@ -46,6 +46,7 @@ def search(
     ] = (None),
     name: Annotated[str | None, typer.Option(help="Of the study; else that of the directory.")] = None,
     in_flight: Annotated[int, typer.Option(help="Trials without a result at a time; part of the history.")] = 8,
+    report: Annotated[Path | None, typer.Option(help="Folder that a page about the search is written to.")] = None,
 ) -> None:
     """Search the hyperparameters of a function. Stop it whenever you like: run again, it goes on where it was.
 
@@ -62,6 +63,10 @@ def search(
             "on_error": on_error,
             "direction": direction or "minimize",
         }
+        if report is not None:
+            from adaptive_lr.reporting.search_report import refuse_directory
+
+            refuse_directory(report, directory)  # before hours of work, not after
         train = _loaded(function)
         with _bar(trials) as advance, _traceback():
             found = run(
@@ -81,6 +86,11 @@ def search(
                 **choices,
             )
         _summary(found)
+        if report is not None:
+            from adaptive_lr.reporting.search_report import write_search_report
+
+            page = write_search_report(found, report, title=f"Search of {function}")
+            out.print(f"report: [bold]{escape(str(page))}[/bold]", soft_wrap=True)
 
 
 def _loaded(place: str) -> Any:
