@@ -3,19 +3,35 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from adaptive_lr import Range, SearchTrial, search
 from adaptive_lr.errors import OutputError
-from adaptive_lr.reporting import found_figures, found_prose
+from adaptive_lr.reporting import figures, found_figures, found_prose
 from adaptive_lr.reporting.search_report import write_search_report
 from adaptive_lr.search import SearchResult, Space, TrialRecord
 from adaptive_lr.search.plan import Direction
 from tests.searched import parabola
 
 NAMES = {"x": Range(0.001, 1.0, log=True), "layers": range(1, 5), "kind": ["a", "b"]}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure is drawn once, as SVG: the PNG is made by the same code."""
+
+    def save(figure: Figure, path: Path) -> None:
+        if path.suffix == ".png":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        else:
+            figures.save(figure, path)
+
+    monkeypatch.setattr("adaptive_lr.reporting.search_report.figures", SimpleNamespace(save=save))
 
 
 class Page(HTMLParser):
@@ -105,6 +121,7 @@ def test_a_page_has_the_answer_first_and_every_figure(tmp_path: Path) -> None:
     assert f"optuna-dashboard {found.storage}" in page.text
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_verdict_takes_the_place_of_the_warning(tmp_path: Path) -> None:
     found = made([(1.0,), (2.0,)], tmp_path)
     assert "flatter themselves" in written(found, tmp_path)[0].text
@@ -114,6 +131,7 @@ def test_a_verdict_takes_the_place_of_the_warning(tmp_path: Path) -> None:
     assert numbers["verdict"] == "It is not better than cosine."
 
 
+@pytest.mark.usefixtures("quick")
 def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     values = [(0.0, 3.0), (1.0, 4.0), (0.0, 3.0), *[(float(place), 3.5 - place) for place in range(1, 15)]]
     found = made([*values, (math.nan, 0.0), (math.inf, -9.0)], tmp_path, directions=("minimize", "maximize"))
@@ -124,6 +142,7 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     assert "the least objective 1 and the greatest objective 2" in page.text
 
 
+@pytest.mark.usefixtures("quick")
 def test_three_objectives_have_a_panel_for_each_pair(tmp_path: Path) -> None:
     found = made([(float(place), -float(place), 1.0) for place in range(6)], tmp_path, directions=("minimize",) * 3)
     drawn = found_figures.front(found, found.pareto())
@@ -147,6 +166,7 @@ def test_three_objectives_have_a_panel_for_each_pair(tmp_path: Path) -> None:
     ],
     ids=lambda values: str(values)[:30],
 )
+@pytest.mark.usefixtures("quick")
 def test_no_value_breaks_the_page(values: Any, tmp_path: Path) -> None:
     found = made(values, tmp_path, directions=("maximize" if len(values) % 2 else "minimize",))
     page, numbers = written(found, tmp_path)
@@ -156,6 +176,7 @@ def test_no_value_breaks_the_page(values: Any, tmp_path: Path) -> None:
         assert "there is no best one" in page.text
 
 
+@pytest.mark.usefixtures("quick")
 def test_numbers_that_json_has_no_word_for_are_texts_that_float_reads(tmp_path: Path) -> None:
     numbers = written(made([(math.inf,), (math.nan,), (1.0,)], tmp_path), tmp_path)[1]
     read = [float(one["values"][0]) for one in numbers["trials"]]
@@ -164,6 +185,7 @@ def test_numbers_that_json_has_no_word_for_are_texts_that_float_reads(tmp_path: 
     assert numbers["best"] == [2]
 
 
+@pytest.mark.usefixtures("quick")
 def test_few_trials_have_reasons_in_place_of_figures(tmp_path: Path) -> None:
     page, numbers = written(made([(float(place),) for place in range(5)], tmp_path), tmp_path)
     assert numbers["figures"] == ["history-1", "slices-1"]
@@ -183,6 +205,7 @@ def test_few_trials_have_reasons_in_place_of_figures(tmp_path: Path) -> None:
     ],
     ids=["choices", "one", "odd", "many", "few", "columns"],
 )
+@pytest.mark.usefixtures("quick")
 def test_no_name_breaks_the_page(space: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(found_figures, "PANELS", 4)
     found = made([((place * 0.37) % 1.0,) for place in range(16)], tmp_path, space=space)
@@ -191,11 +214,13 @@ def test_no_name_breaks_the_page(space: Any, tmp_path: Path, monkeypatch: pytest
         assert name in page.text
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_failed_is_shown_as_text(tmp_path: Path) -> None:
     found = made([None, (1.0,)], tmp_path)
     assert "<script>no luck</script>" in written(found, tmp_path)[0].text
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_best_point_at_an_edge_is_said(tmp_path: Path) -> None:
     space = {"x": Range(0.001, 1.0, log=True), "n": range(1, 5)}
     points = [{"x": 0.00101, "n": 4}, {"x": 0.05, "n": 2}]

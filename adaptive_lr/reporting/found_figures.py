@@ -189,7 +189,7 @@ def _tidy(axes: Axes) -> None:
     axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)
 
 
 def _placed(one: TrialRecord, objective: int) -> bool:
