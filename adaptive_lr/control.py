@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from adaptive_lr.controllers.base import HALF, AbstractController, Moment, Observation, Signal, bounded
 from adaptive_lr.statistics import Replay, Space, Statistics, Vector
+
+TOLD = (1, 10)
+"""The rescues of which is told."""
 
 
 class Part(NamedTuple):
@@ -46,6 +50,11 @@ class Control:
         """Which trials have something to go back to, ``[B]``."""
         self.restored = torch.zeros(space.trials, dtype=torch.bool)
         """Which trials went back to what was kept in the last update, ``[B]``."""
+        self.rescues = torch.zeros(space.trials, dtype=torch.float64)
+        """How often they did so, ``[B]``."""
+        self._step = 0
+        self.silent = False
+        """Whether `tell` says nothing."""
         self.seen: dict[str, Tensor] = {}
         """What was seen of the last update, by the names of `Observation`."""
 
@@ -99,10 +108,25 @@ class Control:
                 self.statistics.revise(made / self.trial)
         fallen = self.controller.restores(self.state)
         self.restored = torch.zeros_like(sound) if fallen is None else fallen
+        self._step = now.step
         if bool(self.restored.any()):
+            self.rescues = self.rescues + self.restored.to(torch.float64)
             self.space.restore(self.restored)
             made = torch.where(self.restored, 0.0, made)
         return made
+
+    def tell(self) -> None:
+        """Warn if the last update was the first of the one trial to be rescued, or the tenth: training must not seem to go well then."""
+        if self.silent or not bool(self.restored[0]) or (count := int(self.rescues[0])) not in TOLD:
+            return
+        scale = self.controller.readings(self.state).get("scale")
+        rate = "" if scale is None else f", and the rate is multiplied by {float(scale[0]):g} from here on"
+        times = "" if count == 1 else f", for the {count}th time"
+        warnings.warn(
+            f"step {self._step}: loss or gradient is not finite{times}; parameters and optimizer state went back to the last copy{rate}",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The controller's state and what the statistics remember, as plain data and tensors."""
@@ -112,6 +136,7 @@ class Control:
             "trial": self.trial.clone(),
             "ignored": self.ignored.clone(),
             "kept": self.kept.clone(),
+            "rescues": self.rescues.clone(),
             "values": {name: value.clone() for name, value in self.statistics.values.items()},
             "buffers": buffers,
         }
@@ -119,7 +144,9 @@ class Control:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.state = rebuilt(self.controller.init(self.space.trials), [one.clone() for one in saved["state"]])
-        self.trial, self.ignored, self.kept = (saved[name].clone() for name in ("trial", "ignored", "kept"))
+        self.trial, self.ignored, self.kept, self.rescues = (
+            saved[name].clone() for name in ("trial", "ignored", "kept", "rescues")
+        )
         device = self.space.parameters()[0].device
         self.statistics.values = {name: value.clone() for name, value in saved["values"].items()}
         buffers: dict[str, Vector] = saved["buffers"]

@@ -142,6 +142,7 @@ class ControlledLR(HeldRate):
         self._close()
         self._step_count += 1
         self._update_lr()
+        self.control.tell()
 
     def show(
         self,

@@ -36,6 +36,7 @@ from adaptive_lr.controllers import Moment, Observation, Signal
 from tests.reference.controllers import LOOPS
 from tests.reference.walk import Walk
 
+pytestmark = pytest.mark.filterwarnings("ignore:step .* loss or gradient is not finite:UserWarning")
 STEPS, EXAMPLES, DIMENSION = 400, 8, 5
 
 

@@ -58,6 +58,8 @@ EXAMPLES: dict[type[AbstractController], AbstractController] = {
 SCHEDULE = DampedCosine()
 SEEN = [item.name for item in fields(Observation) if item.name not in ("now", "trial")]
 
+pytestmark = pytest.mark.filterwarnings("ignore:step .* loss or gradient is not finite:UserWarning")
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Any:

@@ -41,7 +41,10 @@ class NanRescue(AbstractController):
     Every ``every`` steps parameters and optimizer state are copied, if loss and gradient are finite there. When they are not at some
     step, both are put back, the rate is multiplied by ``factor``, and training goes on with the next minibatch; the step counter and the
     schedule do not go back. Up to the first such step the run is that of ``then`` alone, bit for bit. The inner controller sees what it
-    would see if the base rate were factor^rescues times as large, and its state stays.
+    would see if the base rate were factor^rescues times as large, and its state stays. `ControlledLR` warns of the first rescue and of the tenth.
+
+    Which ``factor``: 1.0 where single minibatches are corrupt, since the rate is not to blame and every one of them would halve it for good;
+    0.5 where the rate makes something overflow, and would do so again.
 
     Only what is not finite triggers it. Rules for spikes of the loss were tried: they give false alarms on noisy convex tasks
     (twice the loss, at the best rate) and made rates that are too high only 1.5 to 4 times better. A run that explodes slowly therefore

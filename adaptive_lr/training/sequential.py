@@ -48,6 +48,7 @@ class _Run:
             self.scheduler = self.controlled = ControlledLR(
                 self.optimizer, trial.schedule, trial.controller, total_steps=trial.steps
             )
+            self.controlled.control.silent = True  # as a batch of trials is; its curves show what happened
             self.update, self.recorder = self._controlled, Recorder(trial.controller, trial.steps, 1)
         self.initial = self._metrics(final=True)
         self.final = dict.fromkeys(self.initial, math.nan)
