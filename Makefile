@@ -19,10 +19,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-experiments: $(STAMP) ## Run every experiment and write report/index.html (minutes; interrupt and repeat as you like)
+experiments: $(STAMP) ## Run every experiment and write report/index.html (half an hour; interrupt and repeat as you like)
 	$(BIN)/adaptive-lr run $(EXPERIMENTS)
 
-smoke: $(STAMP) ## The same at a size that ends in a minute, into report/smoke
+smoke: $(STAMP) ## The same at a size that ends in two minutes, into report/smoke
 	$(BIN)/adaptive-lr run $(EXPERIMENTS) --smoke
 
 report: $(STAMP) ## Write the report again from finished trials
