@@ -123,7 +123,7 @@ class Control:
         rate = "" if scale is None else f", and the rate is multiplied by {float(scale[0]):g} from here on"
         times = "" if count == 1 else f", for the {count}th time"
         warnings.warn(
-            f"step {self._step}: loss or gradient is not finite{times}; parameters and optimizer state went back to the last copy{rate}",
+            f"step {self._step}: loss or gradient is not finite{times}; parameters, optimizer state and buffers went back to the last copy{rate}",
             UserWarning,
             stacklevel=3,
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
 from adaptive_lr.errors import SpecError
+from adaptive_lr.owners import hush
 from adaptive_lr.statistics import Vector
 
 Closure = Callable[[], Tensor]
@@ -87,7 +86,7 @@ class Replayer:
         handle = register_module_forward_pre_hook(torch.compiler.disable(forward))
         self._handle = handle
         _watch_other_optimizers()
-        _hush()
+        hush()
         _ARMED.add(self)
 
     def disarm(self) -> None:
@@ -195,18 +194,6 @@ def _watch_other_optimizers() -> None:
 
     if not _WATCHING:
         _WATCHING.append(register_optimizer_step_post_hook(torch.compiler.disable(stepped)))
-
-
-_HUSHED = re.compile(r"Using `torch\.compile\(module\)` when there are global hooks", re.IGNORECASE)
-
-
-def _hush() -> None:
-    """Torch warns of hooks that run once more for a compiled module, which ours are made for.
-
-    Only where that is not said yet: whoever touches the filters makes Python repeat all warnings that it would show once.
-    """
-    if not any(one[1] is _HUSHED for one in warnings.filters):
-        warnings.filters.insert(0, ("ignore", _HUSHED, UserWarning, None, 0))  # type: ignore[attr-defined]
 
 
 _ONLY_THE_LOSS = "the closure must only compute the loss and return it, without backward() or zero_grad()"

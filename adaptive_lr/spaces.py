@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from adaptive_lr.controllers.base import Signal
 from adaptive_lr.errors import SpecError
+from adaptive_lr.owners import Owners
 from adaptive_lr.statistics import Vector
 
 SMALL = 1 << 18
@@ -39,6 +40,7 @@ class ModuleSpace:
         self._direction: Vector = []
         self._kept: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
+        self._owners: Owners | None = None
         self.gradient_scale: Tensor | None = None
         """What the gradients are multiplied by: by a scaler, where a fused optimizer undoes that itself, or by clipping."""
         self.known: tuple[Vector, Tensor] | None = None
@@ -56,6 +58,7 @@ class ModuleSpace:
         self._whole = not any(sharded(one) for one in found)
         self._small = sum(one.numel() for one in found) <= SMALL and self._whole and _alike(found)
         self._direction, self._kept, self._candidate, self._zeros, self._held = [], {}, {}, {}, []
+        self._owners = None if self._owners is None else Owners(found)
         return True
 
     def prepare(self, needs: Signal) -> None:
@@ -69,6 +72,8 @@ class ModuleSpace:
                 "the controller evaluates a second gradient, which cannot be done with sharded parameters (DTensor, FSDP): use "
                 "DistributedDataParallel, or a controller that evaluates losses only, such as ProgressAnchor()"
             )
+        if Signal.KEEP in needs:
+            self._owners = Owners(self._parameters)
 
     def hold(self, *, copies: bool) -> None:
         """Keep the gradients as they are until `release`, whatever happens to ``grad`` meanwhile.
@@ -217,7 +222,13 @@ class ModuleSpace:
     def keep(self) -> None:
         """See `Space`."""
         copies = [{name: _copied(value) for name, value in self._state_of(one).items()} for one in self._parameters]
-        self._candidate = {"parameters": [one.clone() for one in self.parameters()], "state": copies}
+        # Before the first step all there is to go back to is what was before its forward pass.
+        buffers = {} if self._owners is None else self._owners.copies(as_found=not self._kept)
+        self._candidate = {
+            "parameters": [one.clone() for one in self.parameters()],
+            "state": copies,
+            "buffers": buffers,
+        }
 
     def confirm(self, trials: Tensor) -> None:
         """See `Space`."""
@@ -229,6 +240,8 @@ class ModuleSpace:
         if not self._kept or not bool(trials.any()):
             return
         torch._foreach_copy_(self.parameters(), self._kept["parameters"])
+        if self._owners is not None:
+            self._owners.restore(self._kept["buffers"])
         for one, saved in zip(self._parameters, self._kept["state"], strict=True):
             state = self._state_of(one)
             for name in list(state):

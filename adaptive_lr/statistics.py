@@ -61,7 +61,7 @@ class Space(Protocol):
         """Gradients of the replayed loss, averaged over processes as those of the training step were."""
 
     def keep(self) -> None:
-        """Copy parameters and optimizer state, to be confirmed."""
+        """Copy parameters, optimizer state, and what modules remember such as running means, to be confirmed."""
 
     def confirm(self, trials: Tensor) -> None:
         """Make what was copied last the point to go back to, for the given trials, ``[B]`` of bool."""

@@ -60,7 +60,7 @@ class Signal(Flag):
     PROBE_START = auto()
     """The loss of those parameters on the minibatch (with ``STEP`` and ``START``): one evaluation of the loss."""
     KEEP = auto()
-    """A copy of parameters and optimizer state to go back to."""
+    """A copy of parameters, optimizer state and buffers to go back to."""
 
     NONE = 0
 

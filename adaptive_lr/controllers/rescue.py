@@ -38,8 +38,8 @@ class NanRescueState(NamedTuple):
 class NanRescue(AbstractController):
     """eta_t = factor^rescues * the multiplier of ``then``; when loss or gradient is not finite, back to the last copy.
 
-    Every ``every`` steps parameters and optimizer state are copied, if loss and gradient are finite there. When they are not at some
-    step, both are put back, the rate is multiplied by ``factor``, and training goes on with the next minibatch; the step counter and the
+    Every ``every`` steps parameters, optimizer state and buffers such as batch norm's running means are copied, if loss and gradient are
+    finite there. When they are not at some step, all are put back, the rate is multiplied by ``factor``, and training goes on with the next minibatch; the step counter and the
     schedule do not go back. Up to the first such step the run is that of ``then`` alone, bit for bit. The inner controller sees what it
     would see if the base rate were factor^rescues times as large, and its state stays. `ControlledLR` warns of the first rescue and of the tenth.
 
