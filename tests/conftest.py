@@ -1,6 +1,7 @@
 """The hypothesis profile; an example and a strategy of legal values for every schedule."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -30,6 +31,8 @@ from adaptive_lr import (
     Warmup,
 )
 from tests.strategies import DEPENDENT, FAMILY_EXAMPLES
+
+os.environ.pop("COLUMNS", None)  # xdist sets it, and rich would then take it for good instead of what a test says
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("suite")
