@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from adaptive_lr import AbstractController, Anchor, ControlledLR, DampedCosine, ScheduledLR
+from adaptive_lr import AbstractController, Anchor, ControlledLR, DampedCosine, ProgressAnchor, ScheduledLR
 from adaptive_lr.controllers.base import Moment, Observation, Signal, zeros
 from adaptive_lr.spec import number, spec
 
@@ -74,6 +74,7 @@ COSTS = [
     Cost("norm and product with the last gradient, every step", "1.2 M", Reader(), 400, 0.08),
     Cost("the same every 10 steps", "1.2 M", Reader(every=10), 400, 0.01),
     Cost("Anchor, a run of 1000 steps", "1.2 M", Anchor(), 1000, 0.06),
+    Cost("ProgressAnchor, a run of 1000 steps", "1.2 M", ProgressAnchor(), 1000, 0.06),
     Cost("norm and product with the last gradient, every step", "0.1 M", Reader(), 2000, 0.08),
     Cost("the same every 10 steps", "0.1 M", Reader(every=10), 2000, 0.01),
     Cost("Anchor, a run of 2000 steps", "0.1 M", Anchor(), 2000, 0.06),
@@ -111,7 +112,7 @@ def overheads(cost: Cost, pieces: int = 50) -> list[float]:
     """By which share a run is slower, estimated by each of some pieces of it; of whole runs if the cost is not spread evenly."""
     each = cost.steps // pieces
     times: list[tuple[float, float]] = []
-    for _ in range(3 if isinstance(cost.controller, Anchor) else 1):
+    for _ in range(3 if isinstance(cost.controller, Anchor | ProgressAnchor) else 1):
         pair = [run(cost.size, one, cost.steps) for one in (None, cost.controller)]
         found = []
         for _ in range(pieces):
@@ -122,7 +123,7 @@ def overheads(cost: Cost, pieces: int = 50) -> list[float]:
                     step()
                 seconds.append(time.process_time() - started)
             found.append((seconds[0], seconds[1]))
-        if isinstance(cost.controller, Anchor):
+        if isinstance(cost.controller, Anchor | ProgressAnchor):
             times.append((sum(a for a, _ in found), sum(b for _, b in found)))
         else:
             times += found[1:]

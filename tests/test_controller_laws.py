@@ -381,3 +381,10 @@ def test_noise_scale_is_the_same_from_any_number_of_parts(parts: int) -> None:
     state = scheduler.control.state
     assert float(state.signal) == pytest.approx(2.0, rel=0.1)
     assert float(state.noise) == pytest.approx(12 / 8, rel=0.1)
+
+
+def test_progress_anchor_without_its_lift_reads_no_gradients() -> None:
+    asked = {signal for step in range(2000) for signal in ProgressAnchor(limit=1.0).signals(step, 2000)}
+    assert Signal.PREVIOUS_GRADIENT not in asked
+    assert Signal.PROBE_START in asked
+    assert any(Signal.PREVIOUS_GRADIENT in ProgressAnchor().signals(step, 2000) for step in range(2000))

@@ -56,6 +56,9 @@ class ProgressAnchor(AbstractController):
     successive gradients agree, with a running mean of cos(g_t, g_{t-1}) above ``alignment``, and once half of the initial loss is gone: on tasks where a
     higher rate later harms, one of the two never holds.
 
+    In a loop of one's own with a million parameters it takes some 12 % more processor time, a third of it for the alignment; ``limit`` 1 does without
+    that and without the lift.
+
     It is ours; there is no paper. Constants come from seeds 100 to 104, and other seeds report. ``scale`` 14 to 25 do equally well, on
     horizons of 300 to 8000 steps. What it cannot do: without any noise the best rate is the edge itself, and no share of it comes near; logistic
     regression with minibatches of one example ends some 15 % worse than under `Anchor`; and where a network can become ever more confident
@@ -78,7 +81,7 @@ class ProgressAnchor(AbstractController):
         asked = self.probing.signals(step, total_steps)
         if step < self._last(total_steps):
             asked |= Signal.START
-            if not asked & Signal.STEP:
+            if not asked & Signal.STEP and self.limit > 1.0:
                 asked |= Signal.PREVIOUS_GRADIENT
             if self._lifts(step, total_steps):
                 asked |= Anchor.needs
