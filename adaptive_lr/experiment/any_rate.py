@@ -171,7 +171,7 @@ class AnyRate(AbstractExperiment):
                     traces.setdefault(label, {})[study.name] = _traces(one, study, store)
             relative = {label: bool(cells[label].rates) for label in found}
             studies[study.name] = {
-                "label": study.task.label,
+                "label": self._label(study),
                 "optimizer": study.optimizer.kind,
                 "steps": study.steps,
                 "metric": study.task.report_metric,
@@ -211,6 +211,11 @@ class AnyRate(AbstractExperiment):
                         folder = f"{study.name}/{slug(label)}/lr={trial.base_lr:.3g}"
                         runs.append(Run(f"{folder}/seed={trial.seed}" if everything else folder, trial, words))
         return runs
+
+    def _label(self, study: RateStudy) -> str:
+        """The task's, with the name of the study where several have the same."""
+        same = [one for one in self.studies if (one.task.label, one.optimizer) == (study.task.label, study.optimizer)]
+        return study.task.label if len(same) == 1 else f"{study.task.label}, «{study.name}»"
 
     def _initial(self, study: RateStudy, store: Store) -> float:
         trials = self.by_label[self.reference].trials(study)[0]

@@ -16,7 +16,10 @@ from adaptive_lr.reporting.prose import number, study_title
 
 def times(estimate: Mapping[str, float]) -> str:
     """A ratio with its interval: ``1.12 [1.08, 1.17]``."""
-    return f"{estimate['value']:.2f}\u00a0[{estimate['low']:.2f},\u00a0{estimate['high']:.2f}]"
+    value, low, high = (
+        f"{one:.2f}" if one < 100.0 else f"{one:.2g}" for one in (estimate[key] for key in ("value", "low", "high"))
+    )
+    return f"{value}\u00a0[{low},\u00a0{high}]"
 
 
 def headline(experiment: Mapping[str, Any]) -> list[str]:
