@@ -1,8 +1,12 @@
 """Small tables of recorded runs."""
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from adaptive_lr.analysis.recorded import Request
+from adaptive_lr.analysis.recorded_sweep import RecordedSweep
 from adaptive_lr.analysis.tables import Table, read_table
 
 CURVES = Path(__file__).parents[2] / "shared/data/llm-curves/convex-agreement/runs.csv"
@@ -33,3 +37,9 @@ def sweep_lines(losses: dict[str, dict[float, list[float]]]) -> list[str]:
             for seed, loss in enumerate(found)
         ),
     ]
+
+
+def sweep(rates: list[float], losses: list[float], **more: Any) -> RecordedSweep:
+    count = len(rates)
+    settings = {"counts": np.ones(count, dtype=np.int_), "diverged": np.zeros(count), "paired": None, "noise": None}
+    return RecordedSweep(rates=np.array(rates), losses=np.array(losses), **(settings | more))

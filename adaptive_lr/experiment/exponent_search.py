@@ -90,20 +90,7 @@ class ExponentSearch(AbstractExperiment):
             for study in self.studies
         }
         found = summarise(sweeps, tuple(self.shapes), self.reference)
-        studies = {
-            study.name: {
-                "label": study.task.label,
-                "optimizer": study.optimizer.kind,
-                "steps": study.steps,
-                "metric": study.task.report_metric,
-                "optimum_known": study.task.optimum is not None,
-                "rates": study.rates.tolist(),
-                "selection_seeds": list(study.selection_seeds),
-                "report_seeds": list(study.report_seeds),
-                **found["rows"][study.name],
-            }
-            for study in self.studies
-        }
+        studies = {study.name: {**study.facts(), **found["rows"][study.name]} for study in self.studies}
         return {
             "kind": self.kind,
             "name": self.name,

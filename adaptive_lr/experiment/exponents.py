@@ -35,15 +35,8 @@ class TailExponents(Experiment):
         for study in self.studies:
             sweeps = {label: sweep_of(study, one, store) for label, one in self.by_label.items()}
             studies[study.name] = {
-                "label": study.task.label,
-                "optimizer": study.optimizer.kind,
+                **study.facts(),
                 "conditions": self.conditions[study.name],
-                "steps": study.steps,
-                "metric": study.task.report_metric,
-                "optimum_known": study.task.optimum is not None,
-                "rates": study.rates.tolist(),
-                "selection_seeds": list(study.selection_seeds),
-                "report_seeds": list(study.report_seeds),
                 "initial": next(iter(sweeps.values())).initial,
                 **summarise(sweeps, self.tails),
             }

@@ -55,6 +55,20 @@ class Study:
         """All seeds, those for selection first."""
         return (*self.selection_seeds, *self.report_seeds)
 
+    def facts(self) -> dict[str, Any]:
+        """What a report says of the study, as plain data."""
+        return {
+            "label": self.task.label,
+            "optimizer": self.optimizer.kind,
+            "steps": self.steps,
+            "metric": self.task.report_metric,
+            "selection_metric": self.task.selection_metric,
+            "optimum_known": self.task.optimum is not None,
+            "rates": self.rates.tolist(),
+            "selection_seeds": list(self.selection_seeds),
+            "report_seeds": list(self.report_seeds),
+        }
+
     def trial(self, schedule: AbstractSchedule, rate: float, seed: int) -> Trial:
         """The trial of one cell."""
         return Trial(
@@ -127,15 +141,7 @@ class Experiment(AbstractExperiment):
         for study in self.studies:
             sweeps = {label: sweep_of(study, one, store) for label, one in self.by_label.items()}
             studies[study.name] = {
-                "label": study.task.label,
-                "optimizer": study.optimizer.kind,
-                "steps": study.steps,
-                "metric": study.task.report_metric,
-                "selection_metric": study.task.selection_metric,
-                "optimum_known": study.task.optimum is not None,
-                "rates": study.rates.tolist(),
-                "selection_seeds": list(study.selection_seeds),
-                "report_seeds": list(study.report_seeds),
+                **study.facts(),
                 "initial": next(iter(sweeps.values())).initial,
                 **summarise(sweeps, self.groups, self.reference),
             }
