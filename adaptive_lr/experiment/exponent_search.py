@@ -72,15 +72,7 @@ class ExponentSearch(AbstractExperiment):
     def smoke(self) -> ExponentSearch:
         """See the base class."""
         few = dict(list(self.shapes.items())[:6])
-        studies = [
-            replace(
-                one,
-                steps=max(20, one.steps // 20),
-                selection_seeds=one.selection_seeds[:1],
-                report_seeds=one.report_seeds[:2],
-            )
-            for one in self.studies
-        ]
+        studies = [one.small() for one in self.studies]
         return replace(self, title=f"{self.title} (smoke size)", shapes=few, studies=studies)
 
     def analyse(self, store: Store) -> dict[str, Any]:

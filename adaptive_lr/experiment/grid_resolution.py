@@ -55,6 +55,15 @@ class Study:
         """All seeds, those for selection first."""
         return (*self.selection_seeds, *self.report_seeds)
 
+    def small(self) -> Study:
+        """The same study at a size that ends at once."""
+        return replace(
+            self,
+            steps=max(20, self.steps // 20),
+            selection_seeds=self.selection_seeds[:1],
+            report_seeds=self.report_seeds[:2],
+        )
+
     def facts(self) -> dict[str, Any]:
         """What a report says of the study, as plain data."""
         return {
@@ -124,15 +133,7 @@ class Experiment(AbstractExperiment):
 
     def smoke(self) -> Experiment:
         """See the base class."""
-        studies = [
-            replace(
-                study,
-                steps=max(20, study.steps // 20),
-                selection_seeds=study.selection_seeds[:1],
-                report_seeds=study.report_seeds[:2],
-            )
-            for study in self.studies
-        ]
+        studies = [study.small() for study in self.studies]
         return replace(self, title=f"{self.title} (smoke size)", studies=studies)
 
     def analyse(self, store: Store) -> dict[str, Any]:
