@@ -50,8 +50,8 @@ STUDIES = [
     study("absolute", StreamingLeastAbsolute(), PLAIN, 2000, 1e-3, 8),
     study("digits-sgd", DIGITS, MOMENTUM, 600, 1e-4, 6),
     study("digits-adamw", DIGITS, ADAMW, 600, 1e-5, 6),
-    study("characters-sgd", CHARACTERS, MOMENTUM, 1500, 1e-4, 4),
-    study("characters-adamw", CHARACTERS, ADAMW, 1500, 1e-5, 4),
+    study("characters-sgd", CHARACTERS, MOMENTUM, 1500, 1e-4, 3),
+    study("characters-adamw", CHARACTERS, ADAMW, 1500, 1e-5, 3),
     study("mnist1d-sgd", MNIST1D, MOMENTUM, 2000, 1e-4, 4),
     study("mnist1d-adamw", MNIST1D, ADAMW, 2000, 1e-5, 4),
 ]

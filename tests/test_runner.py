@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def plan(task: AbstractTask, *, seeds: Sequence[int], steps: int = 40) -> list[Trial]:
-    """Three trials a seed, of which one diverges."""
+    """Three trials a seed, of which one diverges; with a length of its own each seed is a batch of its own."""
     return [
-        Trial(task=task, schedule=schedule, optimizer=SGD(momentum=0.5), base_lr=rate, steps=steps, seed=seed)
+        Trial(task=task, schedule=schedule, optimizer=SGD(momentum=0.5), base_lr=rate, steps=steps + seed, seed=seed)
         for schedule, rate in ((Constant(), 0.05), (DampedCosine(), 0.1), (Constant(), 1e30))
         for seed in seeds
     ]

@@ -1,6 +1,6 @@
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -64,21 +64,27 @@ def random_parameters(task: AbstractTask, count: int) -> list[Tensor]:
     ]
 
 
-def first_minibatch(task: AbstractTask, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    return next(iter(task.minibatches(5, 1, dtype)))
+def first_minibatch(task: AbstractTask, dtype: torch.dtype = torch.float64, seed: int = 5) -> tuple[Tensor, Tensor]:
+    return next(iter(task.minibatches(seed, 1, dtype)))
 
 
-def losses_and_gradients(task: AbstractTask, parameters: list[Tensor]) -> list[Tensor]:
-    inputs, targets = first_minibatch(task, parameters[0].dtype)
+def of_seeds(task: AbstractTask, dtype: torch.dtype, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The first minibatch of each seed."""
+    drawn = [first_minibatch(task, dtype, seed) for seed in seeds]
+    return torch.stack([inputs for inputs, _ in drawn]), torch.stack([targets for _, targets in drawn])
+
+
+def losses_and_gradients(task: AbstractTask, parameters: list[Tensor], seeds: Sequence[int] = (5,)) -> list[Tensor]:
+    inputs, targets = of_seeds(task, parameters[0].dtype, seeds)
     gradients = [torch.full_like(one, torch.nan) for one in parameters]
     return [task.gradient_function()(parameters, inputs, targets, gradients), *gradients]
 
 
-def autograd(task: AbstractTask, parameters: list[Tensor], row: int) -> list[Tensor]:
+def autograd(task: AbstractTask, parameters: list[Tensor], row: int, seed: int = 5) -> list[Tensor]:
     module = task.module().to(parameters[0].dtype)
     names = [name for name, _ in module.named_parameters()]
     module.load_state_dict({name: value[row] for name, value in zip(names, parameters, strict=True)})
-    inputs, targets = first_minibatch(task, parameters[0].dtype)
+    inputs, targets = first_minibatch(task, parameters[0].dtype, seed)
     loss = task.loss(module(inputs), targets)
     for parameter in module.parameters():
         loss = loss + 0.5 * task.penalty * parameter.square().sum()
@@ -94,22 +100,37 @@ def test_every_task_is_tested() -> None:
     assert {type(case.task) for case in CASES.values()} == set(TASKS)
 
 
+every_number_of_minibatches = pytest.mark.parametrize("seeds", [(5,), (5, 2), (1, 2, 3, 4)], ids=len)
+
+
 @every_task
-def test_gradient_function_equals_the_default_one(task: AbstractTask) -> None:
-    parameters = random_parameters(task, 3)
-    inputs, targets = first_minibatch(task)
+@every_number_of_minibatches
+def test_gradient_function_equals_the_default_one(task: AbstractTask, seeds: tuple[int, ...]) -> None:
+    parameters = random_parameters(task, 3 * len(seeds))
+    inputs, targets = of_seeds(task, torch.float64, seeds)
     gradients = [torch.empty_like(one) for one in parameters]
     losses = AbstractTask.gradient_function(task)(parameters, inputs, targets, gradients)
-    for found, expected in zip(losses_and_gradients(task, parameters), [losses, *gradients], strict=True):
+    for found, expected in zip(losses_and_gradients(task, parameters, seeds), [losses, *gradients], strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 @every_task
-def test_gradient_function_equals_autograd_of_the_module(task: AbstractTask) -> None:
-    parameters = random_parameters(task, 3)
-    found = losses_and_gradients(task, parameters)
-    for row in range(3):
-        for value, expected in zip(found, autograd(task, parameters, row), strict=True):
+@every_number_of_minibatches
+def test_loss_functions_give_the_losses_of_the_gradient_function(task: AbstractTask, seeds: tuple[int, ...]) -> None:
+    parameters = random_parameters(task, 2 * len(seeds))
+    inputs, targets = of_seeds(task, torch.float64, seeds)
+    expected = losses_and_gradients(task, parameters, seeds)[0]
+    for function in (task.loss_function(), AbstractTask.loss_function(task)):
+        torch.testing.assert_close(function(parameters, inputs, targets), expected, rtol=0, atol=1e-12)
+
+
+@every_task
+@every_number_of_minibatches
+def test_gradient_function_equals_autograd_of_the_module(task: AbstractTask, seeds: tuple[int, ...]) -> None:
+    parameters = random_parameters(task, 3 * len(seeds))
+    found = losses_and_gradients(task, parameters, seeds)
+    for row in range(3 * len(seeds)):
+        for value, expected in zip(found, autograd(task, parameters, row, seeds[row // 3]), strict=True):
             torch.testing.assert_close(value[row], expected, rtol=0, atol=1e-12)
 
 
@@ -165,12 +186,12 @@ networks = st.tuples(
 )
 
 
-shapes = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 6)), min_size=1, max_size=3)
+shapes = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 6)), min_size=1, max_size=3)
 
 
 @given(network=networks, shapes=shapes, seed=st.integers(0, 10_000))
 def test_stacked_network_equals_autograd_whatever_was_computed_with_it_before(
-    network: tuple[list[int], str, AbstractLoss, bool, float], shapes: list[tuple[int, int]], seed: int
+    network: tuple[list[int], str, AbstractLoss, bool, float], shapes: list[tuple[int, int, int]], seed: int
 ) -> None:
     sizes, activation, loss, bias, penalty = network
     if not isinstance(loss, CrossEntropy):
@@ -179,11 +200,12 @@ def test_stacked_network_equals_autograd_whatever_was_computed_with_it_before(
     module = fully_connected(sizes, activation, bias=bias).double()
     names = [name for name, _ in module.named_parameters()]
     source = torch.Generator().manual_seed(seed)
-    for trials, examples in shapes:
-        inputs = torch.randn(examples, sizes[0], generator=source, dtype=torch.float64)
-        targets = torch.randint(sizes[-1], (examples,), generator=source)
+    for batches, each, examples in shapes:
+        trials = batches * each
+        inputs = torch.randn(batches, examples, sizes[0], generator=source, dtype=torch.float64)
+        targets = torch.randint(sizes[-1], (batches, examples), generator=source)
         if not isinstance(loss, CrossEntropy):
-            targets = torch.randint(2, (examples, 1), generator=source).double() * 2.0 - 1.0
+            targets = torch.randint(2, (batches, examples, 1), generator=source).double() * 2.0 - 1.0
         parameters = [
             torch.randn(trials, *one.shape, generator=source, dtype=torch.float64) for one in module.parameters()
         ]
@@ -191,7 +213,7 @@ def test_stacked_network_equals_autograd_whatever_was_computed_with_it_before(
         losses = stacked.losses_and_gradients(parameters, inputs, targets, gradients)
         for row in range(trials):
             module.load_state_dict({name: one[row] for name, one in zip(names, parameters, strict=True)})
-            objective = loss.literal(module(inputs), targets)
+            objective = loss.literal(module(inputs[row // each]), targets[row // each])
             for parameter in module.parameters():
                 objective = objective + 0.5 * penalty * parameter.square().sum()
             torch.testing.assert_close(losses[row], objective.detach(), rtol=1e-13, atol=1e-12)
@@ -340,7 +362,7 @@ def test_least_objective_equals_that_of_an_independent_solver(task: SoftmaxRegre
     assert 0.0 <= excess < 1e-10
     train = datasets.load(task.dataset).train
     gradients = [torch.empty_like(one) for one in optimum.values()]
-    task.gradient_function()(list(optimum.values()), train.inputs, train.targets, gradients)
+    task.gradient_function()(list(optimum.values()), train.inputs[None], train.targets[None], gradients)
     assert max(one.abs().max().item() for one in gradients) < 1e-9
 
 
@@ -375,7 +397,7 @@ def test_a_task_may_do_without_a_gradient_function_of_its_own() -> None:
     task = StreamingLeastSquares(dimension=3)
     own = task.gradient_function()
     default = AbstractTask.gradient_function(task)
-    inputs, targets = first_minibatch(task)
+    inputs, targets = of_seeds(task, torch.float64, (5,))
     parameters = random_parameters(task, 2)
     gradients = [torch.zeros_like(one) for one in parameters], [torch.zeros_like(one) for one in parameters]
     losses = own(parameters, inputs, targets, gradients[0]), default(parameters, inputs, targets, gradients[1])

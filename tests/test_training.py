@@ -286,14 +286,13 @@ def test_windows_cover_every_step_evenly(steps: int) -> None:
         {"task": StreamingLeastSquares(dimension=20)},
         {"optimizer": SGD(momentum=0.5)},
         {"steps": 199},
-        {"seed": 4},
         {"dtype": "float32"},
     ],
     ids=str,
 )
 def test_a_batch_of_unlike_trials_is_refused(change: dict[str, Any]) -> None:
     first = trial(CASES["logistic"])
-    with pytest.raises(SpecError, match="the trials of a batch may differ in schedule and base_lr only"):
+    with pytest.raises(SpecError, match="the trials of a batch may differ in schedule, base_lr and seed only"):
         train_batch([first, first, replace(first, **change)])
 
 
@@ -317,8 +316,10 @@ def test_every_trial_is_in_exactly_one_batch_and_batches_are_of_one_kind(trials:
     planned = batches(trials)
     assert Counter(one for batch in planned for one in batch) == Counter(trials)
     for batch in planned:
-        assert len({(one.task, one.optimizer, one.steps, one.seed, one.dtype) for one in batch}) == 1
-    assert len(planned) == len({(one.task, one.optimizer, one.steps, one.seed, one.dtype) for one in trials})
+        assert len({(one.task, one.optimizer, one.steps, one.dtype) for one in batch}) == 1
+        assert len(set(Counter(one.seed for one in batch).values())) == 1
+    by_seed = Counter((one.task, one.optimizer, one.steps, one.dtype, one.seed) for one in trials)
+    assert len(planned) == len({(*key[:-1], count) for key, count in by_seed.items()})
 
 
 @given(trials=plans)
@@ -346,6 +347,27 @@ def test_large_models_make_small_batches() -> None:
     assert sizes_of_batches(huge, 16) == [8, 8]
 
 
+def test_seeds_with_few_trials_share_a_batch() -> None:
+    trials = [trial(CASES["logistic"], seed=seed, base_lr=0.01 * rate) for seed in range(100) for rate in range(1, 7)]
+    planned = batches(trials)
+    assert [len(batch) for batch in planned] == [510, 90]
+    assert [one for batch in planned for one in batch] == trials
+
+
+@every_case
+@pytest.mark.parametrize("counts", [(2, 2, 2), (1, 3, 2)], ids=["even", "uneven"])
+def test_a_batch_of_several_seeds_equals_its_trials_one_by_one(case: Case, counts: tuple[int, ...]) -> None:
+    trials = [
+        trial(case, seed=seed, steps=30, base_lr=case.rate * 0.5**place)
+        for seed, count in enumerate(counts)
+        for place in range(count)
+    ]
+    mixed = trials[::2] + trials[1::2]  # in no order
+    for found, alone in zip(train_batch(mixed), mixed, strict=True):
+        assert found.trial == alone
+        assert_agree(found, train(alone))
+
+
 def test_the_time_of_a_batch_is_shared_among_its_trials() -> None:
     results = train_batch([trial(CASES["logistic"], base_lr=rate) for rate in (0.1, 0.2)])
     assert results[0].seconds == results[1].seconds > 0.0
@@ -359,7 +381,6 @@ def test_digests_tell_trials_apart() -> None:
         {"optimizer": SGD(momentum=0.1)},
         {"base_lr": 0.31},
         {"steps": 199},
-        {"seed": 4},
         {"dtype": "float32"},
     ]
     digests = {first.digest(), *(replace(first, **change).digest() for change in changes)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,10 @@ Parameters = dict[str, Tensor]
 
 
 class GradientFunction(Protocol):
-    """Losses ``[B]`` of stacked parameters on a minibatch; writes the gradients into the last argument."""
+    """Losses ``[B]`` of stacked parameters on minibatches; writes the gradients into the last argument.
+
+    There are S minibatches, inputs ``[S, n, …]`` and targets ``[S, n, …]``: the first B/S trials see the first of them, and so on.
+    """
 
     def __call__(
         self,
@@ -31,7 +34,7 @@ class GradientFunction(Protocol):
 
 
 class LossFunction(Protocol):
-    """Losses ``[B]`` of stacked parameters on a minibatch."""
+    """Losses ``[B]`` of stacked parameters on minibatches, as for `GradientFunction`."""
 
     def __call__(self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, /) -> Tensor:
         """See the class."""
@@ -90,14 +93,14 @@ class AbstractTask(Spec, ABC):
 
         A task may override this with something faster; tests hold it to the default.
         """
-        mapped = vmap(grad_and_value(self._objective()), in_dims=(0, None, None))
+        mapped = _over_trials(grad_and_value(self._objective()))
 
         def losses_and_gradients(
             parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], /
         ) -> Tensor:
             found: list[Tensor]
             losses: Tensor
-            found, losses = mapped(list(parameters), inputs, targets)
+            found, losses = mapped(parameters, inputs, targets)
             for gradient, value in zip(gradients, found, strict=True):
                 gradient.copy_(value)
             return losses
@@ -106,10 +109,10 @@ class AbstractTask(Spec, ABC):
 
     def loss_function(self) -> LossFunction:
         """How a batch of trials computes its losses alone; may be overridden like `gradient_function`."""
-        mapped = vmap(self._objective(), in_dims=(0, None, None))
+        mapped = _over_trials(self._objective())
 
         def losses(parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, /) -> Tensor:
-            found: Tensor = mapped(list(parameters), inputs, targets)
+            found: Tensor = mapped(parameters, inputs, targets)
             return found
 
         return losses
@@ -124,6 +127,20 @@ class AbstractTask(Spec, ABC):
             return self.loss(outputs, targets) + 0.5 * self.penalty * squares
 
         return objective
+
+
+def _over_trials(function: Callable[..., Any]) -> Callable[[Sequence[Tensor], Tensor, Tensor], Any]:
+    """The function of one trial's parameters and minibatch, for B trials on S minibatches."""
+    sharing, apart = vmap(function, in_dims=(0, None, None)), vmap(function)
+
+    def mapped(parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Any:
+        if len(inputs) == 1:
+            return sharing(list(parameters), inputs[0], targets[0])
+        # Not one vmap inside another: torch's mse_loss fails in it.
+        each = len(parameters[0]) // len(inputs)
+        return apart(list(parameters), inputs.repeat_interleave(each, 0), targets.repeat_interleave(each, 0))
+
+    return mapped
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:

@@ -92,7 +92,7 @@ class AbstractClassification(AbstractTask):
         loss = torch.zeros(values[0].shape[0], dtype=torch.float64)
         error = torch.zeros_like(loss)
         for rows in torch.arange(count).split(256):
-            outputs, targets = network.outputs(values, inputs[rows]), part.targets[rows]
+            outputs, targets = network.outputs(values, inputs[rows].unsqueeze(0))[0], part.targets[rows]
             index = targets.expand(len(loss), len(rows)).unsqueeze(-1)
             loss -= outputs.log_softmax(-1).gather(2, index).sum((1, 2))
             error += (outputs.argmax(-1) != targets).sum(1)
@@ -149,6 +149,7 @@ class SoftmaxRegression(AbstractClassification):
 def _least_objective(task: SoftmaxRegression) -> float:
     """f* by L-BFGS in float64, from below."""
     train, network = datasets.load(task.dataset).train, task._network()
+    inputs, targets = train.inputs.unsqueeze(0), train.targets.unsqueeze(0)
     start = task.initial(0)
     shapes = [value.shape for value in start.values()]
 
@@ -156,7 +157,7 @@ def _least_objective(task: SoftmaxRegression) -> float:
         sections = torch.from_numpy(flat).split([shape.numel() for shape in shapes])
         stacked = [one.reshape(1, *shape) for one, shape in zip(sections, shapes, strict=True)]
         gradients = [torch.empty_like(one) for one in stacked]
-        losses = network.losses_and_gradients(stacked, train.inputs, train.targets, gradients)
+        losses = network.losses_and_gradients(stacked, inputs, targets, gradients)
         return losses.item(), torch.cat([one.flatten() for one in gradients]).numpy()
 
     found = scipy.optimize.minimize(

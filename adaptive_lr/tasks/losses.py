@@ -18,7 +18,7 @@ class AbstractLoss(ABC):
 
     @abstractmethod
     def stacked_(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The losses of B models, shape ``[B]``; overwrites ``outputs`` ``[B, n, c]`` with the gradient in it."""
+        """The losses ``[…]`` of many models; overwrites ``outputs`` ``[…, n, c]`` with the gradient in it; targets are broadcast."""
 
 
 class SquaredLoss(AbstractLoss):
@@ -31,8 +31,8 @@ class SquaredLoss(AbstractLoss):
     def stacked_(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
         residual = outputs.sub_(targets)
-        losses = 0.5 * residual.square().mean((1, 2))
-        residual.div_(residual.shape[1])
+        losses = 0.5 * residual.square().mean((-2, -1))
+        residual.div_(residual.shape[-2])
         return losses
 
 
@@ -46,8 +46,8 @@ class AbsoluteLoss(AbstractLoss):
     def stacked_(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
         residual = outputs.sub_(targets)
-        losses = residual.abs().mean((1, 2))
-        residual.sgn_().div_(residual.shape[1])
+        losses = residual.abs().mean((-2, -1))
+        residual.sgn_().div_(residual.shape[-2])
         return losses
 
 
@@ -62,8 +62,8 @@ class LogisticLoss(AbstractLoss):
     def stacked_(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
         margin = outputs.mul_(-targets)
-        losses = functional.softplus(margin).mean((1, 2))
-        margin.sigmoid_().mul_(targets / -margin.shape[1])
+        losses = functional.softplus(margin).mean((-2, -1))
+        margin.sigmoid_().mul_(targets / -margin.shape[-2])
         return losses
 
 
@@ -76,11 +76,10 @@ class CrossEntropy(AbstractLoss):
 
     def stacked_(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
-        trials, n, _ = outputs.shape
-        index = targets.expand(trials, n).unsqueeze(-1)
+        index = targets.expand(outputs.shape[:-1]).unsqueeze(-1)
         log_probability = outputs.log_softmax(-1)
-        losses = log_probability.gather(2, index).mean((1, 2)).neg_()
+        losses = log_probability.gather(-1, index).mean((-2, -1)).neg_()
         torch.exp(log_probability, out=outputs)
-        outputs.scatter_add_(2, index, outputs.new_full((1, 1, 1), -1.0).expand(trials, n, 1))
-        outputs.div_(n)
+        outputs.scatter_add_(-1, index, outputs.new_full((), -1.0).expand(index.shape))
+        outputs.div_(outputs.shape[-2])
         return losses

@@ -34,7 +34,7 @@ def uniform_parameters(sizes: Sequence[int], source: torch.Generator) -> Paramet
 
 
 class StackedNetwork:
-    """The losses and gradients of B fully connected networks that see the same minibatch.
+    """The losses and gradients of B fully connected networks, on S minibatches that B/S of them see each.
 
     Activations live in buffers that are kept between steps: memory fresh from the system costs more than the arithmetic.
 
@@ -60,67 +60,73 @@ class StackedNetwork:
         self._backward: list[Tensor] = []
 
     def outputs(self, parameters: Sequence[Tensor], inputs: Tensor) -> Tensor:
-        """Outputs ``[B, n, c]`` for inputs ``[n, d]``, valid until the next call.
+        """Outputs ``[S, B/S, n, c]`` for inputs ``[S, n, d]``, valid until the next call.
 
         Args:
             parameters: in the order of `fully_connected(...).parameters()`, each with B in front.
-            inputs: the minibatch.
+            inputs: the minibatches; networks i B/S to (i + 1) B/S - 1 see minibatch i.
         """
         self._prepare(parameters[0].shape[0], inputs)
         weights, biases = self._split(parameters)
-        hidden = inputs
         for layer, weight in enumerate(weights):
             out = self._forward[layer]
-            if self._layers == 1:
-                self._linear(inputs, weight)
+            if layer == 0:
+                self._first_layer(inputs, weight)
             else:
-                batch = hidden.expand(out.shape[0], *inputs.shape) if layer == 0 else hidden
-                torch.bmm(batch, weight.transpose(1, 2), out=out)
+                torch.bmm(self._forward[layer - 1].flatten(0, 1), weight.transpose(1, 2), out=out.flatten(0, 1))
             if self.bias:
-                out.add_(biases[layer].unsqueeze(1))
+                out.add_(biases[layer].view(*out.shape[:2], 1, -1))
             if layer < self._layers - 1:
                 out.relu_() if self.activation == "relu" else out.tanh_()
-            hidden = out
-        return hidden
+        return self._forward[-1]
 
     def losses(self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        """Losses ``[B]`` on the minibatch."""
-        found = self.loss.stacked_(self.outputs(parameters, inputs), targets)
+        """Losses ``[B]`` on the minibatches."""
+        found = self.loss.stacked_(self.outputs(parameters, inputs), targets.unsqueeze(1)).flatten()
         return found + self._penalties(parameters) if self.penalty else found
 
     def losses_and_gradients(
         self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor]
     ) -> Tensor:
-        """Losses ``[B]`` on the minibatch; the gradients are written into ``gradients``, shaped like ``parameters``."""
+        """Losses ``[B]`` on the minibatches; the gradients are written into ``gradients``, shaped like ``parameters``."""
         delta = self.outputs(parameters, inputs)
-        losses = self.loss.stacked_(delta, targets)
+        losses = self.loss.stacked_(delta, targets.unsqueeze(1)).flatten()
         weights, _ = self._split(parameters)
         weight_gradients, bias_gradients = self._split(gradients)
         for layer in reversed(range(self._layers)):
             if self.bias:
-                torch.sum(delta, 1, out=bias_gradients[layer])
-            if layer > 0:
-                below = self._forward[layer - 1]
-                torch.bmm(delta.transpose(1, 2), below, out=weight_gradients[layer])
-                delta = torch.bmm(delta, weights[layer], out=self._backward[layer - 1])
-                self._through_activation_(delta, below)
-            elif self._layers == 1:
-                flat = weight_gradients[0].view(-1, inputs.shape[1])
-                torch.mm(self._flat_outputs().t(), inputs, out=flat)
-            else:
-                batch = inputs.expand(delta.shape[0], *inputs.shape)
-                torch.bmm(delta.transpose(1, 2), batch, out=weight_gradients[0])
+                torch.sum(delta, 2, out=bias_gradients[layer].view(*delta.shape[:2], -1))
+            if layer == 0:
+                self._first_gradient(delta, inputs, weight_gradients[0])
+                break
+            below, flat = self._forward[layer - 1], delta.flatten(0, 1)
+            torch.bmm(flat.transpose(1, 2), below.flatten(0, 1), out=weight_gradients[layer])
+            delta = self._backward[layer - 1]
+            torch.bmm(flat, weights[layer], out=delta.flatten(0, 1))
+            self._through_activation_(delta, below)
         if self.penalty:
             losses = losses + self._add_penalty_(parameters, gradients)
         return losses
 
-    def _linear(self, inputs: Tensor, weight: Tensor) -> None:
-        # All trials share the inputs, so B linear models are one matrix product instead of B small ones.
-        torch.mm(inputs, weight.view(-1, inputs.shape[1]).t(), out=self._flat_outputs())
-
-    def _flat_outputs(self) -> Tensor:
+    def _first_layer(self, inputs: Tensor, weight: Tensor) -> None:
         out = self._forward[0]
-        return out.transpose(0, 1).view(out.shape[1], -1)
+        if self._layers == 1:
+            # The models of a minibatch share its inputs, so that they are one matrix product instead of many small ones.
+            flat = weight.view(len(inputs), -1, inputs.shape[2])
+            torch.bmm(inputs, flat.transpose(1, 2), out=out.transpose(1, 2).flatten(2))
+            return
+        shared = weight.view(*out.shape[:2], *weight.shape[1:])
+        for batch, into, one in zip(inputs, out, shared, strict=True):
+            torch.bmm(batch.expand(len(one), *batch.shape), one.transpose(1, 2), out=into)
+
+    def _first_gradient(self, delta: Tensor, inputs: Tensor, gradient: Tensor) -> None:
+        if self._layers == 1:
+            into = gradient.view(len(inputs), -1, inputs.shape[2])
+            torch.bmm(delta.transpose(1, 2).flatten(2).transpose(1, 2), inputs, out=into)
+            return
+        shared = gradient.view(*delta.shape[:2], *gradient.shape[1:])
+        for batch, one, into in zip(inputs, delta, shared, strict=True):
+            torch.bmm(one.transpose(1, 2), batch.expand(len(one), *batch.shape), out=into)
 
     def _through_activation_(self, delta: Tensor, activated: Tensor) -> None:
         if self.activation == "relu":
@@ -140,14 +146,14 @@ class StackedNetwork:
         return (values[::2], values[1::2]) if self.bias else (values, ())
 
     def _prepare(self, trials: int, inputs: Tensor) -> None:
-        n = inputs.shape[0]
-        key = (trials, n, inputs.dtype, inputs.device)
+        batches, n, _ = inputs.shape
+        key = (trials, batches, n, inputs.dtype, inputs.device)
         if key == self._key:
             return
-        self._key = key
-        if self._layers == 1:  # memory order [n, B, c], so that the outputs of all trials are one matrix
-            self._forward = [inputs.new_empty(n, trials, self.sizes[1]).transpose(0, 1)]
+        self._key, each = key, trials // batches
+        if self._layers == 1:  # in memory [S, n, B/S, c], so that the outputs on a minibatch are one matrix
+            self._forward = [inputs.new_empty(batches, n, each, self.sizes[1]).transpose(1, 2)]
             self._backward = []
             return
-        self._forward = [inputs.new_empty(trials, n, width) for width in self.sizes[1:]]
-        self._backward = [inputs.new_empty(trials, n, width) for width in self.sizes[1:-1]]
+        self._forward = [inputs.new_empty(batches, each, n, width) for width in self.sizes[1:]]
+        self._backward = [inputs.new_empty(batches, each, n, width) for width in self.sizes[1:-1]]

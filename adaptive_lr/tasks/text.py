@@ -124,7 +124,7 @@ class CharacterModel(AbstractTask):
         network, places = self._network(), self.evaluated(len(symbols))
         loss = torch.zeros(values[0].shape[0], dtype=torch.float64)
         for rows in places.split(256):
-            outputs = network.outputs(values, self._inputs(symbols, rows, values[0].dtype))
+            outputs = network.outputs(values, self._inputs(symbols, rows, values[0].dtype).unsqueeze(0))[0]
             index = symbols[rows].expand(len(loss), len(rows)).unsqueeze(-1)
             loss -= outputs.log_softmax(-1).gather(2, index).sum((1, 2))
         return loss / len(places)

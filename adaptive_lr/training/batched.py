@@ -1,4 +1,4 @@
-"""Train many trials at once: same task, same seed, same minibatches, each with its own learning rates."""
+"""Train many trials at once: same task, each with its own learning rates, and those of a seed on the same minibatches."""
 
 from __future__ import annotations
 
@@ -23,68 +23,105 @@ _PARAMETERS_A_BATCH = 500_000
 
 
 def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Trials grouped into batches for `train_batch`: the plan depends on nothing but the list."""
-    groups: dict[object, list[Trial]] = {}
+    """Trials grouped into batches for `train_batch`: the plan depends on nothing but the list.
+
+    Seeds with few trials share a batch; the trials of one with too many are spread over several.
+    """
+    groups: dict[object, dict[int, list[Trial]]] = {}
     for trial in trials:
-        groups.setdefault(_batch_key(trial), []).append(trial)
+        groups.setdefault(_batch_key(trial), {}).setdefault(trial.seed, []).append(trial)
     planned = []
-    for members in groups.values():
+    for seeds in groups.values():
+        members = next(iter(seeds.values()))
         if not members[0].optimizer.batched:
-            planned += [[member] for member in members]
+            planned += [[one] for members in seeds.values() for one in members]
             continue
         size = sum(value.numel() for value in members[0].task.initial(0).values())
         limit = min(512, max(8, _PARAMETERS_A_BATCH // size))
-        count = -(-len(members) // limit)
-        planned += [members[index::count] for index in range(count)]
+        for alike in _of_one_length(list(seeds.values())):
+            count = -(-len(alike[0]) // limit)
+            together = max(1, limit // len(alike[0]))
+            for begin in range(0, len(alike), together):
+                part = alike[begin : begin + together]
+                planned += [[one for row in part for one in row[index::count]] for index in range(count)]
     return planned
 
 
-def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
-    """Train trials of one task, optimizer, controller, horizon, seed and precision; results in the same order.
+def _of_one_length(rows: list[list[Trial]]) -> list[list[list[Trial]]]:
+    found: dict[int, list[list[Trial]]] = {}
+    for row in rows:
+        found.setdefault(len(row), []).append(row)
+    return list(found.values())
 
-    A trial whose loss is no longer finite is frozen and changes no other trial, not even by a bit.
+
+def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
+    """Train trials of one task, optimizer, controller, horizon and precision; results in the same order.
+
+    A trial whose loss is no longer finite is frozen and changes no other trial, not even by a bit. If not every seed has as many
+    trials, the seeds are trained one after another.
 
     Raises:
-        SpecError: the trials differ in more than schedule and base rate.
+        SpecError: the trials differ in more than schedule, base rate and seed.
     """
     if not trials:
         return []
     first = trials[0]
     if any(_batch_key(trial) != _batch_key(first) for trial in trials):
-        raise SpecError("the trials of a batch may differ in schedule and base_lr only")
+        raise SpecError("the trials of a batch may differ in schedule, base_lr and seed only")
     if not first.optimizer.batched:
         return [train(trial) for trial in trials]
-    started = time.process_time()
-    run = _Run(trials)
+    seeds: dict[int, list[int]] = {}
+    for place, trial in enumerate(trials):
+        seeds.setdefault(trial.seed, []).append(place)
+    rows = list(seeds.values())
+    found: dict[int, RunResult] = {}
+    for together in [rows] if len({len(row) for row in rows}) == 1 else [[row] for row in rows]:
+        places = [place for row in together for place in row]
+        found |= dict(zip(places, _train_together([trials[place] for place in places]), strict=True))
+    return [found[place] for place in range(len(trials))]
+
+
+def _train_together(trials: Sequence[Trial]) -> list[RunResult]:
+    """Trials in the order of their seeds, as many of each."""
+    started, first = time.process_time(), trials[0]
+    seeds = list(dict.fromkeys(trial.seed for trial in trials))
+    run = _Run(trials, seeds)
+    streams = [first.task.minibatches(seed, first.steps, first.torch_dtype) for seed in seeds]
     with torch.no_grad():
-        for step, (inputs, targets) in enumerate(first.task.minibatches(first.seed, first.steps, first.torch_dtype)):
+        for step, drawn in enumerate(zip(*streams, strict=True)):
+            inputs, targets = (torch.stack(parts) for parts in zip(*drawn, strict=True))
             if not run.advance(step, inputs, targets):
                 break
         return run.results(time.process_time() - started)
 
 
 def _batch_key(trial: Trial) -> tuple[object, ...]:
-    return trial.task, trial.optimizer, trial.controller, trial.steps, trial.seed, trial.dtype
+    return trial.task, trial.optimizer, trial.controller, trial.steps, trial.dtype
 
 
 class _Run:
     """The state of a batch in training; ``alive`` says which of its trials have not diverged."""
 
-    def __init__(self, trials: Sequence[Trial]) -> None:
+    def __init__(self, trials: Sequence[Trial], seeds: Sequence[int]) -> None:
         first, count = trials[0], len(trials)
         self.trials, self.task, self.dtype = trials, first.task, first.torch_dtype
         self.multipliers = table([trial.schedule for trial in trials], first.steps).t().contiguous()
         self.bases = torch.tensor([trial.base_lr for trial in trials], dtype=torch.float64)
         self.rates = (self.multipliers * self.bases).to(self.dtype)
-        parameters = self.task.initial(first.seed)
-        self.names = list(parameters)
-        self.state = FlatState([value.to(self.dtype).expand(count, *value.shape) for value in parameters.values()])
+        initial = [self.task.initial(seed) for seed in seeds]
+        self.names = list(initial[0])
+        stacked = [torch.stack([one[name] for one in initial]).to(self.dtype) for name in self.names]
+        each = count // len(seeds)
+        self.initial = {
+            name: value.repeat_interleave(each)
+            for name, value in self.task.evaluate(dict(zip(self.names, stacked, strict=True)), final=True).items()
+        }
+        self.state = FlatState([one.repeat_interleave(each, 0) for one in stacked])
         self.update = first.optimizer.stacked(self.state)
         self.gradients = self.task.gradient_function()
         self.control = None if isinstance(first.controller, Static) else _Controlled(self)
         self.alive = torch.ones(count, dtype=torch.bool)
         self.stopped: list[int | None] = [None] * count
-        self.initial = self._metrics(final=True)
         self.final = {name: torch.full_like(value, torch.nan) for name, value in self.initial.items()}
         self.ends = window_ends(first.steps)
         self.train_curve = np.full((len(self.ends), count), np.nan)
@@ -200,8 +237,7 @@ class _Controlled:
         return self._control.restored
 
     def _first_half(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        half = half_of(len(inputs))
-        self._run.gradients(
-            self._run.state.parameters, inputs[:half], targets[:half], self._run.state.views(self._scratch)
-        )
+        half = half_of(inputs.shape[1])
+        parameters, into = self._run.state.parameters, self._run.state.views(self._scratch)
+        self._run.gradients(parameters, inputs[:, :half], targets[:, :half], into)
         return self._space.dot([self._scratch], [self._scratch])
