@@ -50,9 +50,11 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     }
     if others:
         best = min(others, key=lambda name: others[name]["geometric_worst"])
+        theirs, own = others[best]["geometric_worst"], total["geometric_worst"]
+        place = "is better in" if theirs < own else "comes closest to it in"
         sentences.append(
-            f"Next among the {total['group']}: {best}, with a geometric mean of the worst starts of {number(others[best]['geometric_worst'])} against "
-            f"{number(total['geometric_worst'])}."
+            f"Of the others in the group «{total['group']}», {best} {place} the geometric mean of the worst starts: {number(theirs)} against "
+            f"{number(own)}."
         )
     return sentences
 

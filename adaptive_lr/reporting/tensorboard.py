@@ -20,6 +20,9 @@ from adaptive_lr.training import Trial
 
 _LARGEST = 3e38
 
+_QUEUE = 100_000
+"""Events that may wait to be written; with torch's ten most of the time goes into waiting."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -61,7 +64,7 @@ def _write(run: Run, record: Record, store: Store, logdir: Path) -> None:
     }
     # Event files hold single precision; a loss beyond it says no more than the status does.
     final = {f"final/{name}": value for name, value in record.metrics.items() if abs(value) < _LARGEST}
-    with SummaryWriter(str(logdir / run.folder)) as writer:
+    with SummaryWriter(str(logdir / run.folder), max_queue=_QUEUE) as writer:
         assert writer.file_writer is not None
         for summary in hparams(values, final):
             writer.file_writer.add_summary(summary)
