@@ -30,7 +30,7 @@ def undo_clipping(statistics: Statistics, space: ModuleSpace, grad_norm: float |
         if name in values:
             values[name] = values[name] * factor**power
     if "gradient" in buffers:
-        torch._foreach_mul_(buffers["gradient"], factor)
+        buffers["gradient"] = list(torch._foreach_mul(buffers["gradient"], factor))  # they may be the optimizer's own
     space.gradient_scale = torch.tensor(1.0 / factor, dtype=torch.float64)
 
 

@@ -53,6 +53,8 @@ class Control:
         self.rescues = torch.zeros(space.trials, dtype=torch.float64)
         """How often they did so, ``[B]``."""
         self._step = 0
+        self._held: tuple[Moment | None, Any, Tensor] = None, None, self.trial
+        self._nobody = torch.zeros(space.trials, dtype=torch.bool)
         self.silent = False
         """Whether `tell` says nothing."""
         self.seen: dict[str, Tensor] = {}
@@ -60,7 +62,12 @@ class Control:
 
     def held(self, now: Moment) -> Tensor:
         """The multiplier before the update at ``now``, finite and not negative, ``[B]``."""
-        return _safe(self.controller.multiplier(self.state, now), now)
+        known, state, multiplier = self._held
+        if known is now and state is self.state:
+            return multiplier
+        multiplier = _safe(self.controller.multiplier(self.state, now), now)
+        self._held = now, self.state, multiplier
+        return multiplier
 
     def before(self, now: Moment) -> Tensor:
         """Read what comes before the step; the multiplier to make it at, ``[B]``."""
@@ -83,7 +90,7 @@ class Control:
         """
         signals = self.controller.signals(now.step, now.total_steps)
         if not signals:
-            self.seen, self.restored = {}, torch.zeros_like(self.restored)
+            self.seen, self.restored = {}, self._nobody
             return self.trial
         if loss is not None:
             self.statistics.values["loss"] = loss
@@ -95,7 +102,8 @@ class Control:
         seen = Observation(now=now, trial=self.trial, part_share=share, **self.seen)
         self.state, decided = self.controller.update(self.state, seen)
         sound = _sound(seen, signals)
-        self.ignored = self.ignored + (~sound).to(torch.float64)
+        if not bool(sound.all()):
+            self.ignored = self.ignored + (~sound).to(torch.float64)
         if Signal.KEEP in signals:
             # What was copied before the first step is all there is, even if the loss of the first minibatch is not finite.
             self.space.confirm(sound | ~self.kept)
@@ -107,9 +115,9 @@ class Control:
             if not torch.equal(made, self.trial):
                 self.statistics.revise(made / self.trial)
         fallen = self.controller.restores(self.state)
-        self.restored = torch.zeros_like(sound) if fallen is None else fallen
+        self.restored = self._nobody if fallen is None else fallen
         self._step = now.step
-        if bool(self.restored.any()):
+        if fallen is not None and bool(fallen.any()):
             self.rescues = self.rescues + self.restored.to(torch.float64)
             self.space.restore(self.restored)
             made = torch.where(self.restored, 0.0, made)
@@ -130,7 +138,11 @@ class Control:
 
     def state_dict(self) -> dict[str, Any]:
         """The controller's state and what the statistics remember, as plain data and tensors."""
-        buffers = {name: [one.clone() for one in vector] for name, vector in self.statistics.buffers.items()}
+        buffers = {
+            name: [one.clone() for one in vector]
+            for name, vector in self.statistics.buffers.items()
+            if name != "gradient" or self.space.intact(vector)
+        }
         return {
             "state": flattened(self.state),
             "trial": self.trial.clone(),

@@ -94,7 +94,9 @@ class HeldRate(ScheduledLR):
         if step not in self._ahead:
             self._ahead, last = {}, step
             while len(self._ahead) < BLOCK and (last == step or self._is_quiet(last - 1)):
-                self._ahead[last] = float(self.control.held(self._moment(last))[0])
+                moment = self._moment(last)
+                self._ahead[last] = float(self.control.held(moment)[0])
+                self._present = moment if last == step else self._present
                 last += 1
         self._held, self._quiet = self._ahead[step], self._is_quiet(step)
         if not self._quiet:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from adaptive_lr.controllers.base import Signal
 from adaptive_lr.errors import SpecError
+from adaptive_lr.last_gradient import LastGradient
 from adaptive_lr.owners import Owners
 from adaptive_lr.statistics import Vector
 
@@ -38,6 +39,7 @@ class ModuleSpace:
         self._held: list[Tensor | None] = []
         self._marks: list[int] = []
         self._direction: Vector = []
+        self._last = LastGradient()
         self._kept: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
         self._owners: Owners | None = None
@@ -58,6 +60,7 @@ class ModuleSpace:
         self._whole = not any(sharded(one) for one in found)
         self._small = sum(one.numel() for one in found) <= SMALL and self._whole and _alike(found)
         self._direction, self._kept, self._candidate, self._zeros, self._held = [], {}, {}, {}, []
+        self._last = LastGradient()
         self._owners = None if self._owners is None else Owners(found)
         return True
 
@@ -195,6 +198,14 @@ class ModuleSpace:
         if self._processes() > 1:
             rows = self._averaged(rows, device).cpu()
         return rows
+
+    def remember(self, gradients: Vector) -> Vector:
+        """See `Space`."""
+        return self._last.keep(gradients)
+
+    def intact(self, remembered: Vector, present: Vector | None = None) -> bool:
+        """See `Space`."""
+        return self._last.intact(remembered, present)
 
     def synchronised(self, gradients: Vector) -> Vector:
         """See `Space`; the parameters are the same in every process."""

@@ -57,6 +57,12 @@ class Space(Protocol):
     def gather(self, values: list[Tensor]) -> Tensor:
         """``[K, B]``, float64, on the CPU, from K values ``[B]``: the one transfer of an update; averaged over processes."""
 
+    def remember(self, gradients: Vector) -> Vector:
+        """What stands for the gradients until the next step."""
+
+    def intact(self, remembered: Vector, present: Vector | None = None) -> bool:
+        """Whether what was remembered is what it was, now that the ``present`` gradients are there."""
+
     def synchronised(self, gradients: Vector) -> Vector:
         """Gradients of the replayed loss, averaged over processes as those of the training step were."""
 
@@ -91,12 +97,12 @@ class Statistics:
         gradients = space.gradients() if (signals | following) & _OF_GRADIENT else []
         if signals & (Signal.GRADIENT | Signal.PREVIOUS_GRADIENT | Signal.PREVIOUS_STEP):
             values["gradient_square"] = space.dot(gradients, gradients)
-        if Signal.PREVIOUS_GRADIENT in signals and "gradient" in self.buffers:
-            previous = self.buffers["gradient"]
+        previous = self.buffers.get("gradient")
+        if previous is not None and Signal.PREVIOUS_GRADIENT in signals and space.intact(previous, gradients):
             values["gradient_dot_previous"] = space.dot(gradients, previous)
             values["previous_gradient_square"] = space.dot(previous, previous)
         if Signal.PREVIOUS_GRADIENT in following:
-            self._remember("gradient", gradients)
+            self.buffers["gradient"] = space.remember(gradients)
         else:
             self.buffers.pop("gradient", None)
         if Signal.PREVIOUS_STEP in signals and "start" in self.buffers:

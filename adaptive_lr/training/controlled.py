@@ -29,6 +29,7 @@ class StackedSpace:
     def __init__(self, state: FlatState, update: StackedUpdate, trials: int) -> None:
         self._state, self._update, self.trials = state, update, trials
         self._direction: Vector = []
+        self._last_gradient: Vector = []
         self._candidate: list[Tensor] = []
         self._kept: list[Tensor] = []
         self._candidate_counts = self._kept_counts = update.counts()
@@ -81,6 +82,18 @@ class StackedSpace:
     def gather(self, values: list[Tensor]) -> Tensor:
         """See the protocol."""
         return torch.stack([one.to(torch.float64) for one in values])
+
+    def remember(self, gradients: Vector) -> Vector:
+        """See the protocol; the next gradients are written over these."""
+        if self._last_gradient:
+            self._last_gradient[0].copy_(gradients[0])
+        else:
+            self._last_gradient = [gradients[0].clone()]
+        return self._last_gradient
+
+    def intact(self, remembered: Vector, present: Vector | None = None) -> bool:
+        """See the protocol."""
+        return True
 
     def synchronised(self, gradients: Vector) -> Vector:
         """See the protocol; there is one process."""
