@@ -6,9 +6,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
-import torch
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
+
+from adaptive_lr.uncompiled import uncompiled
 
 _PRESENT: weakref.WeakKeyDictionary[Optimizer, list[RemovableHandle]] = weakref.WeakKeyDictionary()
 
@@ -48,13 +49,3 @@ def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
         return None if found is None else found(*args)
 
     return uncompiled(plainly)
-
-
-def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which compiled code calls as it is; without the price of ``torch.compiler.disable`` elsewhere."""
-    apart = torch.compiler.disable(function)
-
-    def call(*args: Any) -> Any:
-        return apart(*args) if torch.compiler.is_compiling() else function(*args)
-
-    return call

@@ -89,7 +89,7 @@ class Control:
             part: what the gradient of the minibatch's first part was, if it was asked for.
         """
         signals = self.controller.signals(now.step, now.total_steps)
-        if not signals:
+        if not signals & ~Signal.START:
             self.seen, self.restored = {}, self._nobody
             return self.trial
         if loss is not None:

@@ -90,7 +90,7 @@ class ControlledLR(HeldRate):
         self.control = Control(controller, self._space)
         self._replayer = Replayer(optimizer, [one.device for one in self._space.leaves()])
         self._held = self._applied = self._trial = 1.0
-        self._ahead: dict[int, float] = {}
+        self._ahead: dict[int, tuple[float, bool]] = {}
         self._quiet = False
         self._square: Tensor | None = None
         self._present: Moment | None = None
@@ -186,7 +186,7 @@ class ControlledLR(HeldRate):
     @property
     def looks(self) -> bool:
         """Whether the controller looks at anything in the coming ``step()``, so that it needs the loss."""
-        return bool(self._signals())
+        return bool(self._signals() & ~Signal.START)
 
     def readings(self) -> dict[str, float]:
         """What there is to see of the last update: multiplier, what is held now, the statistics, the controller's own numbers.
@@ -368,7 +368,7 @@ class ControlledLR(HeldRate):
 
     def _go_on(self) -> None:
         super()._go_on()
-        if self.probes:
+        if not self._quiet and self.probes:
             self._replayer.arm()
         else:
             self._replayer.disarm()

@@ -27,7 +27,7 @@ class HeldRate(ScheduledLR):
     _held: float
     _quiet: bool
     _pending: bool
-    _ahead: dict[int, float]
+    _ahead: dict[int, tuple[float, bool]]
     _present: Moment | None
 
     def _signals(self, ahead: int = 0) -> Signal:
@@ -38,9 +38,11 @@ class HeldRate(ScheduledLR):
         self._ahead, self._present = {}, None
 
     def _is_quiet(self, step: int) -> bool:
-        """Whether nothing is looked at in a step, nor remembered for the next."""
-        controller, total_steps = self.controller, self.horizon.total_steps
-        return not (controller.signals(step, total_steps) or controller.signals(step + 1, total_steps))
+        """Whether nothing is looked at in a step, nor remembered for the next; the start is remembered once for many."""
+        total_steps = self.horizon.total_steps
+        before = self.controller.signals(step - 1, total_steps) if step > 0 else Signal.NONE
+        now, after = (self.controller.signals(one, total_steps) for one in (step, step + 1))
+        return not ((now | after) & ~Signal.START or (before ^ now) & Signal.START)
 
     @property
     def _now(self) -> Moment:
@@ -92,15 +94,22 @@ class HeldRate(ScheduledLR):
         step = max(self.last_epoch, 0)
         self._present = None
         if step not in self._ahead:
-            self._ahead, last = {}, step
-            while len(self._ahead) < BLOCK and (last == step or self._is_quiet(last - 1)):
-                moment = self._moment(last)
-                self._ahead[last] = float(self.control.held(moment)[0])
-                self._present = moment if last == step else self._present
-                last += 1
-        self._held, self._quiet = self._ahead[step], self._is_quiet(step)
+            self._ahead = self._looked_ahead(step)
+        self._held, self._quiet = self._ahead[step]
         if not self._quiet:
             self._ahead = {}
+
+    def _looked_ahead(self, step: int) -> dict[int, tuple[float, bool]]:
+        """What is held, and whether the step is quiet: at this step and as long as quiet ones follow each other."""
+        found: dict[int, tuple[float, bool]] = {}
+        for place in range(step, step + BLOCK):
+            moment = self._moment(place)
+            found[place] = float(self.control.held(moment)[0]), self._is_quiet(place)
+            if place == step:
+                self._present = moment
+            if not found[place][1]:
+                break
+        return found
 
     def _write(self) -> None:
         if not self._pending:

@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from adaptive_lr.errors import SpecError
 from adaptive_lr.owners import hush
 from adaptive_lr.statistics import Vector
+from adaptive_lr.uncompiled import uncompiled
 
 Closure = Callable[[], Tensor]
 Key = tuple[str, int]
@@ -189,11 +190,12 @@ def _watch_other_optimizers() -> None:
     """Once and for all: a hook that came and went could do so while torch goes through its hooks."""
 
     def stepped(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        for one in list(_ARMED):
-            one.other_step(optimizer)
+        if _ARMED:
+            for one in list(_ARMED):
+                one.other_step(optimizer)
 
     if not _WATCHING:
-        _WATCHING.append(register_optimizer_step_post_hook(torch.compiler.disable(stepped)))
+        _WATCHING.append(register_optimizer_step_post_hook(uncompiled(stepped)))
 
 
 _ONLY_THE_LOSS = "the closure must only compute the loss and return it, without backward() or zero_grad()"

@@ -162,7 +162,9 @@ class AbstractController(Spec, ABC):
 
     @abstractmethod
     def update(self, state: State, seen: Observation) -> tuple[State, Tensor]:
-        """The next state, and the multiplier that the step just made should have had, ``[B]``; called only at steps with `signals`.
+        """The next state, and the multiplier that the step just made should have had, ``[B]``.
+
+        Called only at steps with `signals`, of which ``Signal.START`` alone is none, because nothing is seen then.
 
         That second value counts only at steps with ``Signal.STEP``: the step is shortened to it, zero takes it back. A number that is
         not finite must leave the state usable.
@@ -231,10 +233,10 @@ def average(old: Tensor, new: Tensor, decay: float, usable: Tensor) -> Tensor:
     return torch.where(usable, decay * old + (1.0 - decay) * new, old)
 
 
-def aligned(old: Tensor, seen: Observation) -> Tensor:
-    """The running mean of cos(g_t, g_{t-1}) after one more step, ``[B]``."""
+def aligned(old: Tensor, seen: Observation, every: int = 1) -> Tensor:
+    """The running mean of cos(g_t, g_{t-1}) after one more reading, ``[B]``, of which there is one in so many steps."""
     found = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
-    return average(old, found, ALIGNMENT_DECAY, finite(found))
+    return average(old, found, ALIGNMENT_DECAY**every, finite(found))
 
 
 def bounded(value: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from adaptive_lr.spec import Range, component, number, spec
 MEMORY = 4.0
 """The running means reach back over a quarter of the time since they began."""
 
+STRIDE = 4
+"""One in so many steps is looked at for how well gradients agree; on seeds 100 to 103 every step, 2, 4 and 8 ended alike."""
+
 
 class ProgressAnchorState(NamedTuple):
     """See `ProgressAnchor`; every number ``[B]``."""
@@ -53,10 +56,10 @@ class ProgressAnchor(AbstractController):
 
     *Lift*: every other of these probes, from u = 0.1 on, is made at twice the step instead. It passes if the loss falls by a tenth of what the
     gradient promises; lift grows by ``growth`` of the window then and falls by it otherwise, between 1 and ``limit``. That counts only while
-    successive gradients agree, with a running mean of cos(g_t, g_{t-1}) above ``alignment``, and once half of the initial loss is gone: on tasks where a
+    successive gradients agree, with a running mean of cos(g_t, g_{t-1}), read every fourth step, above ``alignment``, and once half of the initial loss is gone: on tasks where a
     higher rate later harms, one of the two never holds.
 
-    In a loop of one's own with a million parameters it takes some 12 % more processor time; ``limit`` 1 does without the lift and without
+    In a loop of one's own with a million parameters it takes some 10 % more processor time; ``limit`` 1 does without the lift and without
     reading gradients for it.
 
     It is ours; there is no paper. Constants come from seeds 100 to 104, and other seeds report. ``scale`` 14 to 25 did equally well
@@ -81,13 +84,18 @@ class ProgressAnchor(AbstractController):
         asked = self.probing.signals(step, total_steps)
         if step < self._last(total_steps):
             asked |= Signal.START
-            if not asked & Signal.STEP and self.limit > 1.0:
+            if self._compares(step, total_steps):
                 asked |= Signal.PREVIOUS_GRADIENT
             if self._lifts(step, total_steps):
                 asked |= Anchor.needs
             elif self._measures(step, total_steps):
                 asked |= Signal.LOSS | Signal.STEP | Signal.PROBE_START
         return asked
+
+    def _compares(self, step: int, total_steps: int) -> bool:
+        """Whether the gradient is compared with the last one."""
+        since = step - self.probing.length(total_steps)
+        return self.limit > 1.0 and since >= 0 and since % STRIDE == 0
 
     def _last(self, total_steps: int) -> int:
         return max(math.ceil(self.until * total_steps), self.probing.length(total_steps))
@@ -150,17 +158,18 @@ class ProgressAnchor(AbstractController):
         found = self._measured(state._replace(probing=probing), seen)
         if inside:
             return found, made
-        found = found._replace(alignment=aligned(found.alignment, seen))
+        if self._compares(step, total_steps):
+            found = found._replace(alignment=aligned(found.alignment, seen, STRIDE))
         if not self._lifts(step, total_steps):
             return found, made
         found = found._replace(lift=self._lifted(found, seen))
         return found, self.multiplier(found, seen.now)
 
     def readings(self, state: ProgressAnchorState) -> dict[str, Tensor]:
-        """The edge, the progress P as a part of the promise Q, the alignment of gradients, and the lift."""
-        share = state.progress / state.promise.clamp(min=1e-300)
-        found = {"edge": self.probing.readings(state.probing)["edge"], "progress_over_promise": share}
-        return found | {"alignment": state.alignment, "lift": state.lift.exp()}
+        """The edge e, the progress P in units of what one step at the edge promises, eQ, the alignment of gradients, and the lift."""
+        edge = self.probing.readings(state.probing)["edge"]
+        promised = state.progress / (edge * state.promise).clamp(min=1e-300)
+        return {"edge": edge, "promised_steps": promised, "alignment": state.alignment, "lift": state.lift.exp()}
 
     def _measured(self, state: ProgressAnchorState, seen: Observation) -> ProgressAnchorState:
         step, total_steps = seen.now.step, seen.now.total_steps
