@@ -62,6 +62,20 @@ def test_report_with_nothing_declared_says_so(folder: Path) -> None:
     assert "no experiments in ./experiments" in refused("report")
 
 
+def test_report_leaves_out_what_is_not_finished(folder: Path) -> None:
+    (folder / "experiments").mkdir()
+    for name in ("tiny", "tiny_rates"):
+        text = Path(TINY).with_name(f"{name}.py").read_text()
+        (folder / f"experiments/e9{len(name)}_{name}.py").write_text(text)
+    assert call("run", TINY, "--workers", "1", "--smoke").exit_code == 0
+    found = call("report", "--smoke")
+    assert found.exit_code == 0, found.output
+    assert "left out: e98_tiny_rates, 0 of its" in found.stderr
+    assert list(json.loads((folder / "report/smoke/report.json").read_bytes())["experiments"]) == ["e99_tiny"]
+    assert "no experiment is finished" in refused("report")
+    assert "run the experiment first" in refused("report", TINY)
+
+
 def test_damaged_store_is_named_and_left_alone(folder: Path) -> None:
     path = folder / "results/store.sqlite"
     path.parent.mkdir()

@@ -53,13 +53,37 @@ def rebuild(
     runs: Runs = Path("runs"),
     everything: Everything = False,
 ) -> None:
-    """Write the report and the TensorBoard events again from finished trials, running nothing."""
+    """Write the report and the TensorBoard events again from finished trials, running nothing.
+
+    Without names, experiments that are not finished are left out, and it says so.
+    """
     with clear_errors():
         from adaptive_lr.store import Store
 
-        loaded = _loaded(experiments)
+        loaded = [one.smoke() if smoke else one for one in _loaded(experiments)]
         with Store(store_path(results)) as store:
-            _report([one.smoke() if smoke else one for one in loaded], store, report, runs, everything, smoke)
+            _report(loaded if experiments else _finished(loaded, store), store, report, runs, everything, smoke)
+
+
+def _finished(experiments: Sequence[AbstractExperiment], store: Store) -> list[AbstractExperiment]:
+    """Those of which every trial is stored; what is left out is told.
+
+    Raises:
+        ExperimentError: there is none.
+    """
+    from adaptive_lr.errors import ExperimentError
+
+    found = []
+    for one in experiments:
+        trials = one.trials()
+        stored = len(store.finished(trial.digest() for trial in trials))
+        if stored == len(trials):
+            found.append(one)
+        else:
+            err.print(f"left out: {one.name}, {stored} of its {len(trials)} trials are finished")
+    if not found:
+        raise ExperimentError(f"no experiment is finished in {store.path}: run one first")
+    return found
 
 
 def _loaded(names: Sequence[str] | None) -> list[AbstractExperiment]:
