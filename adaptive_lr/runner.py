@@ -8,19 +8,21 @@ import platform
 import random
 import subprocess
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from adaptive_lr.errors import RunError
 from adaptive_lr.store import Store
 from adaptive_lr.training import RunResult, Trial, batches, train_batch
+
+T = TypeVar("T")
 
 
 def run_trials(
@@ -71,10 +73,17 @@ def run_trials(
 
 
 def _in_this_process(todo: Sequence[list[Trial]]) -> Generator[list[RunResult], None, None]:
-    threads = torch.get_num_threads()
-    try:
+    with as_it_was():
         for batch in todo:
             yield run_batch(batch)
+
+
+@contextlib.contextmanager
+def as_it_was() -> Iterator[None]:
+    """Give this process back the threads that `on_one_thread` takes from it."""
+    threads = torch.get_num_threads()
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
@@ -102,7 +111,12 @@ def _in_processes(todo: Sequence[list[Trial]], workers: int) -> Generator[list[R
 
 
 def run_batch(batch: list[Trial]) -> list[RunResult]:
-    """Train a batch in this process, which is left with one thread.
+    """Train a batch in this process, which is left with one thread; a `RunError` if training raised an error."""
+    return on_one_thread(lambda: train_batch(batch), batch)
+
+
+def on_one_thread(train: Callable[[], T], batch: Sequence[Trial]) -> T:
+    """What ``train``, which trains ``batch``, returns; the process is left with one thread.
 
     Raises:
         RunError: training raised an error.
@@ -111,7 +125,7 @@ def run_batch(batch: list[Trial]) -> list[RunResult]:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
-        return train_batch(batch)
+        return train()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise RunError(f"{len(batch)} trials from {batch[0]!r} on failed: {reason}") from error

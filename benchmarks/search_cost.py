@@ -1,4 +1,4 @@
-"""What a search costs besides its runs, and what training many points together saves: ``python benchmarks/search_cost.py``.
+"""What a search costs besides its runs, and what training many points together and halving save: ``python benchmarks/search_cost.py``.
 
 Each number stands beside its aim. Times of a machine that others use are upper bounds; a ratio of two things timed in turn hardly
 depends on them.
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,10 @@ from adaptive_lr import DampedCosine, Range, SearchTrial, search
 from adaptive_lr.search.batched import ShapeSearch, search_shapes
 from adaptive_lr.search.executor import Executor, ProcessPool
 from adaptive_lr.search.function import _pickled
+from adaptive_lr.search.judge import judge
 from adaptive_lr.search.task import Task
 from adaptive_lr.store import Store
-from adaptive_lr.tasks import Perceptron
+from adaptive_lr.tasks import Perceptron, StreamingLogistic
 from adaptive_lr.training import SGD, Trial, train
 
 SPACE = {"lr": Range(1e-3, 1.0, log=True), "exponent": Range(0.25, 8.0, log=True), "optimizer": ["sgd", "adamw"]}
@@ -175,5 +177,82 @@ def table(trials: int = 1000, points: int = 256, sample: int = 8, pairs: int = 3
     return grid
 
 
+HALVED = {
+    "logistic regression, streaming, 2000 steps": ShapeSearch(
+        task=StreamingLogistic(),
+        optimizer=SGD(),
+        schedule=DampedCosine(),
+        steps=2000,
+        rates=tuple(float(f"{rate:.12g}") for rate in np.geomspace(0.1, 10.0, 9)),
+        selection_seeds=range(100, 105),
+        report_seeds=range(10),
+    ),
+    "digits, perceptron, 400 steps": ShapeSearch(
+        task=Perceptron(dataset="digits", hidden=(48, 48), activation="tanh"),
+        optimizer=SGD(momentum=0.9),
+        schedule=DampedCosine(),
+        steps=400,
+        rates=tuple(float(f"{rate:.12g}") for rate in np.geomspace(5e-3, 0.5, 9)),
+        selection_seeds=range(100, 105),
+        report_seeds=range(10),
+    ),
+}
+"""What halving is tried out on: nine rates, five seeds for selection and ten for the report, 16 shapes at once."""
+
+
+@dataclass(frozen=True)
+class Halved:
+    """A search of shapes with halving against one without, with the same seed of the sampler.
+
+    Attributes:
+        time: processor time of the search over that without halving.
+        training: the same for the training alone, without TPE, the study and the store.
+        loss: of the winner over that of the other winner, on seeds that neither search saw.
+        worse: whether it is worse beyond the interval, paired by seed.
+    """
+
+    time: float
+    training: float
+    loss: float
+    worse: bool
+
+
+def halved(shapes: ShapeSearch, seed: int, trials: int = 32) -> Halved:
+    """Measure both in this process, one after the other."""
+    spent, found = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for pruner in (None, "halving"):
+            searched = replace(shapes, pruner=pruner)
+            with Store(Path(folder) / f"{pruner}.sqlite", write=True) as store:
+                started = time.process_time()
+                one = search_shapes(
+                    searched, trials=trials, directory=Path(folder) / str(pruner), store=store, seed=seed
+                )
+                spent.append(time.process_time() - started)
+                found.append(one)
+        whole, pruned = found
+        with Store(Path(folder) / "judged.sqlite", write=True) as store:
+            verdict = judge(shapes, pruned, store, baselines={"whole": shapes.shape(whole.best)})
+    trained = [sum(trial.seconds for trial in one.trials) for one in found]
+    return Halved(
+        time=spent[1] / spent[0],
+        training=trained[1] / trained[0],
+        loss=verdict.winner.value / verdict.baselines[0].value,
+        worse=verdict.winner.worse,
+    )
+
+
+def halving(seeds: range = range(5)) -> Table:
+    """What halving saves, and what it costs."""
+    grid = Table("task", "time", "training", "loss", "worse", title="halving: ratios to the same search without")
+    for name, searched in HALVED.items():
+        found = [halved(searched, seed) for seed in seeds]
+        columns = ([one.time for one in found], [one.training for one in found], [one.loss for one in found])
+        cells = [f"{statistics.median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in columns]
+        grid.add_row(name, *cells, f"{sum(one.worse for one in found)} of {len(found)}")
+    return grid
+
+
 if __name__ == "__main__":
     Console().print(table())
+    Console().print(halving())

@@ -12,8 +12,9 @@ import pytest
 from adaptive_lr import Constant, DampedCosine, Range
 from adaptive_lr.errors import SpecError
 from adaptive_lr.runner import run_trials
-from adaptive_lr.search.batched import OBJECTIVES, Objective, ShapeSearch, score, search_shapes
+from adaptive_lr.search.batched import ShapeSearch, search_shapes
 from adaptive_lr.search.judge import Judged, Verdict, judge
+from adaptive_lr.search.losses import OBJECTIVES, Objective, score
 from adaptive_lr.search.result import SearchResult
 from adaptive_lr.store import Store
 from adaptive_lr.tasks import StreamingLeastSquares
@@ -219,15 +220,19 @@ from tests.test_search_batched import shapes
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     with Store(folder / "store.sqlite", write=True) as store:
-        search_shapes(shapes(steps=600), trials=24, directory=folder / "search", store=store, workers=2)
+        searched = shapes(steps=int(sys.argv[2]), pruner=sys.argv[3] or None)
+        search_shapes(searched, trials=24, directory=folder / "search", store=store, workers=2)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_a_killed_search_of_shapes_goes_on_to_the_last_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("steps", "pruner"), [(600, ""), (2000, "halving")])
+def test_a_killed_search_of_shapes_goes_on_to_the_last_bit(steps: int, pruner: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    command, environment = [sys.executable, "program.py", str(tmp_path)], os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "program.py", str(tmp_path), str(steps), pruner]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    searched = shapes(steps=steps, pruner=pruner or None)
     kills, code, seconds = 0, None, 3.0
     while code is None:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment)
@@ -241,8 +246,9 @@ def test_a_killed_search_of_shapes_goes_on_to_the_last_bit(tmp_path: Path) -> No
             time.sleep(2.0)
             assert not living(orphans)
     assert (code, kills > 1) == (0, True)
-    whole, _ = found_in(tmp_path / "whole", shapes(steps=600), 24)
-    parts, stored = found_in(tmp_path, shapes(steps=600), 24)
+    whole, _ = found_in(tmp_path / "whole", searched, 24)
+    parts, stored = found_in(tmp_path, searched, 24)
     assert parts.ran == 0
-    assert stored == 24 * 7 * 3
+    if not pruner:
+        assert stored == 24 * 7 * 3
     assert [(one.point, one.values) for one in parts.trials] == [(one.point, one.values) for one in whole.trials]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import sqlite3
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -23,8 +24,8 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS runs (key TEXT PRIMARY KEY, number INTEGER
 class Directory:
     """An open folder; one process at a time has it open.
 
-    A finished run is written to its journal, with one transaction, before anything else is done with it: from then on it is
-    never run again.
+    Finished runs are written to its journal before anything else is done with them, those that came together in one transaction:
+    from then on they are never run again.
 
     Args:
         path: made if it does not exist.
@@ -81,15 +82,20 @@ class Directory:
         except (sqlite3.Error, ValueError, LookupError, TypeError) as error:
             raise StoreError(f"{self.path / 'runs.sqlite'} is damaged ({error}): use another directory") from error
 
-    def keep(self, key: str, number: int, outcome: Outcome) -> None:
-        """Write down a finished run; on disk when this returns.
+    def keep(self, runs: Iterable[tuple[str, int, Outcome]]) -> None:
+        """Write down finished runs, each with its key and the number of its trial; all are on disk when this returns, or none.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: they cannot be written.
         """
+        rows = [(key, number, outcome.encoded()) for key, number, outcome in runs]
         try:
-            self._journal.execute("INSERT INTO runs VALUES (?, ?, ?)", (key, number, outcome.encoded()))
+            self._journal.execute("BEGIN IMMEDIATE")
+            self._journal.executemany("INSERT INTO runs VALUES (?, ?, ?)", rows)
+            self._journal.execute("COMMIT")
         except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._journal.execute("ROLLBACK")
             raise StoreError(
                 f"cannot write to {self.path} ({error}): make room and run again; nothing is lost"
             ) from error

@@ -10,7 +10,8 @@ import numpy as np
 from adaptive_lr.analysis.stats import mean_interval
 from adaptive_lr.runner import run_trials
 from adaptive_lr.schedules import AbstractSchedule, Constant, DampedCosine, Linear
-from adaptive_lr.search.batched import Array, ShapeSearch, read_losses
+from adaptive_lr.search.batched import ShapeSearch
+from adaptive_lr.search.losses import Array, read_losses
 from adaptive_lr.search.result import SearchResult
 from adaptive_lr.store import Store
 

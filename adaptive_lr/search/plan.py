@@ -33,7 +33,8 @@ class Plan:
         on_error: what a run that fails does to the search.
         in_flight: how many trials may be without a result; a point is proposed knowing the results of all but the last
             ``in_flight - 1`` before it, however many workers there are.
-        rounds: propose ``in_flight`` points at once, when the results of all before them are known.
+        rounds: propose ``in_flight`` points at once, when the results of all before them are known; halving is then among those
+            of a round.
     """
 
     space: Space

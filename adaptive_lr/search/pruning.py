@@ -36,6 +36,28 @@ def cuts(curves: Sequence[Sequence[float]], *, maximise: bool) -> tuple[tuple[in
         step *= FACTOR
 
 
+def rungs(steps: int) -> tuple[int, ...]:
+    """The steps at which runs that are trained side by side are compared: a ninth and a third of the way.
+
+    >>> rungs(2000), rungs(3)
+    ((222, 667), (1,))
+    """
+    found = {round(steps / FACTOR**2), round(steps / FACTOR)}
+    return tuple(sorted(step for step in found if 0 < step < steps))
+
+
+def ahead(values: Sequence[float]) -> list[int]:
+    """The places of the least third, rounded up, of which the first of equals: synchronous successive halving.
+
+    Jamieson & Talwalkar 2016, arXiv:1502.07943, algorithm 1.
+
+    >>> ahead([0.4, 0.1, 0.3, 0.2])
+    [1, 3]
+    """
+    order = np.argsort(np.asarray(values), kind="stable")
+    return sorted(order[: -(-len(values) // FACTOR)].tolist())
+
+
 def hopeless(values: Sequence[float], reference: Sequence[float], *, maximise: bool) -> bool:
     """Whether a point is worse than the best known one, by a one-sided signed-rank test over the seeds that both have.
 

@@ -154,7 +154,7 @@ class Coordinator:
 
     def _task(self, one: _Open, seed: int) -> Task:
         known: tuple[tuple[int, float], ...] = ()
-        if self._plan.pruner == "halving" and one.result is None:
+        if self._plan.pruner == "halving" and not self._plan.rounds and one.result is None:
             before = self._trials[: self._plan.visible(one.number)]
             curves = [run.curve for other in before for run in other.runs.values()]
             known = cuts(curves, maximise=self._plan.maximise)
@@ -181,12 +181,10 @@ class Coordinator:
 
     def _take(self, found: list[tuple[Task, Outcome]]) -> None:
         """Keep what is finished; then a `RunError` says what failed, unless such trials are skipped."""
-        failed = []
-        for task, outcome in sorted(found, key=lambda pair: pair[0].trial.number):
-            if outcome.error is not None and self._plan.on_error == "raise":
-                failed.append((task.trial, outcome))
-            else:
-                self._keep(task, outcome)
+        ordered = sorted(found, key=lambda pair: pair[0].trial.number)
+        stops = self._plan.on_error == "raise"
+        failed = [(task.trial, outcome) for task, outcome in ordered if stops and outcome.error is not None]
+        self._keep([(task, outcome) for task, outcome in ordered if not stops or outcome.error is None])
         if not failed:
             return
         self._tell()
@@ -200,12 +198,14 @@ class Coordinator:
             error.add_note(outcome.traceback)
         raise error
 
-    def _keep(self, task: Task, outcome: Outcome) -> None:
-        self._directory.keep(task.key, task.trial.number, outcome)
-        self._outcomes[task.key] = outcome
-        self.ran += 1
-        for one, wanted in self._wanting.pop(task.key):
-            self._give(one, wanted, outcome)
+    def _keep(self, done: list[tuple[Task, Outcome]]) -> None:
+        # At once: of a round, in which trials are compared with each other, a restart finds all or nothing.
+        self._directory.keep([(task.key, task.trial.number, outcome) for task, outcome in done])
+        for task, outcome in done:
+            self._outcomes[task.key] = outcome
+            self.ran += 1
+            for one, wanted in self._wanting.pop(task.key):
+                self._give(one, wanted, outcome)
 
     def _give(self, one: _Open, seed: int, outcome: Outcome) -> None:
         one.runs[seed] = outcome

@@ -1,7 +1,9 @@
 """Training: many trials at once, and the literal loop that it is held to."""
 
+from adaptive_lr.training.batch_run import BatchRun
 from adaptive_lr.training.batched import batches, train_batch
 from adaptive_lr.training.optimizers import OPTIMIZERS, SGD, AbstractOptimizer, AdamW
+from adaptive_lr.training.paused import Paused
 from adaptive_lr.training.peers import Peer
 from adaptive_lr.training.projected import ProjectedSGD
 from adaptive_lr.training.sequential import train
@@ -14,6 +16,8 @@ __all__ = [
     "SGD",
     "AbstractOptimizer",
     "AdamW",
+    "BatchRun",
+    "Paused",
     "Peer",
     "ProjectedSGD",
     "RunResult",

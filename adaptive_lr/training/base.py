@@ -55,6 +55,9 @@ class StackedUpdate(Protocol):
     def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
         """Take the counts of some trials, ``[B]`` of bool, from what `counts` returned."""
 
+    def resume(self, steps: int) -> None:
+        """Take so many updates of every trial to have been made; the buffers are filled by the caller."""
+
 
 class Uncounted:
     """The part of `StackedUpdate` that counts, where the update depends on no count."""
@@ -67,6 +70,9 @@ class Uncounted:
         return torch.zeros(self._state.parameters[0].shape[0])
 
     def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
+        """Nothing depends on them."""
+
+    def resume(self, steps: int) -> None:
         """Nothing depends on them."""
 
 

@@ -127,3 +127,6 @@ class _StackedAdamW:
     def restore_counts(self, trials: Tensor, counts: Tensor) -> None:
         self._missed[trials] = (self._steps - counts)[trials]
         self._even = bool((self._missed == 0.0).all())
+
+    def resume(self, steps: int) -> None:
+        self._steps = steps

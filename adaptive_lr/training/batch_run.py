@@ -1,0 +1,219 @@
+"""Trials in training together, each with its own learning rates, those of a seed on the same minibatches."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adaptive_lr.control import Control, Part
+from adaptive_lr.controllers import Signal, Static
+from adaptive_lr.errors import SpecError
+from adaptive_lr.schedules import table
+from adaptive_lr.training.controlled import Base, Recorder, StackedSpace, moment
+from adaptive_lr.training.optimizers import FlatState
+from adaptive_lr.training.paused import Paused
+from adaptive_lr.training.trial import RunResult, Status, half_of, monitored, window_ends
+
+
+class BatchRun:
+    """The state of a batch in training; ``alive`` says which of its trials have not diverged.
+
+    Args:
+        paused: the trials, as far as they have come.
+    """
+
+    def __init__(self, paused: Paused) -> None:
+        started, first, count = time.process_time(), paused.trials[0], len(paused.trials)
+        self.trials, self.task, self.dtype, self.point = paused.trials, first.task, first.torch_dtype, 0
+        self.step = paused.step
+        self.seeds = list(dict.fromkeys(trial.seed for trial in self.trials))
+        self.multipliers = table([trial.schedule for trial in self.trials], first.steps).t().contiguous()
+        self.bases = torch.tensor([trial.base_lr for trial in self.trials], dtype=torch.float64)
+        self.rates = (self.multipliers * self.bases).to(self.dtype)
+        parameters, self.initial = paused.part("parameter"), paused.part("initial")
+        self.names = list(parameters)
+        self.state = FlatState(list(parameters.values()))
+        self.update = first.optimizer.stacked(self.state)
+        self.gradients = self.task.gradient_function()
+        self.control = None if isinstance(first.controller, Static) else _Controlled(self)
+        self.final = {name: torch.full_like(value, torch.nan) for name, value in self.initial.items()}
+        self.ends = window_ends(first.steps)
+        self.alive, self.stopped = paused.rows["alive"], paused.rows["stopped"].tolist()
+        self.train_curve = paused.rows["train_curve"].numpy().T.copy()
+        self.monitored_curve = paused.rows["monitored_curve"].numpy().T.copy()
+        self.window = list(paused.rows["window"].unbind(1))
+        if paused.step:
+            self._take_up(paused)
+        self.seconds = paused.rows["seconds"] + (time.process_time() - started) / count
+
+    def _take_up(self, paused: Paused) -> None:
+        buffers = [view for flat in self.update.buffers() for view in self.state.views(flat)]
+        for view, value in zip(buffers, paused.part("buffer").values(), strict=True):
+            view.copy_(value)
+        self.update.resume(paused.step)
+        self.rates[:, ~self.alive] = 0.0
+        self.point = sum(end <= paused.step for end in self.ends)
+
+    def advance(self, until: int) -> None:
+        """Train to the step ``until``, counted from the beginning; minibatches are drawn anew, and those before passed over."""
+        started, first = time.process_time(), self.trials[0]
+        streams = [
+            islice(self.task.minibatches(seed, first.steps, self.dtype), self.step, until) for seed in self.seeds
+        ]
+        with torch.no_grad():
+            for step, drawn in enumerate(zip(*streams, strict=True), self.step):
+                inputs, targets = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+                # Before the end all go on, since a trial that is dead may yet stand beside one that is not.
+                if not self._update(step, inputs, targets) and until == first.steps:
+                    break
+        self.step = until
+        self.seconds += (time.process_time() - started) / len(self.trials)
+
+    def paused(self) -> Paused:
+        """How far the trials have come; what is done with the run later does not change it.
+
+        Raises:
+            SpecError: they are under a controller, whose state is not among the rows.
+        """
+        if self.control is not None:
+            raise SpecError("trials under a controller are trained in one go")
+        buffers = [view for flat in self.update.buffers() for view in self.state.views(flat)]
+        window = torch.stack(self.window, 1) if self.window else torch.empty(len(self.trials), 0, dtype=self.dtype)
+        rows = {
+            **{f"parameter.{name}": one.clone() for name, one in zip(self.names, self.state.parameters, strict=True)},
+            **{f"buffer.{place}": view.clone() for place, view in enumerate(buffers)},
+            **{f"initial.{name}": value for name, value in self.initial.items()},
+            "alive": self.alive,
+            "stopped": torch.tensor(self.stopped),
+            "seconds": self.seconds.clone(),
+            "train_curve": torch.from_numpy(self.train_curve.T.copy()),
+            "monitored_curve": torch.from_numpy(self.monitored_curve.T.copy()),
+            "window": window,
+        }
+        return Paused(self.trials, self.step, rows)
+
+    def metric(self) -> Tensor:
+        """The selection metric now, ``[B]``; NaN for trials that have diverged."""
+        started = time.process_time()
+        with torch.no_grad():
+            found = torch.where(self.alive, self._metrics(final=False)[self.task.selection_metric], torch.nan)
+        self.seconds += (time.process_time() - started) / len(self.trials)
+        return found
+
+    def _update(self, step: int, inputs: Tensor, targets: Tensor) -> bool:
+        """One update of every living trial; False once none is left."""
+        losses = self.gradients(self.state.parameters, inputs, targets, self.state.gradients)
+        self.window.append(losses)
+        if self.control is None:
+            self.update.step(self.rates[step])
+        else:
+            self.control.step(step, losses, inputs, targets)
+        return self._close_window(step) if step + 1 == self.ends[self.point] else True
+
+    def _close_window(self, step: int) -> bool:
+        losses, last = torch.stack(self.window), self.point == len(self.ends) - 1
+        finite = losses.isfinite()
+        # A controller may bring a trial back from a loss that is not finite; what counts is where it stands at the end.
+        living = self.alive & (finite.all(0) if self.control is None else finite[-1] | self.control.restored)
+        if monitored(self.point, len(self.ends)):
+            metrics = self._metrics(final=last)
+            metric = metrics[self.task.selection_metric]
+            living &= metric.isfinite()
+            self.monitored_curve[self.point, living.numpy()] = metric[living].numpy()
+            if last:
+                self.final = {name: torch.where(living, value, torch.nan) for name, value in metrics.items()}
+        fallen = self.alive & ~living
+        for row in fallen.nonzero().flatten().tolist():
+            bad = (~finite[:, row]).nonzero()
+            first_bad = int(bad[0]) if len(bad) else len(losses)
+            self.stopped[row] = step + 1 - len(losses) + first_bad
+        means = torch.where(finite, losses, torch.nan).to(torch.float64).nanmean(0)
+        self.train_curve[self.point, living.numpy()] = means[living].numpy()
+        if bool(fallen.any()):
+            self._freeze(fallen)
+        self.alive, self.window, self.point = living, [], self.point + 1
+        return bool(living.any())
+
+    def _freeze(self, fallen: Tensor) -> None:
+        # They stay in the batch: without them the others would be rounded differently.
+        self.rates[:, fallen] = 0.0
+        self.state.clear(self.state.flat, fallen)
+        self.update.clear(fallen)
+
+    def _metrics(self, *, final: bool) -> dict[str, Tensor]:
+        named = dict(zip(self.names, self.state.parameters, strict=True))
+        return self.task.evaluate(named, final=final)
+
+    def results(self) -> list[RunResult]:
+        """What the trials leave behind, after the last step."""
+        found = []
+        for row, trial in enumerate(self.trials):
+            stopped = None if self.stopped[row] < 0 else self.stopped[row]
+            curves = {
+                "step": np.asarray(self.ends, dtype=np.int32),
+                "train_loss": self.train_curve[:, row],
+                self.task.selection_metric: self.monitored_curve[:, row],
+            }
+            if self.control is not None:
+                curves |= self.control.recorder.curves(row)
+            found.append(
+                RunResult(
+                    trial=trial,
+                    status=Status.OK if stopped is None else Status.DIVERGED,
+                    stopped_at=stopped,
+                    initial={name: float(value[row]) for name, value in self.initial.items()},
+                    metrics={name: float(value[row]) for name, value in self.final.items()},
+                    curves=curves,
+                    seconds=float(self.seconds[row]),
+                )
+            )
+        return found
+
+
+class _Controlled:
+    """The updates of a batch whose rates a controller sets."""
+
+    def __init__(self, run: BatchRun) -> None:
+        trials, controller = run.trials, run.trials[0].controller
+        self._run, self._controller, self._steps = run, controller, trials[0].steps
+        self._space = StackedSpace(run.state, run.update, len(trials))
+        self._control = Control(controller, self._space)
+        self._base = Base([trial.schedule for trial in trials], self._steps)
+        self._losses = run.task.loss_function()
+        self._scratch = torch.empty_like(run.state.flat)
+        self.recorder = Recorder(controller, self._steps, len(trials))
+
+    def step(self, step: int, losses: Tensor, inputs: Tensor, targets: Tensor) -> None:
+        """One update; the gradients are there."""
+        run, control = self._run, self._control
+        now = moment(step, self._steps, run.multipliers[step], self._base)
+        part = None
+        if Signal.HALF in self._controller.signals(step, self._steps):
+            part = Part(self._first_half(inputs, targets))
+        trial = control.before(now)
+        run.update.step((run.bases * trial * run.alive).to(run.dtype))
+
+        def replay(gradient: bool) -> tuple[Tensor, list[Tensor]]:
+            parameters = run.state.parameters
+            if not gradient:
+                return self._losses(parameters, inputs, targets), []
+            found = run.gradients(parameters, inputs, targets, run.state.views(self._scratch))
+            return found, [self._scratch]
+
+        made = control.after(now, losses, replay, part)
+        self.recorder.record(step, control, made, run.alive)
+
+    @property
+    def restored(self) -> Tensor:
+        """Which trials the last update put back, ``[B]``."""
+        return self._control.restored
+
+    def _first_half(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        half = half_of(inputs.shape[1])
+        parameters, into = self._run.state.parameters, self._run.state.views(self._scratch)
+        self._run.gradients(parameters, inputs[:, :half], targets[:, :half], into)
+        return self._space.dot([self._scratch], [self._scratch])
