@@ -16,7 +16,9 @@ from adaptive_lr import (
     Trapezoid,
     Warmup,
 )
-from adaptive_lr.schedules.parse import parse_schedules
+from adaptive_lr.schedules.parse import parse_schedules, parse_spec
+from adaptive_lr.tasks import TASKS, Perceptron
+from adaptive_lr.training import OPTIMIZERS, AdamW
 from tests.conftest import COMPOSED
 
 
@@ -122,3 +124,25 @@ def test_unknown_schedule_lists_the_known_ones() -> None:
 def test_kind_is_not_a_setting() -> None:
     with pytest.raises(SpecError, match="'kind'"):
         parse_schedules(["cosine", "kind=linear"])
+
+
+def test_any_spec_that_holds_no_others_is_made_of_words() -> None:
+    words = ["perceptron", "dataset=digits", "hidden=32", "batch=10"]
+    assert parse_spec(words, TASKS, "task") == Perceptron(dataset="digits", hidden=(32,), batch=10)
+    assert parse_spec(["adamw", "beta1=0.8"], OPTIMIZERS, "optimizer") == AdamW(beta1=0.8)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the task has no name"),
+        (["perceptrn"], "unknown task 'perceptrn'; did you mean 'perceptron'"),
+        (["perceptron", "width=3"], "unknown field of Perceptron 'width'"),
+        (["perceptron", "batch=1", "batch=2"], "perceptron has batch twice"),
+        (["perceptron", "kind=sgd"], "unknown field of perceptron 'kind'"),
+        (["perceptron", "batch=0.5"], "Perceptron.batch must be a whole number, got 0.5"),
+    ],
+)
+def test_words_that_make_no_spec_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse_spec(words, TASKS, "task")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_lr.cli import advise, experiments, robustness, schedules, search
+from adaptive_lr.cli import advise, experiments, robustness, schedules, search, search_schedule
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]
@@ -39,3 +39,4 @@ app.command("list")(schedules.show)
 app.command()(robustness.robustness)
 app.command()(advise.advise)
 app.command()(search.search)
+app.command("search-schedule")(search_schedule.search_schedule)

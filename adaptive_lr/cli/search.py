@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adaptive_lr.cli.common import clear_errors, err, out
+from adaptive_lr.cli.common import clear_errors, err
+from adaptive_lr.cli.searched import bar, summary, write_page
 from adaptive_lr.errors import RunError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from adaptive_lr.search import Progress, SearchResult
+    from collections.abc import Iterator
 
 
 def search(
@@ -68,7 +67,7 @@ def search(
 
             refuse_directory(report, directory)  # before hours of work, not after
         train = _loaded(function)
-        with _bar(trials) as advance, _traceback():
+        with bar(trials) as advance, _traceback():
             found = run(
                 train,
                 space,
@@ -85,12 +84,9 @@ def search(
                 say=lambda text: err.print(escape(text), soft_wrap=True),
                 **choices,
             )
-        _summary(found)
+        summary(found)
         if report is not None:
-            from adaptive_lr.reporting.search_report import write_search_report
-
-            page = write_search_report(found, report, title=f"Search of {function}")
-            out.print(f"report: [bold]{escape(str(page))}[/bold]", soft_wrap=True)
+            write_page(found, report, title=f"Search of {function}")
 
 
 def _loaded(place: str) -> Any:
@@ -137,55 +133,3 @@ def _traceback() -> Iterator[None]:
         for note in getattr(error, "__notes__", ()):
             err.print(escape(note.rstrip()), soft_wrap=True)
         raise
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[Progress], None]]:
-    """A bar with the best so far, or a line now and then where there is no terminal.
-
-    Yields:
-        What moves it.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[best]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Bar(*columns, console=err, speed_estimate_period=60.0, disable=not err.is_terminal) as bar:
-        row, said = bar.add_task("trials", total=total, best=""), 0
-
-        def advance(progress: Progress) -> None:
-            nonlocal said
-            best = "" if progress.best_value is None else f"best {progress.best_value:.6g}"
-            failed = f", {progress.failed} failed" if progress.failed else ""
-            bar.update(row, completed=progress.finished, best=escape(best + failed))
-            tenth = 10 * progress.finished // total
-            if not err.is_terminal and tenth > said:
-                said = tenth
-                err.print(f"{progress.finished} of {total} trials; {best}{failed}")
-
-        yield advance
-
-
-def _summary(found: SearchResult) -> None:
-    finished = len(found.trials) - found.skipped
-    extras = [f"{count} {word}" for count, word in ((found.pruned, "pruned"), (found.skipped, "failed")) if count]
-    counts = f"{finished} trials finished" + (f" ({', '.join(extras)})" if extras else "")
-    out.print(f"{counts}, {found.ran} runs done now", soft_wrap=True)
-    if len(found.directions) > 1:
-        for one in found.pareto():
-            out.print(f"{', '.join(f'{value:.6g}' for value in one.values)} at {_words(one.point)}", soft_wrap=True)
-    elif found.pruned + found.skipped < len(found.trials):
-        out.print(f"best {found.best_value:.6g} at [bold]{_words(found.best)}[/bold]", soft_wrap=True)
-    out.print(f"look at it: [bold]optuna-dashboard {escape(found.storage)}[/bold]", soft_wrap=True)
-
-
-def _words(point: dict[str, Any]) -> str:
-    shown = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in point.items()}
-    return escape(" ".join(f"{name}={value}" for name, value in shown.items()))

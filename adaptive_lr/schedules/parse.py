@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import SCHEDULES, AbstractSchedule, Warmup
-from adaptive_lr.spec import decode, lookup
+from adaptive_lr.spec import Spec, decode, lookup
+
+S = TypeVar("S", bound=Spec)
 
 ALIASES = {"cosine": "damped_cosine"}
 """Other names under which a schedule is found."""
@@ -36,6 +38,26 @@ def parse_schedules(words: Sequence[str]) -> dict[str, AbstractSchedule]:
     return {" ".join(group): _parse(group[0], group[1:]) for group in grouped}
 
 
+def parse_spec(words: Sequence[str], kinds: Iterable[type[S]], what: str) -> S:
+    """A spec from its name and ``field=value``, for specs that hold no others.
+
+    Args:
+        words: the name first.
+        kinds: what it may be.
+        what: a word for them.
+
+    Raises:
+        SpecError: there is no name, it or a field is unknown, or a value is not allowed.
+
+    >>> parse_spec(["damped_cosine", "k=2"], SCHEDULES, "schedule")
+    DampedCosine(k=2)
+    """
+    if not words:
+        raise SpecError(f"the {what} has no name")
+    by_name = {one.kind: one for one in kinds}
+    return _made(by_name[lookup(words[0], by_name, what)], _fields(words[0], words[1:]))
+
+
 def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
     kinds = {one.kind: one for one in SCHEDULES if not _holds_others(one)}
     if name == Warmup.kind:
@@ -43,17 +65,9 @@ def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
     if name in {one.kind for one in SCHEDULES} - set(kinds):
         raise SpecError(f"a {name} is made of other schedules: make it in Python, here only warmup=… can be said")
     kind = ALIASES.get(name) or lookup(name, [*kinds, *ALIASES], "schedule")
-    given = [one.partition("=")[0] for one in settings]
-    if repeated := {key for key in given if given.count(key) > 1}:
-        raise SpecError(f"{name} has {sorted(repeated)[0]} twice")
-    fields = {key: _value(text) for key, _, text in (one.partition("=") for one in settings)}
-    lookup("kind" if "kind" in fields else name, [name], f"field of {name}")
-    warmup = fields.pop("warmup", None)
-    for field in _holding_many(kinds[kind]):
-        if isinstance(fields.get(field), float):
-            fields[field] = (fields[field],)
-    found = decode({"kind": kind, **fields}, kinds.values())
-    assert isinstance(found, AbstractSchedule)
+    given = _fields(name, settings)
+    warmup = given.pop("warmup", None)
+    found = _made(kinds[kind], given)
     if warmup is None:
         return found
     if isinstance(warmup, int | float) and warmup >= 1:
@@ -61,12 +75,29 @@ def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
     return Warmup(fraction=warmup, then=found)
 
 
-def _holds_others(schedule: type[AbstractSchedule]) -> bool:
-    return any({"component", "components"} & item.metadata.keys() for item in fields(schedule))  # type: ignore[arg-type]
+def _fields(name: str, settings: Sequence[str]) -> dict[str, Any]:
+    pairs = [one.partition("=") for one in settings]
+    given = [key for key, _, _ in pairs]
+    if repeated := {key for key in given if given.count(key) > 1}:
+        raise SpecError(f"{name} has {sorted(repeated)[0]} twice")
+    lookup("kind" if "kind" in given else name, [name], f"field of {name}")
+    return {key: _value(text) for key, _, text in pairs}
 
 
-def _holding_many(schedule: type[AbstractSchedule]) -> list[str]:
-    return [item.name for item in fields(schedule) if item.metadata.get("many")]  # type: ignore[arg-type]
+def _made(kind: type[S], given: Mapping[str, Any]) -> S:
+    many = _holding_many(kind)
+    values = {key: (one,) if key in many and isinstance(one, float) else one for key, one in given.items()}
+    found = decode({"kind": kind.kind, **values}, [kind])
+    assert isinstance(found, kind)
+    return found
+
+
+def _holds_others(kind: type[Spec]) -> bool:
+    return any({"component", "components"} & item.metadata.keys() for item in fields(kind))  # type: ignore[arg-type]
+
+
+def _holding_many(kind: type[Spec]) -> list[str]:
+    return [item.name for item in fields(kind) if item.metadata.get("many")]  # type: ignore[arg-type]
 
 
 def _value(text: str) -> Any:
