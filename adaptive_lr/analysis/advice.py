@@ -75,7 +75,7 @@ class Question:
 
 
 def advise(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Everything that can be said, as plain data: ``measured``, ``stated``, ``recorded``, ``predicted`` and ``unknown``.
+    """Everything that can be said, as plain data: ``measured``, ``recorded``, ``predicted`` and ``unknown``.
 
     Args:
         question: what can be afforded.
@@ -84,17 +84,13 @@ def advise(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, A
     """
     measured = _measured(question, evidence)
     recorded = _recorded(question, evidence, runs)
-    stated = [] if measured else _stated(question, evidence)
     predicted = _predicted(question.ratio)
     found = {
         "ratio": question.ratio,
         "kind": question.kind,
         "source": evidence["source"],
-        "covered": list(RATIOS.values())
-        if evidence["tasks"]
-        else sorted({one["ratio"] for one in evidence["statements"]}),
+        "covered": list(RATIOS.values()) if evidence["tasks"] else [],
         "measured": measured,
-        "stated": stated,
         "recorded": recorded,
         "predicted": predicted,
     }
@@ -157,16 +153,6 @@ def _interval(values: Array) -> tuple[float | None, float | None]:
 def _clear(differences: Array) -> bool:
     low, high = _interval(differences)
     return low is not None and high is not None and not low <= 0.0 <= high
-
-
-def _stated(question: Question, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is only known in words, at this ratio."""
-    return [
-        dict(one)
-        for one in evidence["statements"]
-        if one["kind"] in (question.kind, "any") or question.kind == "any"
-        if max(question.ratio / one["ratio"], one["ratio"] / question.ratio) <= NEAR and question.kind != "language"
-    ]
 
 
 def _recorded(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -259,12 +245,12 @@ def _unknown(question: Question, found: Mapping[str, Any]) -> list[str]:
             if any(one["costs"] for one in found["recorded"])
             else "Nothing is known here about language models at this ratio: no run of one is part of the package. Give your own with --runs."
         )
-    elif measured is None and not found["stated"]:
+    elif measured is None:
         sentences.append(
             f"The evidence at hand covers {_in_words(found['covered'])}, not {question.ratio:.3g}; the report of `make experiments` covers "
             f"{_in_words(list(RATIOS.values()))}, and what lies between by the coarser one."
         )
-    elif measured is not None and not measured["same_ratio"]:
+    elif not measured["same_ratio"]:
         sentences.append(
             f"No experiment was made at the ratio {question.ratio:.3g}; the costs are those of the coarser {measured['ratio']:.3g}."
         )
@@ -276,10 +262,6 @@ def _unknown(question: Question, found: Mapping[str, Any]) -> list[str]:
                 f"({', '.join(different)})."
             )
         sentences.append("The tasks take seconds; schedules can change places with the number of steps.")
-    elif found["stated"]:
-        sentences.append(
-            "The package ships these findings in words; with the report of `make experiments` this command has the costs of each schedule."
-        )
     if question.kind != "convex":
         sentences.append("The bound is a theorem about bounded convex problems; for a network it is a hint at best.")
     else:

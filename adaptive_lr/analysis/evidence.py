@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from importlib import resources
@@ -57,7 +58,6 @@ def evidence_from_numbers(experiments: list[Mapping[str, Any]]) -> dict[str, Any
         "recorded": {
             f"{one['title']} {study['title']}": study for one in recorded for study in one["studies"].values()
         },
-        "statements": [],
     }
 
 
@@ -87,7 +87,9 @@ def _rounded(estimate: Mapping[str, float]) -> list[float]:
 def write_shipped(report: Path, target: Path) -> None:
     """Write the file that ships from a ``report.json``; recorded runs are not part of it, since they are other people's."""
     found = evidence_from_report(report) | {"source": "e01_grid_resolution", "recorded": {}}
-    target.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    text = json.dumps(found, indent=1, sort_keys=True)
+    text = re.sub(r"\[\s+([^][]*?)\s+\]", lambda row: f"[{' '.join(row[1].split())}]", text)  # three numbers in a line
+    target.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adaptive_lr.reporting.recorded_prose import difference, listed
@@ -10,30 +10,24 @@ from adaptive_lr.reporting.recorded_prose import difference, listed
 
 def headline(found: Mapping[str, Any]) -> str:
     """The advice itself, in one line, from the firmest source there is for this kind of task."""
-    measured, stated, recorded = found["measured"], found["stated"], [one for one in found["recorded"] if one["costs"]]
+    measured, recorded = found["measured"], [one for one in found["recorded"] if one["costs"]]
     predicted = found["predicted"]["first"]["worst"]
     language, network = found["kind"] == "language", found["kind"] == "network"
-    if recorded and (language or not (measured or stated)):
+    if recorded and (language or not measured):
         return f"Begin with {next(iter(recorded[0]['costs']))}, from recorded runs."
-    if language or (network and not (measured or stated)):
+    if language or (network and not measured):
         kind = "language models" if language else "networks"
         return f"No advice: there is no evidence on {kind} at this ratio. (On convex problems the bound would say {predicted}.)"
-    if not (measured or stated):
+    if not measured:
         return f"Begin with {predicted}, from a bound alone: no experiment at hand covers this ratio."
-    if measured:
-        others = (
-            f", or any of the {len(measured['not_told_apart'])} not told apart from it"
-            if measured["not_told_apart"]
-            else ""
-        )
-        return f"Begin with {measured['schedules'][measured['first']]['spec']}{others}, from experiments."
-    return f"Begin with: {stated[0]['advice']}."
+    tied = measured["not_told_apart"]
+    others = f", or any of the {len(tied)} not told apart from it" if tied else ""
+    return f"Begin with {measured['schedules'][measured['first']]['spec']}{others}, from experiments."
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """What is advised, from what is firmest: experiments, then recorded runs, then the bound."""
     said = [_measured(found["measured"])] if found["measured"] else []
-    said += [_stated(one) for one in found["stated"]]
     said += [_recorded(one, found["ratio"]) for one in found["recorded"]]
     said.append(_predicted(found["predicted"]))
     return said
@@ -48,22 +42,20 @@ def _measured(measured: Mapping[str, Any]) -> str:
         else " It is clearly cheaper than all others."
     )
     return (
-        f"From {len(measured['tasks'])} tasks ({measured['seeds'][0]} to {measured['seeds'][1]} seeds, {measured['steps'][0]} to "
-        f"{measured['steps'][1]} updates) at the ratio {measured['ratio']:.3g}: {measured['first']}, {first['spec']}. It ended with "
+        f"From {len(measured['tasks'])} tasks ({_span(measured['seeds'])} seeds, {_span(measured['steps'])} updates) at the ratio "
+        f"{measured['ratio']:.3g}: {measured['first']}, {first['spec']}. It ended with "
         f"{_ratio(first)} times the tuned cosine's loss in the geometric mean, {first['worst']:.3g} times at worst ({first['worst_task']}), and was "
         f"the cheapest on {first['lowest_in']}.{apart}"
     )
 
 
+def _span(ends: Sequence[int]) -> str:
+    return f"{ends[0]}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
 def _ratio(row: Mapping[str, Any]) -> str:
     ends = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
     return f"{row['value']:.3g}{ends}"
-
-
-def _stated(statement: Mapping[str, Any]) -> str:
-    count = statement["tasks"]
-    kind = {"convex": f"{count} convex tasks", "network": f"{count} small networks", "any": f"all {count} tasks"}
-    return f"From {kind[statement['kind']]}: {statement['advice']}. {statement['finding']}"
 
 
 def _recorded(one: Mapping[str, Any], ratio: float) -> str:
