@@ -1,12 +1,14 @@
-"""The hypothesis profile; an example and a strategy of legal values for every schedule."""
+"""The hypothesis profile; fixtures; an example and a strategy of legal values for every schedule."""
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -59,6 +61,24 @@ EXAMPLES: dict[type[AbstractSchedule], AbstractSchedule] = {
 def pytest_configure(config: pytest.Config) -> None:
     """Any k of the additive k-decay but 1 is cut off somewhere and warns; the tests of that warning expect it."""
     config.addinivalue_line("filterwarnings", "ignore::adaptive_lr.schedules.additive.ClippedScheduleWarning")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """An empty working directory."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield tmp_path
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, on which results do not depend on the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session", params=SCHEDULES, ids=lambda schedule: schedule.kind)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,3 +68,19 @@ def journaled(path: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
     finally:
         connection.close()
+
+
+def interrupted(folder: Path, *arguments: str) -> None:
+    """Start the command in another process, interrupt it once it has begun, and look at how it ends."""
+    root = str(Path(__file__).resolve().parents[1])
+    command = [sys.executable, "-m", "adaptive_lr", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root})
+    deadline = time.monotonic() + 60.0
+    while not (folder / "search/runs.sqlite-wal").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; finished trials are stored: run again to go on" in said
+    assert "Traceback" not in said

@@ -1,9 +1,7 @@
 import json
-import os
 import runpy
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +39,6 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def report(numbers: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of its report."""
     return write_report([numbers], [], tmp_path_factory.mktemp("report")).parent
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """An empty working directory."""
-    before = Path.cwd()
-    os.chdir(tmp_path)
-    yield tmp_path
-    os.chdir(before)
 
 
 def call(*arguments: str) -> Result:

@@ -1,8 +1,6 @@
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +9,6 @@ from typer.testing import CliRunner, Result
 from adaptive_lr.cli import app
 
 TINY = str(Path(__file__).with_name("tiny.py"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """An empty working directory."""
-    before = Path.cwd()
-    os.chdir(tmp_path)
-    yield tmp_path
-    os.chdir(before)
 
 
 def call(*arguments: str) -> Result:

@@ -1,6 +1,6 @@
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,12 @@ from tests.reference.tasks import (
     CLASSIFICATION,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 every_classification = pytest.mark.parametrize("task", CLASSIFICATION.values(), ids=list(CLASSIFICATION))
 
 
 every_dataset = pytest.mark.parametrize("name", datasets.DATASETS)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 SIZES = {"digits": (1078, 359, 360), "breast_cancer": (341, 114, 114), "mnist1d": (3200, 800, 1000)}

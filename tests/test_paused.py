@@ -1,10 +1,8 @@
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from adaptive_lr import Constant, SpecError
 from adaptive_lr.controllers import Anchor
@@ -23,19 +21,13 @@ from adaptive_lr.training import (
 from tests.reference.tasks import CASES, Case
 from tests.test_training import ABSURD, RULES, assert_agree, bits, several, trial
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW = ("least_squares", "softmax_breast_cancer", "perceptron_breast_cancer_tanh")
 every_case = pytest.mark.parametrize("case", [CASES[name] for name in FEW], ids=FEW)
 
 ALL_RULES = RULES | {"projected": (ProjectedSGD(radius=5.0), 1.0)}
 every_rule = pytest.mark.parametrize(("optimizer", "factor"), ALL_RULES.values(), ids=list(ALL_RULES))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def of_two_seeds(case: Case, optimizer: AbstractOptimizer, factor: float, steps: int = 200) -> list[Trial]:

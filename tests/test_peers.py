@@ -1,7 +1,6 @@
 import json
 import math
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import pytest
@@ -14,6 +13,8 @@ from adaptive_lr.spec import decode, encode
 from adaptive_lr.tasks import CharacterModel
 from adaptive_lr.training import KINDS, OPTIMIZERS, SGD, AdamW, Peer, Status, Trial, batches, train_batch
 from adaptive_lr.training.optimizers import FlatState
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODULES = {
     "schedulefree_sgd": "schedulefree",
@@ -38,14 +39,6 @@ RATES = {"schedulefree_sgd": 1.0, "schedulefree_adamw": 0.01, "momo_adam": 0.01}
 
 every_peer = pytest.mark.parametrize("name", MODULES)
 averaging = pytest.mark.parametrize("name", ["schedulefree_sgd", "schedulefree_adamw"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def needs(name: str) -> None:

@@ -1,10 +1,8 @@
 import difflib
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adaptive_lr.cli import app
+from tests.searched import interrupted
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples/search_my_script"
@@ -144,17 +143,7 @@ def test_a_space_that_is_not_there_is_exit_code_2(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_search_that_is_interrupted_is_exit_code_130_and_goes_on(folder: Path) -> None:
-    command = [sys.executable, "-m", "adaptive_lr", "search", "mine:slow", "--space", "space.yaml", "--trials", "10"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    deadline = time.monotonic() + 60.0
-    while not (folder / "search/runs.sqlite-wal").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "interrupted; finished trials are stored: run again to go on" in said
-    assert "Traceback" not in said
+    interrupted(folder, "search", "mine:slow", "--space", "space.yaml", "--trials", "10")
     assert searched("mine:slow", "--trials", "3").exit_code == 0
 
 

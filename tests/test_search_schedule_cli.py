@@ -1,10 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,20 +13,13 @@ from adaptive_lr.search.judge import judge
 from adaptive_lr.store import Store
 from adaptive_lr.tasks import CharacterModel, Perceptron, SoftmaxRegression, StreamingLeastSquares
 from adaptive_lr.training import SGD, AdamW, Trial
-from tests.searched import states
+from tests.searched import interrupted, states
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["streaming_least_squares", "dimension=20", "--steps", "60", "--low", "0.1", "--high", "10"]
 QUICK = [*SMALL, "--per-decade", "2", "--seeds", "2", "--report-seeds", "3", "--together", "4"]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A working directory."""
-    before = Path.cwd()
-    os.chdir(tmp_path)
-    yield tmp_path
-    os.chdir(before)
 
 
 def call(*arguments: str) -> Result:
@@ -171,17 +158,7 @@ def test_a_run_that_fails_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 def test_a_search_that_is_interrupted_is_exit_code_130_and_goes_on(folder: Path) -> None:
     arguments = ["perceptron", "--steps", "300", "--seeds", "2", "--together", "4", "--trials", "40"]
-    command = [sys.executable, "-m", "adaptive_lr", "search-schedule", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    deadline = time.monotonic() + 60.0
-    while not (folder / "search/runs.sqlite-wal").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "interrupted; finished trials are stored: run again to go on" in said
-    assert "Traceback" not in said
+    interrupted(folder, "search-schedule", *arguments)
 
 
 def test_a_network_has_momentum_unless_another_optimizer_is_asked_for() -> None:

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,15 +16,9 @@ from tests.reference.tasks import (
     sampled_losses,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 every_streaming = pytest.mark.parametrize("task", STREAMING.values(), ids=list(STREAMING))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @every_streaming

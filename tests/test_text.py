@@ -1,6 +1,5 @@
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import fields
 
 import pytest
@@ -13,19 +12,13 @@ from adaptive_lr.tasks import CharacterModel
 from adaptive_lr.tasks.text import EVALUATED, SYMBOLS, Corpus, corpus, encoded
 from adaptive_lr.training import SGD, Status, Trial, train_batch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SPLITS = [item.name for item in fields(Corpus)]
 
 every_split = pytest.mark.parametrize("split", SPLITS)
 
 TASK = CharacterModel()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def part(split: str) -> Tensor:

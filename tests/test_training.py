@@ -1,6 +1,6 @@
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,8 @@ from adaptive_lr.training import (
 from adaptive_lr.training.trial import MONITOR_EVERY, WINDOWS, monitored, window_ends
 from tests.reference.tasks import CASES, Case
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
 RULES: dict[str, tuple[AbstractOptimizer, float]] = {
@@ -40,14 +42,6 @@ RULES: dict[str, tuple[AbstractOptimizer, float]] = {
 every_rule = pytest.mark.parametrize(("optimizer", "factor"), RULES.values(), ids=list(RULES))
 
 ABSURD = 1e150
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trial(case: Case, **changes: Any) -> Trial:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -23,6 +23,7 @@ from adaptive_lr.reporting import (
     tail_figures,
     tail_prose,
 )
+from adaptive_lr.reporting.pages import page_environment, replace_page
 
 FORMAT = 2
 """Version of the layout of ``report.json``."""
@@ -43,13 +44,13 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     numbers = {"format": FORMAT, "experiments": {one["name"]: one for one in experiments}}
-    _replace(folder / "report.json", json.dumps(numbers, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    replace_page(folder / "report.json", json.dumps(numbers, indent=1, sort_keys=True, allow_nan=False) + "\n")
     drawn = {one["name"]: _drawn(one, folder / "figures") for one in experiments}
     environment = _environment()
     page = environment.get_template("report.html.j2").render(
         experiments=experiments, figures=drawn, provenance=provenance
     )
-    _replace(folder / "index.html", page)
+    replace_page(folder / "index.html", page)
     for experiment in experiments:
         for label in experiment.get("traces", {}):
             _write_controller(environment, experiment, label, provenance, folder)
@@ -63,29 +64,22 @@ def page_of(experiment: Mapping[str, Any], label: str) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("adaptive_lr.reporting", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    environment = page_environment(
+        headline=prose.headline,
+        study_answer=prose.study_answer,
+        study_title=prose.study_title,
+        regret=prose.regret,
+        verdict=prose.verdict,
+        metric_title=figures.metric_title,
+        cheapest=_cheapest,
+        members=_members,
+        rates=rate_prose,
+        tails=tail_prose,
+        searches=search_prose,
+        recorded=recorded_prose,
+        page_of=page_of,
     )
     environment.filters |= {"percent": prose.percent, "number": prose.number, "whole": prose.whole}
-    environment.globals |= {
-        "headline": prose.headline,
-        "study_answer": prose.study_answer,
-        "study_title": prose.study_title,
-        "regret": prose.regret,
-        "verdict": prose.verdict,
-        "metric_title": figures.metric_title,
-        "cheapest": _cheapest,
-        "members": _members,
-        "rates": rate_prose,
-        "tails": tail_prose,
-        "searches": search_prose,
-        "recorded": recorded_prose,
-        "page_of": page_of,
-    }
     return environment
 
 
@@ -106,7 +100,7 @@ def _write_controller(
     )
     path = folder / page_of(experiment, label)
     path.parent.mkdir(exist_ok=True)
-    _replace(path, page)
+    replace_page(path, page)
 
 
 def _members(experiment: Mapping[str, Any], group: str) -> int:
@@ -147,9 +141,3 @@ def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
         text = (folder / f"{stem}.svg").read_text(encoding="utf-8")
         inline[name] = Markup(text[text.index("<svg") :])  # noqa: S704  # written by matplotlib just now
     return inline
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -10,12 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from adaptive_lr.errors import OutputError, RunError
 from adaptive_lr.reporting import figures, found_figures, found_prose
+from adaptive_lr.reporting.pages import page_environment, replace_page
 from adaptive_lr.search import SearchResult, TrialRecord
 
 FORMAT = 1
@@ -48,10 +48,10 @@ def write_search_report(found: SearchResult, folder: Path, *, title: str, verdic
     shares, reasons = _importances(found)
     folder.mkdir(parents=True, exist_ok=True)
     numbers = _numbers(found, best, shares) | {"title": title, "verdict": verdict}
-    _replace(folder / "search.json", json.dumps(_plain(numbers), indent=1, allow_nan=False) + "\n")
+    replace_page(folder / "search.json", json.dumps(_plain(numbers), indent=1, allow_nan=False) + "\n")
     plots, skipped = _plots(found, best, shares)
     page = (
-        _environment()
+        page_environment(say=found_prose)
         .get_template("search_report.html.j2")
         .render(
             title=title,
@@ -69,7 +69,7 @@ def write_search_report(found: SearchResult, folder: Path, *, title: str, verdic
             version=version("adaptive-lr"),
         )
     )
-    _replace(folder / "index.html", page)
+    replace_page(folder / "index.html", page)
     return folder / "index.html"
 
 
@@ -183,21 +183,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("adaptive_lr.reporting", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["say"] = found_prose
-    return environment
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
