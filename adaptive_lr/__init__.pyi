@@ -1,16 +1,5 @@
 # The public names of the package; __init__.py imports each on first use.
 
-from .constructors import (
-    get_constant_schedule_with_warmup,
-    get_cosine_restarts_schedule_with_warmup,
-    get_cosine_schedule_with_warmup,
-    get_damped_cosine_schedule_with_warmup,
-    get_inverse_sqrt_schedule,
-    get_linear_schedule_with_warmup,
-    get_polynomial_decay_schedule_with_warmup,
-    get_wsd_schedule,
-)
-from .controlled_lr import ControlledLR
 from .controllers import (
     CONTROLLERS,
     AbstractController,
@@ -31,8 +20,19 @@ from .controllers import (
     StationarityDrop,
 )
 from .errors import SpecError
-from .lr_scheduler import ScheduledLR
 from .reporting.tensorboard import log_damping
+from .schedulers.constructors import (
+    get_constant_schedule_with_warmup,
+    get_cosine_restarts_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_damped_cosine_schedule_with_warmup,
+    get_inverse_sqrt_schedule,
+    get_linear_schedule_with_warmup,
+    get_polynomial_decay_schedule_with_warmup,
+    get_wsd_schedule,
+)
+from .schedulers.controlled_lr import ControlledLR
+from .schedulers.scheduled_lr import ScheduledLR
 from .schedules import (
     REX,
     SCHEDULES,

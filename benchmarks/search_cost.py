@@ -23,14 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from adaptive_lr import DampedCosine, Range, SearchTrial, search
-from adaptive_lr.search.batched import ShapeSearch, search_shapes
 from adaptive_lr.search.executor import Executor, ProcessPool
 from adaptive_lr.search.function import _pickled
-from adaptive_lr.search.judge import judge
 from adaptive_lr.search.task import Task
-from adaptive_lr.store import Store
+from adaptive_lr.shapes.batched import search_shapes
+from adaptive_lr.shapes.judge import judge
+from adaptive_lr.shapes.shape_search import ShapeSearch
 from adaptive_lr.tasks import Perceptron, StreamingLogistic
 from adaptive_lr.training import SGD, Trial, train
+from adaptive_lr.trials.store import Store
 
 SPACE = {"lr": Range(1e-3, 1.0, log=True), "exponent": Range(0.25, 8.0, log=True), "optimizer": ["sgd", "adamw"]}
 

@@ -9,9 +9,9 @@ import pytest
 
 from adaptive_lr import Constant
 from adaptive_lr.errors import StoreError
-from adaptive_lr.store import Store
 from adaptive_lr.tasks import StreamingLeastSquares
 from adaptive_lr.training import SGD, RunResult, Status, Trial
+from adaptive_lr.trials.store import Store
 
 SOURCE: dict[str, str | None] = {"commit": "abc", "torch": "2"}
 

@@ -95,7 +95,7 @@ def _evidence(report: Path, results: Path) -> dict[str, Any]:
             err.print(f"[dim]{escape(str(error))}[/dim]", soft_wrap=True)
     if store_path(results).is_file():
         from adaptive_lr.experiment import load_experiment
-        from adaptive_lr.store import Store
+        from adaptive_lr.trials.store import Store
 
         try:
             with err.status("analysing the store"), Store(store_path(results)) as store:

@@ -14,7 +14,7 @@ from adaptive_lr.cli.common import Report, Results, clear_errors, err, out, stor
 
 if TYPE_CHECKING:
     from adaptive_lr.experiment import AbstractExperiment
-    from adaptive_lr.store import Store
+    from adaptive_lr.trials.store import Store
 
 Runs = Annotated[Path, typer.Option(help="Folder that TensorBoard events are written to.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A tiny version that ends in seconds; its numbers mean nothing.")]
@@ -36,7 +36,7 @@ def run(
     """
     with clear_errors():
         from adaptive_lr.experiment import load_experiment
-        from adaptive_lr.store import Store
+        from adaptive_lr.trials.store import Store
 
         loaded = [load_experiment(name) for name in experiments]
         with Store(store_path(results), write=True) as store:
@@ -58,7 +58,7 @@ def rebuild(
     Without names, experiments that are not finished are left out, and it says so.
     """
     with clear_errors():
-        from adaptive_lr.store import Store
+        from adaptive_lr.trials.store import Store
 
         loaded = [one.smoke() if smoke else one for one in _loaded(experiments)]
         with Store(store_path(results)) as store:

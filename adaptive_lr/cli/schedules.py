@@ -31,8 +31,9 @@ def plot(
     """
     with clear_errors():
         from adaptive_lr.controllers import CONTROLLERS
+        from adaptive_lr.drawing import save
         from adaptive_lr.errors import SpecError
-        from adaptive_lr.reporting import figures
+        from adaptive_lr.reporting.figures import schedules_figure
         from adaptive_lr.schedules.parse import parse_schedules
 
         for word in schedules:
@@ -45,7 +46,7 @@ def plot(
             out.print(draw_schedules(parsed, steps, out.width), highlight=False, markup=False)
             return
         path = output or Path("schedule.png")
-        figures.save(figures.schedules_figure(parsed, steps), path)
+        save(schedules_figure(parsed, steps), path)
         out.print(f"wrote {escape(str(path))}")
 
 

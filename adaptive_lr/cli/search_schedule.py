@@ -15,7 +15,7 @@ from adaptive_lr.errors import SpecError
 
 if TYPE_CHECKING:
     from adaptive_lr.schedules import AbstractSchedule
-    from adaptive_lr.search.judge import Verdict
+    from adaptive_lr.shapes.judge import Verdict
     from adaptive_lr.tasks import AbstractTask
     from adaptive_lr.training import AbstractOptimizer
 
@@ -72,10 +72,11 @@ def search_schedule(
     with clear_errors():
         from adaptive_lr.experiment.base import geometric_grid
         from adaptive_lr.schedules.parse import parse_spec
-        from adaptive_lr.search.batched import ShapeSearch, search_shapes
-        from adaptive_lr.search.judge import judge
-        from adaptive_lr.store import Store
+        from adaptive_lr.shapes.batched import search_shapes
+        from adaptive_lr.shapes.judge import judge
+        from adaptive_lr.shapes.shape_search import ShapeSearch
         from adaptive_lr.tasks import TASKS
+        from adaptive_lr.trials.store import Store
 
         trained = parse_spec(task, TASKS, "task")
         chosen: Any = {"objective": objective, "pruner": pruner, "sampler": sampler}

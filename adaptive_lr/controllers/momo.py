@@ -21,7 +21,7 @@ from adaptive_lr.controllers.base import (
 from adaptive_lr.spec import choice, number, spec
 
 DECAY = 0.9
-"""Of the running means; it must be that of the mean gradient in `adaptive_lr.statistics`."""
+"""Of the running means; it must be that of the mean gradient in `adaptive_lr.feedback.statistics`."""
 
 
 class MomoCapState(NamedTuple):

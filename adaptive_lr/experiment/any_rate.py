@@ -16,9 +16,9 @@ from adaptive_lr.errors import ExperimentError, StoreError
 from adaptive_lr.experiment.base import AbstractExperiment, geometric_grid, slug
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
-from adaptive_lr.store import Record, Store
 from adaptive_lr.tasks import AbstractTask
 from adaptive_lr.training import AbstractOptimizer, Peer, Trial
+from adaptive_lr.trials.store import Record, Store
 
 Array = NDArray[np.float64]
 

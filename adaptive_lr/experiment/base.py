@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from adaptive_lr.errors import ExperimentError
 from adaptive_lr.reporting.tensorboard import Run
-from adaptive_lr.runner import run_trials
-from adaptive_lr.store import Store
 from adaptive_lr.training import Trial
+from adaptive_lr.trials.runner import run_trials
+from adaptive_lr.trials.store import Store
 
 FOLDER = Path("experiments")
 """Where experiments are declared, below the working directory."""

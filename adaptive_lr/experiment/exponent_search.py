@@ -14,8 +14,8 @@ from adaptive_lr.experiment.base import AbstractExperiment
 from adaptive_lr.experiment.grid_resolution import Study, sweep_of
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
-from adaptive_lr.store import Store
 from adaptive_lr.training import Trial
+from adaptive_lr.trials.store import Store
 
 
 def scattered(count: int) -> dict[str, AbstractSchedule]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from adaptive_lr.analysis.exponents import FROM, TO, summarise
 from adaptive_lr.experiment.grid_resolution import Experiment, sweep_of
-from adaptive_lr.store import Store
+from adaptive_lr.trials.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

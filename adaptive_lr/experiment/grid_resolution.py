@@ -15,9 +15,9 @@ from adaptive_lr.errors import ExperimentError, StoreError
 from adaptive_lr.experiment.base import AbstractExperiment, geometric_grid, slug
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule
-from adaptive_lr.store import Record, Store
 from adaptive_lr.tasks import AbstractTask
 from adaptive_lr.training import AbstractOptimizer, Trial
+from adaptive_lr.trials.store import Record, Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from adaptive_lr.analysis.recorded_summary import summarise
 from adaptive_lr.analysis.tables import read_table
 from adaptive_lr.experiment.base import AbstractExperiment
 from adaptive_lr.reporting.tensorboard import Run
-from adaptive_lr.store import Store
 from adaptive_lr.training import Trial
+from adaptive_lr.trials.store import Store
 
 KIND = "recorded"
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from adaptive_lr.controlled_lr import ControlledLR
 from adaptive_lr.errors import SpecError
 from adaptive_lr.integrations.minibatch import Minibatch
+from adaptive_lr.schedulers.controlled_lr import ControlledLR
 
 
 class Controlled:

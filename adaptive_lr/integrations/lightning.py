@@ -13,11 +13,11 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor, nn
 
-from adaptive_lr.controlled_lr import ControlledLR
 from adaptive_lr.controllers import AbstractController
 from adaptive_lr.errors import SpecError
-from adaptive_lr.hyperparameters import Plan
 from adaptive_lr.integrations.minibatch import Minibatch, damping
+from adaptive_lr.schedulers.controlled_lr import ControlledLR
+from adaptive_lr.schedulers.hyperparameters import Plan
 
 
 class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]

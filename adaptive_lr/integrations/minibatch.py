@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adaptive_lr.controlled_lr import ControlledLR
+from adaptive_lr.schedulers.controlled_lr import ControlledLR
 
 
 class Minibatch:

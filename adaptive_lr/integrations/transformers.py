@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from adaptive_lr.controlled_lr import ControlledLR
 from adaptive_lr.controllers import AbstractController
 from adaptive_lr.errors import SpecError
-from adaptive_lr.hyperparameters import Plan
 from adaptive_lr.integrations.minibatch import Minibatch, damping
+from adaptive_lr.schedulers.controlled_lr import ControlledLR
+from adaptive_lr.schedulers.hyperparameters import Plan
 
 
 def attach(trainer: Any, schedule: Plan | None = None, controller: AbstractController | None = None) -> None:

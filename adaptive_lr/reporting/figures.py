@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adaptive_lr.analysis.robustness import RATIOS
-from adaptive_lr.errors import OutputError
+from adaptive_lr.drawing import draw_multipliers
 from adaptive_lr.schedules import AbstractSchedule, progress, table
 
 SHADES = {
@@ -111,61 +108,9 @@ def metric_title(study: Mapping[str, Any]) -> str:
 def schedules_figure(schedules: Mapping[str, AbstractSchedule], total_steps: int) -> Figure:
     """Multipliers against progress."""
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
-    draw_schedules(schedules, total_steps, figure.subplots())
+    rows = table(list(schedules.values()), total_steps).numpy()
+    draw_multipliers(dict(zip(schedules, rows, strict=True)), progress(total_steps).numpy(), figure.subplots())
     return figure
-
-
-def draw_schedules(
-    schedules: Mapping[str, AbstractSchedule], total_steps: int, axes: Axes | None, *, legend: bool = True
-) -> Axes:
-    """Multipliers against progress, drawn into ``axes``, or into new ones of a figure of their own."""
-    if axes is None:
-        axes = Figure(figsize=(7.0, 4.0), layout="constrained").subplots()
-    u = progress(total_steps).numpy()
-    for (label, _), row in zip(schedules.items(), table(list(schedules.values()), total_steps), strict=True):
-        axes.plot(u, row.numpy(), label=label, linewidth=1.8)
-    axes.set(xlabel="progress u = t/T", ylabel="multiplier m(u)", ylim=(-0.02, 1.04), xlim=(0.0, 1.0))
-    axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    if legend:
-        axes.legend(frameon=False, fontsize=8)
-    return axes
-
-
-def thumbnail(schedule: AbstractSchedule, ending: str, total_steps: int = 1000) -> bytes:
-    """A small picture of one schedule, as ``png`` or as an ``svg`` element."""
-    figure = Figure(figsize=(3.6, 2.1), layout="constrained")
-    axes = draw_schedules({"": schedule}, total_steps, figure.subplots(), legend=False)
-    axes.set(xlabel="", ylabel="")
-    if ending == "svg":
-        return as_svg(figure, repr(schedule)).encode()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=ending, dpi=110)
-    return buffer.getvalue()
-
-
-def as_svg(figure: Figure, name: str) -> str:
-    """The figure as an ``svg`` element; ``name`` keeps its identifiers apart from those of others on the same page."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    found = buffer.getvalue().decode()
-    return found[found.index("<svg") :]
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, by the file's ending; the same figure gives the same bytes.
-
-    Raises:
-        OutputError: the ending is neither ``.png`` nor ``.svg``.
-    """
-    ending = path.suffix.lower()
-    if ending not in (".png", ".svg"):
-        raise OutputError(f"a figure is written as .png or .svg, got {path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Date": None} if ending == ".svg" else {"Software": None}
-    with mpl.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(path, dpi=130, metadata=metadata)
 
 
 def _loss_curve(

@@ -11,6 +11,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from adaptive_lr import drawing
 from adaptive_lr.reporting import (
     figures,
     prose,
@@ -95,7 +96,7 @@ def _write_controller(
         experiment=experiment,
         label=label,
         about=experiment["contestants"][label],
-        figures={name: Markup(figures.as_svg(figure, f"{label}-{name}")) for name, figure in plots.items()},  # noqa: S704
+        figures={name: Markup(drawing.as_svg(figure, f"{label}-{name}")) for name, figure in plots.items()},  # noqa: S704
         provenance=provenance,
     )
     path = folder / page_of(experiment, label)
@@ -136,8 +137,8 @@ def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
     inline = {}
     for name, figure in plots.items():
         stem = f"{experiment['name']}-{name}"
-        figures.save(figure, folder / f"{stem}.png")
-        figures.save(figure, folder / f"{stem}.svg")
+        drawing.save(figure, folder / f"{stem}.png")
+        drawing.save(figure, folder / f"{stem}.svg")
         text = (folder / f"{stem}.svg").read_text(encoding="utf-8")
         inline[name] = Markup(text[text.index("<svg") :])  # noqa: S704  # written by matplotlib just now
     return inline

@@ -13,8 +13,9 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from adaptive_lr import drawing
 from adaptive_lr.errors import OutputError, RunError
-from adaptive_lr.reporting import figures, found_figures, found_prose
+from adaptive_lr.reporting import found_figures, found_prose
 from adaptive_lr.reporting.pages import page_environment, replace_page
 from adaptive_lr.search import SearchResult, TrialRecord
 
@@ -143,8 +144,8 @@ def _drawn(plots: Mapping[str, Figure], folder: Path) -> dict[str, Markup]:
     """The figures as inline SVG; also written as PNG and SVG."""
     inline = {}
     for name, figure in plots.items():
-        figures.save(figure, folder / f"{name}.png")
-        figures.save(figure, folder / f"{name}.svg")
+        drawing.save(figure, folder / f"{name}.png")
+        drawing.save(figure, folder / f"{name}.svg")
         text = (folder / f"{name}.svg").read_text(encoding="utf-8")
         inline[name] = Markup(text[text.index("<svg") :])  # noqa: S704  # written by matplotlib just now
     return inline

@@ -15,8 +15,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from adaptive_lr.schedules import table
-from adaptive_lr.store import Record, Store
 from adaptive_lr.training import Trial
+from adaptive_lr.trials.store import Record, Store
 
 _LARGEST = 3e38
 

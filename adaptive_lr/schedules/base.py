@@ -62,26 +62,29 @@ class AbstractSchedule(Spec, ABC):
 
     def plot(self, total_steps: int = 1000, axes: Axes | None = None) -> Axes:
         """Draw m against progress, into ``axes`` if they are given; the matplotlib axes."""
-        from adaptive_lr.reporting.figures import draw_schedules
+        from adaptive_lr.drawing import draw_multipliers
 
-        return draw_schedules({repr(self): self}, total_steps, axes)
+        return draw_multipliers(
+            {repr(self): table([self], total_steps)[0].numpy()}, progress(total_steps).numpy(), axes
+        )
 
     def _repr_png_(self) -> bytes | None:
         """The curve, for notebooks; None for a schedule that cannot be drawn without its number of steps."""
-        from adaptive_lr.reporting.figures import thumbnail
-
         try:
-            return thumbnail(self, "png")
+            return self._thumbnail("png")
         except SpecError:
             return None
 
     def _repr_html_(self) -> str | None:
-        from adaptive_lr.reporting.figures import thumbnail
-
         try:
-            return f"<code>{html.escape(repr(self))}</code><br>{thumbnail(self, 'svg').decode()}"
+            return f"<code>{html.escape(repr(self))}</code><br>{self._thumbnail('svg').decode()}"
         except SpecError:
             return None
+
+    def _thumbnail(self, ending: str, total_steps: int = 1000) -> bytes:
+        from adaptive_lr.drawing import thumbnail
+
+        return thumbnail(table([self], total_steps)[0].numpy(), progress(total_steps).numpy(), repr(self), ending)
 
 
 def checked_steps(total_steps: int) -> int:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adaptive_lr.control import Control, Part
 from adaptive_lr.controllers import Signal, Static
 from adaptive_lr.errors import SpecError
+from adaptive_lr.feedback.update import Control, Part
 from adaptive_lr.schedules import table
 from adaptive_lr.training.controlled import Base, Recorder, StackedSpace, moment
 from adaptive_lr.training.optimizers import FlatState

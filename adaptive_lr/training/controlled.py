@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adaptive_lr.control import Control
 from adaptive_lr.controllers import AbstractController, Moment, Signal
+from adaptive_lr.feedback.statistics import Vector
+from adaptive_lr.feedback.update import Control
 from adaptive_lr.schedules import AbstractSchedule
 from adaptive_lr.spec import stack, structure
-from adaptive_lr.statistics import Vector
 from adaptive_lr.training.optimizers import FlatState, StackedUpdate
 
 RECORDED = 60
@@ -21,7 +21,7 @@ RECORDED = 60
 
 
 class StackedSpace:
-    """The parameters of B trials in a flat buffer; see `adaptive_lr.statistics.Space`.
+    """The parameters of B trials in a flat buffer; see `adaptive_lr.feedback.statistics.Space`.
 
     A vector is one buffer, so that an elementwise operation is one call; inner products go through views by parameter.
     """

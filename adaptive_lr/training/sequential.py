@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adaptive_lr.controlled_lr import ControlledLR
 from adaptive_lr.controllers import Signal, Static
-from adaptive_lr.lr_scheduler import ScheduledLR
+from adaptive_lr.schedulers.controlled_lr import ControlledLR
+from adaptive_lr.schedulers.scheduled_lr import ScheduledLR
 from adaptive_lr.training.controlled import Recorder
 from adaptive_lr.training.trial import RunResult, Status, Trial, half_of, monitored, window_ends
 

@@ -1,0 +1,196 @@
+"""A controller at work: what the torch scheduler and the batched trainer have in common."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from adaptive_lr.controllers.base import HALF, AbstractController, Moment, Observation, Signal, bounded
+from adaptive_lr.feedback.statistics import Replay, Space, Statistics, Vector
+
+TOLD = (1, 10)
+"""The rescues of which is told."""
+
+
+class Part(NamedTuple):
+    """The gradient of the first part of a minibatch."""
+
+    square: Tensor
+    """Its squared norm, ``[B]``."""
+    share: float = 0.5
+    """Which part of the minibatch that is."""
+
+
+class Control:
+    """One controller for B trials, around their updates.
+
+    For every update: `before`, then the optimizer's step at the multiplier that it returns, then `after`.
+
+    Args:
+        controller: the rule.
+        space: where the parameters of the trials are.
+
+    Raises:
+        SpecError: the controller asks for what cannot be seen of these parameters.
+    """
+
+    def __init__(self, controller: AbstractController, space: Space) -> None:
+        space.prepare(controller.needs)
+        self.controller = controller
+        self.space = space
+        self.statistics = Statistics(space)
+        self.state: Any = controller.init(space.trials)
+        self.trial = torch.ones(space.trials, dtype=torch.float64)
+        self.ignored = torch.zeros(space.trials, dtype=torch.float64)
+        """How often something that was not finite was seen, ``[B]``."""
+        self.kept = torch.zeros(space.trials, dtype=torch.bool)
+        """Which trials have something to go back to, ``[B]``."""
+        self.restored = torch.zeros(space.trials, dtype=torch.bool)
+        """Which trials went back to what was kept in the last update, ``[B]``."""
+        self.rescues = torch.zeros(space.trials, dtype=torch.float64)
+        """How often they did so, ``[B]``."""
+        self._step = 0
+        self._held: tuple[Moment | None, Any, Tensor] = None, None, self.trial
+        self._nobody = torch.zeros(space.trials, dtype=torch.bool)
+        self.silent = False
+        """Whether `tell` says nothing."""
+        self.seen: dict[str, Tensor] = {}
+        """What was seen of the last update, by the names of `Observation`."""
+
+    def held(self, now: Moment) -> Tensor:
+        """The multiplier before the update at ``now``, finite and not negative, ``[B]``."""
+        known, state, multiplier = self._held
+        if known is now and state is self.state:
+            return multiplier
+        multiplier = _safe(self.controller.multiplier(self.state, now), now)
+        self._held = now, self.state, multiplier
+        return multiplier
+
+    def before(self, now: Moment) -> Tensor:
+        """Read what comes before the step; the multiplier to make it at, ``[B]``."""
+        signals = self.controller.signals(now.step, now.total_steps)
+        self.statistics.before(signals, self.controller.signals(now.step + 1, now.total_steps))
+        if Signal.STEP in signals:
+            self.trial = bounded(_safe(self.controller.trial(self.state, now), now))  # the step is divided by it
+        else:
+            self.trial = self.held(now)  # what is not seen cannot be revised
+        return self.trial
+
+    def after(self, now: Moment, loss: Tensor | None, replay: Replay, part: Part | None = None) -> Tensor:
+        """Read what the step led to, let the controller decide, revise the step; the multiplier it ended with, ``[B]``.
+
+        Args:
+            now: the same as in `before`.
+            loss: the minibatch's loss, ``[B]``, if it was asked for.
+            replay: evaluates the loss again.
+            part: what the gradient of the minibatch's first part was, if it was asked for.
+        """
+        signals = self.controller.signals(now.step, now.total_steps)
+        if not signals & ~Signal.START:
+            self.seen, self.restored = {}, self._nobody
+            return self.trial
+        if loss is not None:
+            self.statistics.values["loss"] = loss
+        if part is not None:
+            self.statistics.values["half_square"] = part.square
+        self.statistics.after(signals, self.trial, replay)
+        self.seen = self.statistics.gathered()
+        share = HALF if part is None else torch.tensor(part.share, dtype=torch.float64)
+        seen = Observation(now=now, trial=self.trial, part_share=share, **self.seen)
+        self.state, decided = self.controller.update(self.state, seen)
+        sound = _sound(seen, signals)
+        if not bool(sound.all()):
+            self.ignored = self.ignored + (~sound).to(torch.float64)
+        if Signal.KEEP in signals:
+            # What was copied before the first step is all there is, even if the loss of the first minibatch is not finite.
+            self.space.confirm(sound | ~self.kept)
+            self.kept = torch.ones_like(sound)
+        made = self.trial
+        if Signal.STEP in signals:
+            usable = seen.descent.isfinite() & decided.isfinite() & (decided > 0.0)
+            made = torch.where(usable, decided, 0.0)
+            if not torch.equal(made, self.trial):
+                self.statistics.revise(made / self.trial)
+        fallen = self.controller.restores(self.state)
+        self.restored = self._nobody if fallen is None else fallen
+        self._step = now.step
+        if fallen is not None and bool(fallen.any()):
+            self.rescues = self.rescues + self.restored.to(torch.float64)
+            self.space.restore(self.restored)
+            made = torch.where(self.restored, 0.0, made)
+        return made
+
+    def tell(self) -> None:
+        """Warn if the last update was the first of the one trial to be rescued, or the tenth: training must not seem to go well then."""
+        if self.silent or not bool(self.restored[0]) or (count := int(self.rescues[0])) not in TOLD:
+            return
+        scale = self.controller.readings(self.state).get("scale")
+        rate = "" if scale is None else f", and the rate is multiplied by {float(scale[0]):g} from here on"
+        times = "" if count == 1 else f", for the {count}th time"
+        warnings.warn(
+            f"step {self._step}: loss or gradient is not finite{times}; parameters, optimizer state and buffers went back to the last copy{rate}",
+            UserWarning,
+            stacklevel=3,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The controller's state and what the statistics remember, as plain data and tensors."""
+        buffers = {
+            name: [one.clone() for one in vector]
+            for name, vector in self.statistics.buffers.items()
+            if name != "gradient" or self.space.intact(vector)
+        }
+        return {
+            "state": flattened(self.state),
+            "trial": self.trial.clone(),
+            "ignored": self.ignored.clone(),
+            "kept": self.kept.clone(),
+            "rescues": self.rescues.clone(),
+            "values": {name: value.clone() for name, value in self.statistics.values.items()},
+            "buffers": buffers,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.state = rebuilt(self.controller.init(self.space.trials), [one.clone() for one in saved["state"]])
+        self.trial, self.ignored, self.kept, self.rescues = (
+            saved[name].clone() for name in ("trial", "ignored", "kept", "rescues")
+        )
+        device = self.space.parameters()[0].device
+        self.statistics.values = {name: value.clone() for name, value in saved["values"].items()}
+        buffers: dict[str, Vector] = saved["buffers"]
+        self.statistics.buffers = {
+            name: [one.to(device, copy=True) for one in vector] for name, vector in buffers.items()
+        }
+
+
+def flattened(state: Any) -> list[Tensor]:
+    """The tensors in a state of (nested) named tuples, in order."""
+    if isinstance(state, Tensor):
+        return [state]
+    return [one for part in state for one in flattened(part)]
+
+
+def rebuilt(template: Any, tensors: list[Tensor]) -> Any:
+    """A state like ``template`` from the tensors of `flattened`, which are used up."""
+    if isinstance(template, Tensor):
+        return tensors.pop(0)
+    parts = [rebuilt(part, tensors) for part in template]
+    return type(template)(*parts)
+
+
+def _safe(multiplier: Tensor, now: Moment) -> Tensor:
+    """Where a rule went wrong, the schedule itself."""
+    return torch.where(multiplier.isfinite() & (multiplier >= 0.0), multiplier, now.scheduled)
+
+
+def _sound(seen: Observation, signals: Signal) -> Tensor:
+    """Where loss and gradient, as far as they were asked for, are finite."""
+    found = torch.ones_like(seen.trial, dtype=torch.bool)
+    for signal, value in ((Signal.LOSS, seen.loss), (Signal.GRADIENT, seen.gradient_square)):
+        if signal in signals:
+            found = found & value.isfinite()
+    return found

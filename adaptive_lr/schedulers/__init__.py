@@ -1,0 +1,1 @@
+"""What a person builds on an optimizer: schedules and controllers as torch schedulers."""

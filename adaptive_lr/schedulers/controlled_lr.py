@@ -1,0 +1,384 @@
+"""The torch face of a controller."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from adaptive_lr.controllers.base import REPLAYING, AbstractController, Moment, Signal
+from adaptive_lr.errors import SpecError
+from adaptive_lr.feedback.attachment import attach, bare, nests
+from adaptive_lr.feedback.clipping import undo_clipping
+from adaptive_lr.feedback.linearity import check_linear
+from adaptive_lr.feedback.probing import Closure, Replayer
+from adaptive_lr.feedback.spaces import ModuleSpace
+from adaptive_lr.feedback.statistics import Vector
+from adaptive_lr.feedback.update import Control, Part
+from adaptive_lr.schedulers.given import TOO_EARLY, UNSEEN, check_given, check_plan, fate, scalar, waiting
+from adaptive_lr.schedulers.held_rate import HeldRate
+from adaptive_lr.schedulers.hyperparameters import Plan
+from adaptive_lr.spec import encode
+
+
+class ControlledLR(HeldRate):
+    """lr_t = base_lr * a controller's multiplier, in every parameter group; a `torch.optim.lr_scheduler.LRScheduler`.
+
+    Call ``step(loss, closure)`` after every ``optimizer.step()``. What the controller asks for is read around the optimizer's
+    step by hooks, before gradients are cleared. At steps that the controller wants to probe, the optimizer makes its step at the
+    probe's rate, the closure evaluates the loss there, and the step is then shortened or taken back; that is exact for all optimizers
+    whose update is linear in the learning rate, and others are refused. A probe leaves no trace: dropout masks are those of the training
+    step, buffers such as those of batch normalisation and the random numbers are put back. An update that a `GradScaler` skipped counts as
+    none. The losses are the controller's; parts of a schedule that follow a metric are shown theirs by `observe`.
+
+    Args:
+        optimizer: any torch optimizer; its present learning rates become the base rates, group by group.
+        schedule: the schedule that the controller modulates, one for all groups; or schedules by hyperparameter as in `ScheduledLR`,
+            of which the controller takes ``lr``.
+        controller: the rule.
+        total_steps: T, the number of updates.
+        last_epoch: index of the last finished step when resuming without a state; -1 starts afresh.
+        grad_scaler: only needed with an optimizer that hides from its hooks whether it skipped the update; torch's do not.
+        process_group: over which loss and statistics are averaged; by default all processes, so that all of them decide the same.
+
+    Raises:
+        TypeError: something is no optimizer, schedule or controller.
+        ValueError: a value is not allowed, the groups follow different schedules of the rate, or the optimizer's update is not linear in
+            the learning rate and the controller revises steps.
+
+    >>> import torch, adaptive_lr as al
+    >>> w = torch.nn.Parameter(torch.ones(2))
+    >>> optimizer = torch.optim.SGD([w], lr=1e-6)
+    >>> scheduler = al.ControlledLR(optimizer, al.DampedCosine(), al.Anchor(), total_steps=200)
+    >>> for _ in range(200):
+    ...     loss = w.square().sum()
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     scheduler.step(loss, closure=lambda: w.square().sum())
+    >>> loss.item() < 1e-12
+    True
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: Plan,
+        controller: AbstractController,
+        *,
+        total_steps: int,
+        last_epoch: int = -1,
+        grad_scaler: GradScaler | None = None,
+        process_group: Any = None,
+    ) -> None:
+        if not isinstance(controller, AbstractController):
+            raise TypeError(f"controller must be a controller such as Anchor(), got {controller!r}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be a torch optimizer, got {type(optimizer).__name__}")
+        check_plan(schedule)
+        optimizer = bare(optimizer)
+        self._copies = not check_linear(optimizer) if Signal.STEP in controller.needs else False
+        self.controller = controller
+        self.process_group = process_group
+        self._space = ModuleSpace(optimizer, process_group)
+        if not self._space.leaves():
+            raise SpecError("the optimizer has no parameter that requires a gradient")
+        self.control = Control(controller, self._space)
+        self._replayer = Replayer(optimizer, [one.device for one in self._space.leaves()])
+        self._held = self._applied = self._trial = 1.0
+        self._ahead: dict[int, tuple[float, bool]] = {}
+        self._quiet = False
+        self._square: Tensor | None = None
+        self._present: Moment | None = None
+        self._pending = self._inside = self._warned = self._stepped = self._early = False
+        self._depth = 0
+        self._micro: list[Tensor] = []
+        self._shown: dict[str, Any] = dict(_NOTHING)
+        self._version = self._space.version()
+        super().__init__(optimizer, schedule, total_steps=total_steps, last_epoch=last_epoch, grad_scaler=grad_scaler)
+        attach(optimizer, self._before_step, self._after_step)
+
+    def step(
+        self,
+        metrics: float | Tensor | None = None,
+        closure: Closure | None = None,
+        *,
+        grad_norm: float | Tensor | None = None,
+        skipped: bool = False,
+    ) -> None:
+        """Let the controller see the update that was made, and go on to the next step.
+
+        Args:
+            metrics: the minibatch's loss, as the optimizer's gradients were computed from; averaged over accumulated minibatches.
+            closure: evaluates that loss again on the same minibatch, ``lambda: loss_function(model(x), y)``, under the same autocast;
+                only needed in the steps in which the controller probes, called at most twice in them and not at all in others.
+            grad_norm: where gradients are clipped, their norm before that, as ``clip_grad_norm_`` returns it. With it, the statistics
+                are those of the whole gradient.
+            skipped: that the optimizer made no update. Seen without being told where the optimizer was not called at all.
+
+        If the controller needs the loss or the closure and did not get it, or the closure fails, the update does not count: at steps
+        that the controller may revise it is taken back, at others it stays as it was made. The error says which, itself or in a note.
+        """
+        given: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
+        given = {name: self._shown[name] if value is None else value for name, value in given.items()}
+        self._shown = dict(_NOTHING)
+        if skipped or self._scaler_skipped() or not self._pending or self._inside:
+            self._warn_if_blind(skipped=skipped)
+            self._take_back()
+            return
+        try:
+            self._applied = self._decide(**given)
+        except BaseException as error:
+            stays = Signal.STEP not in self._signals()
+            self._take_back()
+            self._applied = self._trial if stays else 0.0
+            if fate(stays=stays) not in str(error):
+                error.add_note(fate(stays=stays))
+            raise
+        self._close()
+        self._step_count += 1
+        self._update_lr()
+        self.control.tell()
+
+    def show(
+        self,
+        loss: float | Tensor | None = None,
+        closure: Closure | None = None,
+        *,
+        grad_norm: float | Tensor | None = None,
+    ) -> None:
+        """Give what ``step()`` needs beforehand, all at once or one by one, for trainers that call that themselves and pass nothing."""
+        shown = {"loss": loss, "closure": closure, "grad_norm": grad_norm}
+        self._shown |= {name: value for name, value in shown.items() if value is not None}
+
+    def micro_batch(self) -> None:
+        """Say that the backward pass of one of several equal parts of a minibatch is done.
+
+        For controllers that read the gradient noise: call it after each ``backward()`` but the last, with the loss of each part divided
+        by the number of parts, as always when accumulating. Two parts tell most. Under `DistributedDataParallel` with ``no_sync()`` the
+        first part is this process's own, smaller by the number of processes than is assumed: leave ``no_sync()`` out there.
+        """
+        if not self._micro:
+            with torch.no_grad():
+                gradients = self._space.gradients()
+                self._micro.append(self._space.dot(gradients, gradients))
+        else:
+            self._micro.append(self._micro[0])
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        """The rates that the optimizer holds, before a probe; tensors are copied."""
+        return self._last_lr
+
+    @property
+    def applied_multiplier(self) -> float:
+        """The multiplier of the base rate that the last update was made with in the end; 0 if it was taken back or skipped."""
+        return self._applied
+
+    @property
+    def probes(self) -> bool:
+        """Whether the coming ``step()`` will evaluate the loss again, so that it needs a closure."""
+        return bool(self._signals() & REPLAYING)
+
+    @property
+    def looks(self) -> bool:
+        """Whether the controller looks at anything in the coming ``step()``, so that it needs the loss."""
+        return bool(self._signals() & ~Signal.START)
+
+    def readings(self) -> dict[str, float]:
+        """What there is to see of the last update: multiplier, what is held now, the statistics, the controller's own numbers.
+
+        ``ignored`` counts the updates so far of which loss or gradient, as far as the controller looks at them, were not finite.
+        """
+        found = {"multiplier": self._applied, "held": self._held, "trial": self._trial}
+        numbers = self.control.seen | self.controller.readings(self.control.state) | {"ignored": self.control.ignored}
+        return found | {name: float(value[0]) for name, value in numbers.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and tensors: what `ScheduledLR` saves, the controller, its state, and what its statistics remember."""
+        with torch.no_grad():
+            return super().state_dict() | {
+                "controller": encode(self.controller),
+                "control": self.control.state_dict(),
+                "held": self._held,
+                "trial": self._trial,
+                "applied": self._applied,
+                "square": None if self._square is None else self._square.clone(),
+                "kept": self._space.kept(),
+                "update": self._update_state() if self._pending else None,
+            }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state, bit for bit, also between ``optimizer.step()`` and ``step()``; see `ScheduledLR`.
+
+        A state of another controller than the constructed one, or of another T, would mean something else and is a `SpecError`; to
+        train longer, build the scheduler with the saved T, load, then call `extend`.
+        """
+        self._check_state(state_dict)
+        self._close()
+        self._space.refresh()
+        self.control.load_state_dict(state_dict["control"])
+        self._space.load_kept(state_dict["kept"])
+        self._held, self._applied, self._square = (state_dict[name] for name in ("held", "applied", "square"))
+        update = state_dict["update"]
+        self._pending = update is not None
+        self._ahead, self._present = {}, None
+        self._quiet = self._is_quiet(max(state_dict["last_epoch"], 0))
+        super().load_state_dict(state_dict)
+        self._present = None
+        self._trial = state_dict.get("trial", float(self.control.trial[0]))
+        if update is not None:
+            self._space.load_held(update["gradients"])
+            self._space.load_candidate(update["candidate"])
+            self._replayer.load_state_dict(update["replay"])
+            self._micro, self._shown["loss"] = list(update["micro"]), update["loss"]
+
+    def _update_state(self) -> dict[str, Any]:
+        """What is known of an update between ``optimizer.step()`` and ``step()``."""
+        loss = self._shown["loss"]
+        return {
+            "gradients": self._space.held(),
+            "candidate": self._space.candidate(),
+            "replay": self._replayer.state_dict(),
+            "micro": [one.clone() for one in self._micro],
+            "loss": loss.detach().clone() if isinstance(loss, Tensor) else loss,
+        }
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        """Before the optimizer's step: its gradients are there, unless a closure that it calls makes them.
+
+        Raises:
+            SpecError: the last step was not judged.
+        """
+        if self._inside and nests(optimizer):
+            self._depth += 1
+            return None
+        if self._pending and Signal.STEP in self._signals():
+            raised = (
+                self._inside
+            )  # in the last optimizer.step(), which will not be judged; nor can the one of a forgotten step()
+            self._take_back()
+            if not raised:
+                raise SpecError(_FORGOTTEN)
+        self._inside, self._depth, self._stepped = True, 0, True
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # the first is the optimizer
+        if closure is None:
+            if self._early and not (self._warned or self._replayer.recorded):  # stepped even before backward()
+                self._warned = True
+                warnings.warn(TOO_EARLY, UserWarning, stacklevel=2)
+            self._read_before()
+            return None
+
+        def wrapped() -> Any:
+            result = closure()
+            if not self._pending:
+                if self._shown["loss"] is None and isinstance(result, float | Tensor):
+                    self._shown["loss"] = result.detach() if isinstance(result, Tensor) else result
+                self._read_before()
+            return result
+
+        if len(args) > 1:
+            return (args[0], wrapped, *args[2:]), kwargs
+        return args, {**kwargs, "closure": wrapped}
+
+    def _read_before(self) -> None:
+        verdict = getattr(self.optimizer, "found_inf", None)
+        if verdict is not None and bool(verdict):
+            return  # a fused optimizer under a scaler, which will do nothing
+        if self._quiet:
+            self._trial, self._pending = self._held, True
+            return
+        self._replayer.disarm()
+        if self._space.refresh():  # other parameters: what is remembered of the old ones cannot be compared
+            self.control.statistics.buffers.clear()
+        signals = self._signals()
+        self._space.gradient_scale = getattr(self.optimizer, "grad_scale", None)
+        with torch.no_grad():
+            # The last gradient is remembered, and so is its length.
+            last = self.control.statistics.buffers.get("gradient")
+            self._space.known = None if last is None or self._square is None else (last, self._square)
+            self._trial = float(self.control.before(self._now)[0])
+            self._square, self._space.known = self.control.statistics.values.get("gradient_square"), None
+            if Signal.STEP in signals:
+                self._space.hold(copies=self._copies)
+        self._pending = True
+        if self._trial != self._held:
+            self._write_multiplier(self._trial)
+
+    def _after_step(self, *_: Any) -> None:
+        if self._depth:
+            self._depth -= 1
+            return
+        self._inside = False
+        if self._quiet:
+            return
+        self._space.gradient_scale = None  # undone in the gradients themselves by now
+        self._space.seal()
+        if self._pending and self._trial != self._held:
+            self._write_multiplier(self._held)  # whoever looks now sees the rate, not the probe's
+
+    def _decide(self, loss: float | Tensor | None, closure: Closure | None, grad_norm: float | Tensor | None) -> float:
+        if self._quiet:
+            self.control.seen = {}
+            return self._held
+        signals = self._signals()
+        check_given(self.controller, signals, loss=loss, closure=closure, parts=bool(self._micro))
+        if Signal.STEP in signals:
+            self._space.check_held()
+
+        def replay(gradient: bool) -> tuple[Tensor, Vector]:
+            assert closure is not None
+            return self._replayer(closure, self._space.leaves(), gradient)
+
+        count = len(self._micro) + 1
+        part = Part(self._micro[0] * count**2, 1 / count) if self._micro else None
+        with torch.no_grad():
+            if grad_norm is not None:
+                undo_clipping(self.control.statistics, self._space, grad_norm)
+                self._square = None
+            return float(self.control.after(self._now, scalar(loss), replay, part)[0])
+
+    def _take_back(self) -> None:
+        """Undo a step that was made at a probe's rate and will not be judged."""
+        if self._pending and Signal.STEP in self._signals():
+            with torch.no_grad():
+                self.control.statistics.revise(torch.zeros(1))
+        self._applied = 0.0
+        self._close()
+        self._write()
+
+    def _close(self) -> None:
+        self._pending = self._inside = False
+        if not self._quiet:
+            self._micro = []
+            self._space.release()
+        self._version = self._space.version()
+
+    def _warn_if_blind(self, *, skipped: bool) -> None:
+        if self._pending or self._warned:
+            return
+        self._early = not skipped and self._replayer.recorded
+        changed = self._space.version() != self._version
+        if changed or (not (skipped or self._stepped) and waiting(self._space.leaves())):
+            self._warned = True
+            warnings.warn(UNSEEN if changed else TOO_EARLY, UserWarning, stacklevel=3)
+
+    def _go_on(self) -> None:
+        super()._go_on()
+        if not self._quiet and self.probes:
+            self._replayer.arm()
+        else:
+            self._replayer.disarm()
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("a ControlledLR is bound to its optimizer by hooks and cannot be copied: use its state_dict()")
+
+
+_FORGOTTEN = (
+    "optimizer.step() was called again without scheduler.step(): while the controller probes, every step must be judged before the "
+    "next; the last one was taken back"
+)
+_NOTHING: dict[str, Any] = {"loss": None, "closure": None, "grad_norm": None}

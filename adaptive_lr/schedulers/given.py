@@ -1,0 +1,115 @@
+"""Whether a controller got what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adaptive_lr.controllers.base import REPLAYING, AbstractController, Signal
+from adaptive_lr.errors import SpecError
+from adaptive_lr.feedback.spaces import local
+from adaptive_lr.schedulers.hyperparameters import planned
+from adaptive_lr.spec import encode
+
+
+def check_plan(schedule: Any) -> None:
+    """There must be one schedule of the rate.
+
+    Raises:
+        SpecError: there is none, or one for each group.
+    """
+    if isinstance(schedule, Sequence) and not isinstance(schedule, str):
+        raise SpecError("a controller needs one schedule of the learning rate for all groups, got a list of schedules")
+    if "lr" not in planned(schedule, 1)[0]:
+        raise SpecError("a controller needs a schedule of lr to modulate, got schedules of other hyperparameters only")
+
+
+def check_given(controller: AbstractController, signals: Signal, *, loss: Any, closure: Any, parts: bool) -> None:
+    """What the controller asked for must have been handed to the scheduler.
+
+    Raises:
+        SpecError: it was not.
+    """
+    name, problem = type(controller).__name__, ""
+    if Signal.LOSS in signals and loss is None:
+        problem = f"{name} looks at the loss: call scheduler.step(loss) with that of the minibatch"
+    elif signals & REPLAYING and not callable(closure):
+        problem = (
+            f"{name} probes the loss at this step: call scheduler.step(loss, closure=lambda: …) with a closure that evaluates "
+            "it again on the same minibatch"
+        )
+    elif Signal.HALF in signals and not parts:
+        problem = (
+            f"{name} reads the gradient noise at this step: make the backward pass in equal parts, and call "
+            "scheduler.micro_batch() after each but the last"
+        )
+    if problem:
+        raise SpecError(f"{problem}; {fate(stays=Signal.STEP not in signals)}")
+
+
+def fate(*, stays: bool) -> str:
+    """What becomes of a step that the controller could not judge."""
+    return "the step stays as it was made, but does not count" if stays else "the step was taken back"
+
+
+UNSEEN = (
+    "the parameters were changed but no optimizer.step() was seen before scheduler.step(), so the rate stands still: the step was made by "
+    "another optimizer or by something that does not call its hooks"
+)
+TOO_EARLY = (
+    "scheduler.step() was called before optimizer.step(): call it after, or every update is judged by the loss of the next minibatch and "
+    "training may stand still; where an update is left out on purpose, call scheduler.step(skipped=True)"
+)
+
+
+def waiting(parameters: Sequence[Tensor]) -> bool:
+    """Whether there are gradients for the optimizer to step by; a scaler would have skipped those that are not finite."""
+    found = [local(one.grad) for one in parameters if one.grad is not None]
+    dense = [one.coalesce().values() if one.is_sparse else one for one in found]
+    return bool(dense) and all(bool(one.isfinite().all()) for one in dense)
+
+
+def check_same(controller: AbstractController, saved: dict[str, Any] | None) -> None:
+    """A state must be that of the controller it is loaded into; one of no controller at all is not looked at here.
+
+    Raises:
+        SpecError: it is that of another one.
+    """
+    differing = [] if saved is None else _differing(saved, encode(controller))
+    if saved is not None and saved["kind"] != controller.kind:
+        raise SpecError(f"the state is of the controller {saved['kind']}, not of {controller.kind}")
+    if differing:
+        raise SpecError(f"the state is of the controller {controller.kind} with {', '.join(differing)}")
+
+
+def _differing(saved: Any, constructed: Any, name: str = "") -> list[str]:
+    """The fields in which two encoded specs differ, in words."""
+    if saved == constructed:
+        return []
+    nested = isinstance(saved, dict) and isinstance(constructed, dict)
+    if not nested or saved["kind"] != constructed["kind"]:
+        theirs, mine = (one["kind"] if isinstance(one, dict) else one for one in (saved, constructed))
+        return [f"{name} {theirs}, not {mine}"]
+    keys = [*saved, *(key for key in constructed if key not in saved)]
+    return [
+        one for key in keys for one in _differing(saved.get(key), constructed.get(key), f"{name}.{key}".lstrip("."))
+    ]
+
+
+def scalar(loss: float | Tensor | None) -> Tensor | None:
+    """The loss as ``[1]``.
+
+    Raises:
+        SpecError: it is no number.
+    """
+    if loss is None:
+        return None
+    try:
+        found = loss if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
+        return found.detach().reshape(1)
+    except (RuntimeError, TypeError, ValueError) as error:
+        got = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise SpecError(f"the loss must be a number or a tensor of one element, got {got}") from error

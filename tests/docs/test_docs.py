@@ -1,0 +1,61 @@
+import re
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+
+import adaptive_lr as al
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_snippets_of_the_tutorial_are_right() -> None:
+    text = (DOCS / "tutorials/damped-cosine.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(snippets) >= 6
+    for code in snippets:
+        optimizer = torch.optim.AdamW([{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(2)], lr=1e-3)
+        scheduler = al.ScheduledLR(optimizer, al.DampedCosine(), total_steps=10_000)
+        exec(
+            compile(code, "damped-cosine.md", "exec"),
+            {"torch": torch, "al": al, "optimizer": optimizer, "scheduler": scheduler},
+        )
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", re.sub(r"`[^`\n]*`", "", page.read_text(encoding="utf-8"))):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_schedule_is_in_the_gallery() -> None:
+    page = (DOCS / "schedules.md").read_text(encoding="utf-8")
+    for schedule in al.SCHEDULES:
+        assert f"## {schedule.__name__}\n" in page, f"run make gallery: {schedule.__name__} is missing"
+        assert (DOCS / "figures/schedules" / f"{schedule.kind}.png").is_file()
+
+
+def test_every_controller_is_described() -> None:
+    page = (DOCS / "controllers.md").read_text(encoding="utf-8")
+    for controller in al.CONTROLLERS:
+        assert f"## {controller.__name__}\n" in page, f"run make gallery: {controller.__name__} is missing"
+
+
+def test_the_controller_that_contributing_adds_works() -> None:
+    text = (DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {"__name__": "contributing"}
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "class Halving" in code]
+    exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    controller = cast(type[al.AbstractController], names["Halving"])()
+    scheduler = al.ControlledLR(optimizer, al.Constant(), controller, total_steps=4)
+    rates = []
+    for loss in (1.0, 11.0, float("nan"), 12.0):
+        weight.grad = torch.ones(1)
+        optimizer.step()
+        scheduler.step(loss)
+        rates.append(scheduler.get_last_lr()[0])
+    assert rates == [0.1, 0.05, 0.05, 0.025]

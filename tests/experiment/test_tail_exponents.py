@@ -1,0 +1,105 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptive_lr import AbstractSchedule, Constant, DampedCosine, Linear, Polynomial
+from adaptive_lr.analysis.exponents import fitted_places, predicted, summarise
+from adaptive_lr.analysis.robustness import Sweep
+from adaptive_lr.experiment import TailExponents, load_experiment, run_experiment
+from adaptive_lr.reporting.report import write_report
+from adaptive_lr.reporting.tail_prose import headline
+from adaptive_lr.tasks import StreamingLeastAbsolute
+from adaptive_lr.training import ProjectedSGD
+from adaptive_lr.trials.store import Store
+from tests.tiny import STUDY
+
+RATES = 10.0 ** np.arange(-2, 5.01, 0.25)
+
+
+def power_law(slope: float, *, initial: float = 1e6, wobble: float = 0.02) -> Sweep:
+    """Losses that fall like 1/rate below 1 and grow like rate^slope above, with a little noise over seeds."""
+    noise = np.random.default_rng(round(100 * slope)).normal(size=(6, 1))
+    excess = np.where(RATES < 1.0, 1.0 / RATES, RATES**slope) * np.exp(wobble * noise)
+    return Sweep.clipped(
+        rates=RATES, selection=excess, report=excess, initial=(initial, initial), optimum=0.0, per_decade=4
+    )
+
+
+def test_prediction_for_a_cosine_power_is_one_over_four_times_the_exponent_and_one() -> None:
+    for exponent in (0.5, 1.0, 3.0):
+        assert predicted(2.0 * exponent) == pytest.approx(1.0 / (4.0 * exponent + 1.0))
+
+
+def test_slopes_of_power_laws_are_found() -> None:
+    tails = {"a": 0.5, "b": 1.0, "c": 2.0, "d": 8.0}
+    found = summarise({label: power_law(2.0 * predicted(p)) for label, p in tails.items()}, tails)
+    for label, p in tails.items():
+        row = found["schedules"][label]
+        assert row["slope"]["value"] == pytest.approx(2.0 * predicted(p), abs=1e-9)
+        assert row["slope"]["low"] - 1e-9 <= row["slope"]["value"] <= row["slope"]["high"] + 1e-9
+        assert row["best_rate"] == pytest.approx(1.0)
+    assert found["agreement"]["ratio"]["value"] == pytest.approx(2.0)
+    assert found["agreement"]["rank_correlation"]["value"] == pytest.approx(1.0)
+
+
+def test_rates_at_which_nothing_was_learnt_are_not_fitted() -> None:
+    places = fitted_places(power_law(1.0, initial=500.0))
+    assert places is not None
+    assert RATES[places[-1]] < 250.0
+    assert fitted_places(power_law(1.0, initial=50.0)) is None
+    few = {label: 1.0 for label in "abc"}
+    assert summarise({label: power_law(0.5) for label in few}, few)["agreement"] is None
+
+
+@pytest.fixture(scope="module")
+def tiny() -> TailExponents:
+    task = StreamingLeastAbsolute(dimension=10)
+    study = replace(
+        STUDY,
+        name="ball",
+        task=task,
+        optimizer=ProjectedSGD(radius=2.0 * task.target_norm),
+        low=1e-3,
+        high=1e4,
+        per_decade=4,
+    )
+    schedules: dict[str, dict[str, AbstractSchedule]] = {
+        "fixed": {"constant": Constant()},
+        "other": {"cosine": DampedCosine(), "linear": Linear(), "polynomial 4": Polynomial(power=4)},
+        "damped cosine": {"cosine^2": DampedCosine(exponent=2), "cosine^4": DampedCosine(exponent=4)},
+    }
+    return TailExponents(
+        name="e97_tiny_tails",
+        title="Tiny",
+        question="Does it run?",
+        schedules=schedules,
+        reference="cosine",
+        tails={"constant": 0, "cosine": 2, "linear": 1, "polynomial 4": 4, "cosine^2": 4, "cosine^4": 8},
+        conditions={"ball": "all"},
+        studies=[study],
+    )
+
+
+def test_gentler_ends_forgive_more_in_a_ball_and_the_report_says_so(tiny: TailExponents, tmp_path: Path) -> None:
+    with Store(tmp_path / "store.sqlite", write=True) as store:
+        run_experiment(tiny, store, workers=1)
+        numbers: dict[str, Any] = tiny.analyse(store)
+        page = write_report([numbers], store.provenance(), tmp_path / "report")
+    rows = numbers["studies"]["ball"]["schedules"]
+    high = {label: row["curve"]["mean"][-5] for label, row in rows.items()}
+    assert high["cosine^4"] < high["cosine"] < high["constant"]
+    assert "forgives a higher rate" in headline(numbers)[0]
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 2
+    assert "least absolute deviation, streaming, in a ball" in text.lower()
+
+
+def test_declared_experiment_says_an_end_and_a_condition_for_everything() -> None:
+    found = load_experiment("e05_exponent_robustness")
+    assert isinstance(found, TailExponents)
+    assert set(found.tails) == set(found.by_label)
+    assert set(found.conditions) == {one.name for one in found.studies}
+    assert sum(trial.steps for trial in found.smoke().trials()) < 0.1 * sum(trial.steps for trial in found.trials())
