@@ -71,8 +71,8 @@ def summarise(
             means nothing to it.
     """
     oracle = contestants[reference]
-    place = int(np.argmin(oracle.excess.mean(1)))
-    best = float(oracle.rates[place])
+    index = int(np.argmin(oracle.excess.mean(1)))
+    best = float(oracle.rates[index])
     rows = {}
     for label, starts in contestants.items():
         row = _row(starts, oracle)
@@ -86,9 +86,9 @@ def summarise(
     return {
         "reference": reference,
         "oracle": {
-            "loss": float(oracle.excess[place].mean()),
+            "loss": float(oracle.excess[index].mean()),
             "rate": best,
-            "at_boundary": place in (0, len(oracle.rates) - 1),
+            "at_boundary": index in (0, len(oracle.rates) - 1),
         },
         "contestants": rows,
     }
@@ -113,41 +113,41 @@ def _ratios(starts: Starts, oracle: Starts) -> dict[str, Any]:
     """Best, worst and mean over the starts in units of the oracle's loss, and worst over best; with intervals over seeds."""
     seeds = starts.excess.shape[1]
 
-    def unit(places: Places) -> Array:
-        found: Array = oracle.excess[:, places].mean(-1).min(0)
-        return np.maximum(found, 1e-300)
+    def unit(chosen: Places) -> Array:
+        least: Array = oracle.excess[:, chosen].mean(-1).min(0)
+        return np.maximum(least, 1e-300)
 
-    def losses(places: Places) -> Array:
-        found: Array = starts.excess[:, places].mean(-1)
-        return found
+    def losses(chosen: Places) -> Array:
+        means: Array = starts.excess[:, chosen].mean(-1)
+        return means
 
     statistics: dict[str, Callable[[Places], Array]] = {
-        "best": lambda places: losses(places).min(0) / unit(places),
-        "worst": lambda places: losses(places).max(0) / unit(places),
-        "mean": lambda places: losses(places).mean(0) / unit(places),
-        "spread": lambda places: losses(places).max(0) / np.maximum(losses(places).min(0), 1e-300),
+        "best": lambda chosen: losses(chosen).min(0) / unit(chosen),
+        "worst": lambda chosen: losses(chosen).max(0) / unit(chosen),
+        "mean": lambda chosen: losses(chosen).mean(0) / unit(chosen),
+        "spread": lambda chosen: losses(chosen).max(0) / np.maximum(losses(chosen).min(0), 1e-300),
     }
-    found = {}
+    intervals = {}
     for name, statistic in statistics.items():
         low, high = seeds_interval(statistic, seeds)
-        found[name] = {"value": float(statistic(np.arange(seeds))), "low": low, "high": high}
-    return found
+        intervals[name] = {"value": float(statistic(np.arange(seeds))), "low": low, "high": high}
+    return intervals
 
 
 def _time(starts: Starts, oracle: Starts) -> float | None:
     """Seconds a trial against the reference's; None if nothing was measured."""
-    mine, theirs = (one.seconds / one.excess.size for one in (starts, oracle))
+    mine, theirs = (group.seconds / group.excess.size for group in (starts, oracle))
     return mine / theirs if theirs > 0.0 and mine > 0.0 else None
 
 
 def headline(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Over all studies: in how many a contestant is close to the oracle and forgets its start, and geometric means of its ratios."""
     labels = {label: row["group"] for study in studies.values() for label, row in study["contestants"].items()}
-    found = {}
+    summaries = {}
     for label, group in labels.items():
         rows = {name: study["contestants"][label] for name, study in studies.items() if label in study["contestants"]}
         worst = {name: row["worst"]["value"] for name, row in rows.items()}
-        found[label] = {
+        summaries[label] = {
             "group": group,
             "studies": len(rows),
             "close": sum(value <= CLOSE for value in worst.values()),
@@ -163,7 +163,7 @@ def headline(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
             **{key: _geometric_part(rows, key) for key in ("too_high", "too_low")},
             "extra_steps": max(row["extra_steps"] for row in rows.values()),
         }
-    return found
+    return summaries
 
 
 def _geometric(rows: Mapping[str, Mapping[str, Any]], key: str) -> float:
@@ -172,7 +172,9 @@ def _geometric(rows: Mapping[str, Mapping[str, Any]], key: str) -> float:
 
 def _geometric_part(rows: Mapping[str, Mapping[str, Any]], part: str) -> float | None:
     """The geometric mean of the mean ratios over a part of the starts; None if a study has none of those."""
-    found = [row[part] for row in rows.values()]
+    values = [row[part] for row in rows.values()]
     return (
-        None if any(one is None for one in found) else _geometric({str(i): one for i, one in enumerate(found)}, "mean")
+        None
+        if any(value is None for value in values)
+        else _geometric({str(i): value for i, value in enumerate(values)}, "mean")
     )

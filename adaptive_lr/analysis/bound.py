@@ -60,8 +60,8 @@ class SuffixBound:
         """
         rates = self.best_rate * np.asarray(rho, dtype=np.float64)
         least = [np.min(self.distance / rate + self.noise * rate) for rate in rates.ravel()]
-        found: Array = np.reshape(least, rates.shape) * np.sqrt(len(self.distance)) / self.best
-        return found
+        factors: Array = np.reshape(least, rates.shape) * np.sqrt(len(self.distance)) / self.best
+        return factors
 
     def exponent(self) -> float:
         """Slope of log R against log rho over ``SLOPE_RANGE``: 1/(2p+1) if the schedule ends like (1 - u)^p."""
@@ -77,7 +77,7 @@ class SuffixBound:
         if not (np.isfinite(ratio) and ratio > 1.0):
             raise InputError(f"the ratio between neighbouring rates must be above 1, got {ratio!r}")
         offsets = ratio ** (np.arange(_OFFSETS) / _OFFSETS)
-        tuned = np.min([self.factor(offsets * ratio**place) for place in _NEIGHBOURS], axis=0)
+        tuned = np.min([self.factor(offsets * ratio**exponent) for exponent in _NEIGHBOURS], axis=0)
         return float(np.exp(np.log(tuned).mean())), float(tuned.max())
 
 
@@ -92,7 +92,7 @@ def suffix_bound(schedule: AbstractSchedule, steps: int = STEPS) -> SuffixBound:
     if not len(used):
         raise InputError(f"{schedule!r} is 0 throughout")
     multipliers = multipliers[: used[-1] + 1]
-    sums, squares = (np.cumsum(one[::-1])[::-1] for one in (multipliers, multipliers**2))
+    sums, squares = (np.cumsum(row[::-1])[::-1] for row in (multipliers, multipliers**2))
     terms = np.zeros_like(multipliers)
     terms[:-1] = multipliers[:-1] / sums[1:] * squares[:-1] / sums[:-1]
     return SuffixBound(0.5 / sums, 0.5 * squares / sums + 0.5 * np.cumsum(terms[::-1])[::-1])

@@ -47,16 +47,16 @@ def summarise(sweeps: Mapping[str, Sweep], tails: Mapping[str, float]) -> dict[s
 def _row(sweep: Sweep, p: float) -> dict[str, Any]:
     excess, best = sweep.excess(), sweep.best
     low, high = mean_interval(excess.T)
-    places = fitted_places(sweep)
+    indices = fitted_places(sweep)
     slope = None
-    if places is not None:
-        value = float(_slopes(sweep, places, np.arange(len(excess))))
-        ends = seeds_interval(lambda seeds: _slopes(sweep, places, seeds), len(excess))
+    if indices is not None:
+        value = float(_slopes(sweep, indices, np.arange(len(excess))))
+        ends = seeds_interval(lambda seeds: _slopes(sweep, indices, seeds), len(excess))
         slope = {
             "value": value,
             "low": ends[0],
             "high": ends[1],
-            "to": float(sweep.rates[places[-1]] / sweep.rates[best]),
+            "to": float(sweep.rates[indices[-1]] / sweep.rates[best]),
         }
     at_ten = best + sweep.per_decade
     return {
@@ -76,20 +76,20 @@ def fitted_places(sweep: Sweep) -> Places | None:
     best = sweep.best
     first = best + round(sweep.per_decade * np.log10(FROM))
     last = min(best + round(sweep.per_decade * np.log10(TO)), len(sweep.rates) - 1)
-    places = np.arange(first, last + 1)
-    dead = sweep.report.max(0)[places] - (sweep.optimum or 0.0) > DEAD * (sweep.initial - (sweep.optimum or 0.0))
+    indices = np.arange(first, last + 1)
+    dead = sweep.report.max(0)[indices] - (sweep.optimum or 0.0) > DEAD * (sweep.initial - (sweep.optimum or 0.0))
     if dead.any():
-        places = places[: int(np.argmax(dead))]
-    enough = len(places) > 1 and np.log10(sweep.rates[places[-1]] / sweep.rates[places[0]]) >= LEAST
-    return places if enough else None
+        indices = indices[: int(np.argmax(dead))]
+    enough = len(indices) > 1 and np.log10(sweep.rates[indices[-1]] / sweep.rates[indices[0]]) >= LEAST
+    return indices if enough else None
 
 
-def _slopes(sweep: Sweep, places: Places, seeds: Places) -> Array:
-    x = np.log(sweep.rates[places])
+def _slopes(sweep: Sweep, indices: Places, seeds: Places) -> Array:
+    x = np.log(sweep.rates[indices])
     weights = (x - x.mean()) / np.square(x - x.mean()).sum()
-    excess = sweep.excess()[:, places]
-    found: Array = np.log(np.maximum(excess[seeds].mean(-2), 1e-300)) @ weights
-    return found
+    excess = sweep.excess()[:, indices]
+    slopes: Array = np.log(np.maximum(excess[seeds].mean(-2), 1e-300)) @ weights
+    return slopes
 
 
 def _agreement(sweeps: Mapping[str, Sweep], tails: Mapping[str, float]) -> dict[str, Any] | None:
@@ -97,28 +97,30 @@ def _agreement(sweeps: Mapping[str, Sweep], tails: Mapping[str, float]) -> dict[
     if len(sweeps) < 4:
         return None
     theory = np.array([predicted(tails[label]) for label in sweeps])
-    places = {label: fitted_places(sweep) for label, sweep in sweeps.items()}
+    fitted = {label: fitted_places(sweep) for label, sweep in sweeps.items()}
 
     def measured(seeds: Places) -> Array:
-        rows = [_slopes(sweep, found, seeds) for label, sweep in sweeps.items() if (found := places[label]) is not None]
+        rows = [
+            _slopes(sweep, indices, seeds) for label, sweep in sweeps.items() if (indices := fitted[label]) is not None
+        ]
         return np.stack(rows, axis=-1)
 
     def rank(seeds: Places) -> Array:
         ranks = scipy.stats.rankdata(measured(seeds), axis=-1)
         wanted = scipy.stats.rankdata(theory)
         centred = (ranks - ranks.mean(-1, keepdims=True), wanted - wanted.mean())
-        found: Array = (centred[0] * centred[1]).sum(-1) / np.sqrt(
+        correlation: Array = (centred[0] * centred[1]).sum(-1) / np.sqrt(
             np.square(centred[0]).sum(-1) * np.square(centred[1]).sum()
         )
-        return found
+        return correlation
 
     def ratio(seeds: Places) -> Array:
-        found: Array = np.exp(np.log(np.maximum(measured(seeds), 1e-3) / theory).mean(-1))
-        return found
+        factor: Array = np.exp(np.log(np.maximum(measured(seeds), 1e-3) / theory).mean(-1))
+        return factor
 
     seeds = len(next(iter(sweeps.values())).report)
-    found = {}
+    intervals = {}
     for name, statistic in {"rank_correlation": rank, "ratio": ratio}.items():
         low, high = seeds_interval(statistic, seeds)
-        found[name] = {"value": float(statistic(np.arange(seeds))), "low": low, "high": high}
-    return {**found, "schedules": len(sweeps)}
+        intervals[name] = {"value": float(statistic(np.arange(seeds))), "low": low, "high": high}
+    return {**intervals, "schedules": len(sweeps)}

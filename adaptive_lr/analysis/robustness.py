@@ -64,8 +64,8 @@ class Sweep:
 
     def chosen(self, members: Places | slice = slice(None)) -> int:
         """The place of the best of the given rates, by the mean loss on the selection seeds."""
-        places = np.arange(len(self.rates))[members]
-        return int(places[np.argmin(self.selection.mean(0)[places])])
+        indices = np.arange(len(self.rates))[members]
+        return int(indices[np.argmin(self.selection.mean(0)[indices])])
 
     @property
     def best(self) -> int:
@@ -110,32 +110,32 @@ class Sweep:
 
     def misspecification(self) -> dict[str, float | None]:
         """Mean excess at rho times the best rate over that at the best rate, for rho = 1/100 … 100 inside the window."""
-        excess, found = self.excess().mean(0), {}
+        excess, factors = self.excess().mean(0), {}
         for exponent in (-4, -3, -2, -1, 1, 2, 3, 4):
-            place = self.best + round(exponent * self.per_decade / 2)
-            inside = self.per_decade % 2 == 0 and 0 <= place < len(excess)
+            index = self.best + round(exponent * self.per_decade / 2)
+            inside = self.per_decade % 2 == 0 and 0 <= index < len(excess)
             label = f"10^{exponent / 2:g}"
-            found[label] = float(excess[place] / excess[self.best]) if inside else None
-        return found
+            factors[label] = float(excess[index] / excess[self.best]) if inside else None
+        return factors
 
     def slope_places(self) -> Places:
         """Places from the best rate up to ``SLOPE_RANGE`` times it where training still did something for every seed."""
         last = min(self.best + round(self.per_decade * np.log10(SLOPE_RANGE)), len(self.rates) - 1)
-        places = np.arange(self.best, last + 1)
-        dead = self.report.max(0)[places] >= 0.99 * self.initial
-        return places[: int(np.argmax(dead))] if dead.any() else places
+        indices = np.arange(self.best, last + 1)
+        dead = self.report.max(0)[indices] >= 0.99 * self.initial
+        return indices[: int(np.argmax(dead))] if dead.any() else indices
 
     def slope(self) -> tuple[float, float, float] | None:
         """Slope of log(excess) against log(rate) above the best rate, with its interval; None with under half a decade.
 
         Theory for bounded convex problems says 1/(2p+1) for a schedule that ends like (1-u)^p.
         """
-        places = self.slope_places()
-        if len(places) <= self.per_decade // 2:
+        indices = self.slope_places()
+        if len(indices) <= self.per_decade // 2:
             return None
-        x = np.log(self.rates[places])
+        x = np.log(self.rates[indices])
         weights = (x - x.mean()) / np.square(x - x.mean()).sum()
-        excess = self.excess()[:, places]
+        excess = self.excess()[:, indices]
 
         def fitted(seeds: Places) -> Array:
             fit: Array = np.log(np.maximum(excess[seeds].mean(-2), 1e-300)) @ weights
@@ -152,12 +152,12 @@ class Sweep:
         limit, axis = excess[self.best] + np.log(factor), np.log10(self.rates)
         ends = []
         for step in (-1, 1):
-            place = self.best
-            while 0 <= place + step < len(axis) and excess[place + step] <= limit:
-                place += step
-            end = axis[place]
-            if 0 <= place + step < len(axis):
-                share = (limit - excess[place]) / (excess[place + step] - excess[place])
-                end += share * (axis[place + step] - axis[place])
+            index = self.best
+            while 0 <= index + step < len(axis) and excess[index + step] <= limit:
+                index += step
+            end = axis[index]
+            if 0 <= index + step < len(axis):
+                share = (limit - excess[index]) / (excess[index + step] - excess[index])
+                end += share * (axis[index + step] - axis[index])
             ends.append(end)
         return float(ends[1] - ends[0])

@@ -36,7 +36,7 @@ def seeds_interval(statistic: Callable[[Places], Array], seeds: int) -> tuple[fl
         statistic: from places of seeds, ``[..., S]``, to one number for each row, ``[...]``.
         seeds: S, how many there are.
     """
-    low, high = _bootstrap(np.arange(seeds), lambda places, axis: statistic(places))
+    low, high = _bootstrap(np.arange(seeds), lambda indices, axis: statistic(indices))
     return float(low), float(high)
 
 
@@ -50,7 +50,7 @@ def _bootstrap(samples: NDArray[Any], statistic: Callable[..., Any]) -> tuple[Ar
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # degenerate data: the percentiles take over
-            found = scipy.stats.bootstrap(
+            bootstrapped = scipy.stats.bootstrap(
                 (samples,),
                 statistic,
                 axis=-1,
@@ -60,8 +60,8 @@ def _bootstrap(samples: NDArray[Any], statistic: Callable[..., Any]) -> tuple[Ar
                 method=method,
                 rng=np.random.default_rng(0),
             ).confidence_interval
-        usable = missing & np.isfinite(found.low) & np.isfinite(found.high)
-        low, high = np.where(usable, found.low, low), np.where(usable, found.high, high)
+        usable = missing & np.isfinite(bootstrapped.low) & np.isfinite(bootstrapped.high)
+        low, high = np.where(usable, bootstrapped.low, low), np.where(usable, bootstrapped.high, high)
         missing &= ~usable
         if not missing.any():
             break

@@ -127,8 +127,8 @@ def headline(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, in
     """How often each verdict fell, by comparison: ``{"damped cosine against fixed": {"less": 6, "ends better": 7, …}}``."""
     counts: dict[str, dict[str, int]] = {}
     for study in studies.values():
-        for one in study["answer"]["comparisons"]:
-            row = counts.setdefault(f"{one['damped']} against {one['against']}", {})
-            for verdict in (one["depends"], f"ends {one['ends']}"):
+        for comparison in study["answer"]["comparisons"]:
+            row = counts.setdefault(f"{comparison['damped']} against {comparison['against']}", {})
+            for verdict in (comparison["depends"], f"ends {comparison['ends']}"):
                 row[verdict] = row.get(verdict, 0) + 1
     return counts

@@ -53,7 +53,7 @@ def _row(sweeps: Mapping[str, Sweep], winner: str, searched: Sequence[str], refe
         "verdict": verdict,
         "at_boundary": edge,
         "others": {label: _ratio(sweeps, label, reference) for label in sweeps if label not in searched},
-        "shapes": {label: float(_at_best(one).mean() / _at_best(plain).mean()) for label, one in sweeps.items()},
+        "shapes": {label: float(_at_best(sweep).mean() / _at_best(plain).mean()) for label, sweep in sweeps.items()},
     }
 
 
@@ -61,9 +61,9 @@ def _ratio(sweeps: Mapping[str, Sweep], label: str, reference: str) -> dict[str,
     """Loss of a shape over that of the reference, each at its own best rate, with its interval over paired seeds."""
     mine, plain = _at_best(sweeps[label]), _at_best(sweeps[reference])
 
-    def ratio(places: Places) -> Array:
-        found: Array = mine[places].mean(-1) / np.maximum(plain[places].mean(-1), 1e-300)
-        return found
+    def ratio(seeds: Places) -> Array:
+        ratios: Array = mine[seeds].mean(-1) / np.maximum(plain[seeds].mean(-1), 1e-300)
+        return ratios
 
     low, high = seeds_interval(ratio, len(mine))
     return {"value": float(ratio(np.arange(len(mine)))), "low": low, "high": high}
@@ -71,8 +71,8 @@ def _ratio(sweeps: Mapping[str, Sweep], label: str, reference: str) -> dict[str,
 
 def _at_best(sweep: Sweep) -> Array:
     """The reported excess at the rate that the selection seeds chose, ``[S]``."""
-    found: Array = sweep.excess()[:, sweep.best]
-    return found
+    losses: Array = sweep.excess()[:, sweep.best]
+    return losses
 
 
 def _excess(sweep: Sweep, losses: Array) -> Array:

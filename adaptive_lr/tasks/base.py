@@ -98,10 +98,10 @@ class AbstractTask(Spec, ABC):
         def losses_and_gradients(
             parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], /
         ) -> Tensor:
-            found: list[Tensor]
+            mapped_gradients: list[Tensor]
             losses: Tensor
-            found, losses = mapped(parameters, inputs, targets)
-            for gradient, value in zip(gradients, found, strict=True):
+            mapped_gradients, losses = mapped(parameters, inputs, targets)
+            for gradient, value in zip(gradients, mapped_gradients, strict=True):
                 gradient.copy_(value)
             return losses
 
@@ -112,8 +112,8 @@ class AbstractTask(Spec, ABC):
         mapped = _over_trials(self._objective())
 
         def losses(parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, /) -> Tensor:
-            found: Tensor = mapped(parameters, inputs, targets)
-            return found
+            outputs: Tensor = mapped(parameters, inputs, targets)
+            return outputs
 
         return losses
 
@@ -123,7 +123,7 @@ class AbstractTask(Spec, ABC):
 
         def objective(parameters: list[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
             outputs = functional_call(model, dict(zip(names, parameters, strict=True)), (inputs,))
-            squares = torch.stack([one.square().sum() for one in parameters]).sum()
+            squares = torch.stack([parameter.square().sum() for parameter in parameters]).sum()
             return self.loss(outputs, targets) + 0.5 * self.penalty * squares
 
         return objective

@@ -32,8 +32,8 @@ class AbstractClassification(AbstractTask):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Widths from the inputs to the classes."""
-        found = datasets.load(self.dataset)
-        return (found.train.inputs.shape[1], *self.hidden_sizes, found.classes)
+        dataset = datasets.load(self.dataset)
+        return (dataset.train.inputs.shape[1], *self.hidden_sizes, dataset.classes)
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -137,7 +137,7 @@ class SoftmaxRegression(AbstractClassification):
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
         """The excess, and at the end the errors on the other splits."""
         exact = {name: value.detach().to(torch.float64) for name, value in parameters.items()}
-        squares = torch.stack([one.flatten(1).square().sum(1) for one in exact.values()]).sum(0)
+        squares = torch.stack([parameter.flatten(1).square().sum(1) for parameter in exact.values()]).sum(0)
         objective = self.metrics_on("train", exact)["train_loss"] + 0.5 * self.penalty * squares
         metrics = {"excess": objective - _least_objective(self)}
         if final:
@@ -155,12 +155,12 @@ def _least_objective(task: SoftmaxRegression) -> float:
 
     def value_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         sections = torch.from_numpy(flat).split([shape.numel() for shape in shapes])
-        stacked = [one.reshape(1, *shape) for one, shape in zip(sections, shapes, strict=True)]
-        gradients = [torch.empty_like(one) for one in stacked]
+        stacked = [section.reshape(1, *shape) for section, shape in zip(sections, shapes, strict=True)]
+        gradients = [torch.empty_like(parameter) for parameter in stacked]
         losses = network.losses_and_gradients(stacked, inputs, targets, gradients)
-        return losses.item(), torch.cat([one.flatten() for one in gradients]).numpy()
+        return losses.item(), torch.cat([gradient.flatten() for gradient in gradients]).numpy()
 
-    found = scipy.optimize.minimize(
+    minimum = scipy.optimize.minimize(
         value_and_gradient,
         np.zeros(sum(shape.numel() for shape in shapes)),
         jac=True,
@@ -168,7 +168,7 @@ def _least_objective(task: SoftmaxRegression) -> float:
         options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 0.0, "gtol": 1e-9, "maxcor": 50},
     )
     # f(x) - f* <= |gradient|^2 / (2 lambda) bounds what is missing; it is subtracted, so that no excess is negative.
-    return float(found.fun) - float(np.square(found.jac).sum()) / (2.0 * task.penalty)
+    return float(minimum.fun) - float(np.square(minimum.jac).sum()) / (2.0 * task.penalty)
 
 
 @spec

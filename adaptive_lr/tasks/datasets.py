@@ -46,13 +46,13 @@ def load(name: str) -> Dataset:
 
 
 def _digits() -> Dataset:
-    found = load_digits()
-    return _split(found.data / 16.0, found.target)
+    loaded = load_digits()
+    return _split(loaded.data / 16.0, loaded.target)
 
 
 def _breast_cancer() -> Dataset:
-    found = load_breast_cancer()
-    return _split(found.data, found.target)
+    loaded = load_breast_cancer()
+    return _split(loaded.data, loaded.target)
 
 
 def _mnist1d() -> Dataset:

@@ -82,8 +82,8 @@ class StackedNetwork:
 
     def losses(self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Losses ``[B]`` on the minibatches."""
-        found = self.loss.stacked_(self.outputs(parameters, inputs), targets.unsqueeze(1)).flatten()
-        return found + self._penalties(parameters) if self.penalty else found
+        losses = self.loss.stacked_(self.outputs(parameters, inputs), targets.unsqueeze(1)).flatten()
+        return losses + self._penalties(parameters) if self.penalty else losses
 
     def losses_and_gradients(
         self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor]
@@ -116,8 +116,8 @@ class StackedNetwork:
             torch.bmm(inputs, flat.transpose(1, 2), out=out.transpose(1, 2).flatten(2))
             return
         shared = weight.view(*out.shape[:2], *weight.shape[1:])
-        for batch, into, one in zip(inputs, out, shared, strict=True):
-            torch.bmm(batch.expand(len(one), *batch.shape), one.transpose(1, 2), out=into)
+        for batch, into, layer in zip(inputs, out, shared, strict=True):
+            torch.bmm(batch.expand(len(layer), *batch.shape), layer.transpose(1, 2), out=into)
 
     def _first_gradient(self, delta: Tensor, inputs: Tensor, gradient: Tensor) -> None:
         if self._layers == 1:
@@ -125,8 +125,8 @@ class StackedNetwork:
             torch.bmm(delta.transpose(1, 2).flatten(2).transpose(1, 2), inputs, out=into)
             return
         shared = gradient.view(*delta.shape[:2], *gradient.shape[1:])
-        for batch, one, into in zip(inputs, delta, shared, strict=True):
-            torch.bmm(one.transpose(1, 2), batch.expand(len(one), *batch.shape), out=into)
+        for batch, outer, into in zip(inputs, delta, shared, strict=True):
+            torch.bmm(outer.transpose(1, 2), batch.expand(len(outer), *batch.shape), out=into)
 
     def _through_activation_(self, delta: Tensor, activated: Tensor) -> None:
         if self.activation == "relu":
@@ -139,7 +139,7 @@ class StackedNetwork:
         return self._penalties(parameters)
 
     def _penalties(self, parameters: Sequence[Tensor]) -> Tensor:
-        squares = [one.flatten(1).square().sum(1) for one in parameters]
+        squares = [parameter.flatten(1).square().sum(1) for parameter in parameters]
         return torch.stack(squares).sum(0).mul_(0.5 * self.penalty)
 
     def _split(self, values: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

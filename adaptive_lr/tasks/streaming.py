@@ -175,8 +175,8 @@ def _mean_softplus(variance: Tensor) -> Tensor:
     # on a fixed grid with the normal density, and stays accurate when the variance explodes. Below a variance of 1e-4
     # the grid is too coarse and the Taylor series exact to 1e-13.
     tail = _mean_of_even(variance, lambda b: torch.log1p(torch.exp(-b)))
-    whole = variance.sqrt() / math.sqrt(2.0 * math.pi) + tail
-    return torch.where(variance < 1e-4, math.log(2.0) + variance / 8.0 - variance.square() / 64.0, whole)
+    expectation = variance.sqrt() / math.sqrt(2.0 * math.pi) + tail
+    return torch.where(variance < 1e-4, math.log(2.0) + variance / 8.0 - variance.square() / 64.0, expectation)
 
 
 def _mean_slope(variance: Tensor) -> Tensor:

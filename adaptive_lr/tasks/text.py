@@ -40,8 +40,8 @@ def corpus() -> Corpus:
     """
     from pydoc_data.topics import topics
 
-    whole = "\n\n".join(topics[name] for name in sorted(topics))
-    return encoded("\n\n".join(dict.fromkeys(whole.split("\n\n"))))
+    text = "\n\n".join(topics[name] for name in sorted(topics))
+    return encoded("\n\n".join(dict.fromkeys(text.split("\n\n"))))
 
 
 def encoded(text: str) -> Corpus:
@@ -53,8 +53,8 @@ def encoded(text: str) -> Corpus:
     validation, test = len(text) * 8 // 10, len(text) * 9 // 10
     counts = Counter(text[:validation])
     frequent = sorted(counts, key=lambda character: (-counts[character], character))[: SYMBOLS - 1]
-    place = {character: index for index, character in enumerate(frequent)}
-    symbols = torch.tensor([place.get(character, SYMBOLS - 1) for character in text])
+    index_of = {character: index for index, character in enumerate(frequent)}
+    symbols = torch.tensor([index_of.get(character, SYMBOLS - 1) for character in text])
     return Corpus(symbols[:validation], symbols[validation:test], symbols[test:])
 
 
@@ -108,9 +108,9 @@ class CharacterModel(AbstractTask):
         Yields:
             One-hot inputs ``[batch, context * SYMBOLS]``, the oldest character first, and targets ``[batch]``, int64.
         """
-        train, places = corpus().train, generator(seed, "places")
+        train, source = corpus().train, generator(seed, "places")
         for _ in range(steps):
-            rows = torch.randint(self.context, len(train), (self.batch,), generator=places)
+            rows = torch.randint(self.context, len(train), (self.batch,), generator=source)
             yield self._inputs(train, rows, dtype), train[rows]
 
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
@@ -121,13 +121,13 @@ class CharacterModel(AbstractTask):
         return {f"{split}_loss": self._mean_loss(values, symbols) for split, symbols in chosen.items()}
 
     def _mean_loss(self, values: list[Tensor], symbols: Tensor) -> Tensor:
-        network, places = self._network(), self.evaluated(len(symbols))
+        network, starts = self._network(), self.evaluated(len(symbols))
         loss = torch.zeros(values[0].shape[0], dtype=torch.float64)
-        for rows in places.split(256):
+        for rows in starts.split(256):
             outputs = network.outputs(values, self._inputs(symbols, rows, values[0].dtype).unsqueeze(0))[0]
             index = symbols[rows].expand(len(loss), len(rows)).unsqueeze(-1)
             loss -= outputs.log_softmax(-1).gather(2, index).sum((1, 2))
-        return loss / len(places)
+        return loss / len(starts)
 
     def evaluated(self, length: int) -> Tensor:
         """Which characters of a split are predicted for a metric, ``[EVALUATED]`` or fewer, each with a whole context."""

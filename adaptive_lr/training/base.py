@@ -20,8 +20,8 @@ class FlatState:
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._shapes = [one.shape for one in parameters]
-        self.flat = torch.cat([one.flatten() for one in parameters])
+        self._shapes = [parameter.shape for parameter in parameters]
+        self.flat = torch.cat([parameter.flatten() for parameter in parameters])
         self.parameters = self.views(self.flat)
         self.flat_gradient = torch.zeros_like(self.flat)
         self.gradients = self.views(self.flat_gradient)

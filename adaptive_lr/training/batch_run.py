@@ -84,8 +84,11 @@ class BatchRun:
         buffers = [view for flat in self.update.buffers() for view in self.state.views(flat)]
         window = torch.stack(self.window, 1) if self.window else torch.empty(len(self.trials), 0, dtype=self.dtype)
         rows = {
-            **{f"parameter.{name}": one.clone() for name, one in zip(self.names, self.state.parameters, strict=True)},
-            **{f"buffer.{place}": view.clone() for place, view in enumerate(buffers)},
+            **{
+                f"parameter.{name}": parameter.clone()
+                for name, parameter in zip(self.names, self.state.parameters, strict=True)
+            },
+            **{f"buffer.{index}": view.clone() for index, view in enumerate(buffers)},
             **{f"initial.{name}": value for name, value in self.initial.items()},
             "alive": self.alive,
             "stopped": torch.tensor(self.stopped),
@@ -100,9 +103,9 @@ class BatchRun:
         """The selection metric now, ``[B]``; NaN for trials that have diverged."""
         started = time.process_time()
         with torch.no_grad():
-            found = torch.where(self.alive, self._metrics(final=False)[self.task.selection_metric], torch.nan)
+            selection = torch.where(self.alive, self._metrics(final=False)[self.task.selection_metric], torch.nan)
         self.seconds += (time.process_time() - started) / len(self.trials)
-        return found
+        return selection
 
     def _update(self, step: int, inputs: Tensor, targets: Tensor) -> bool:
         """One update of every living trial; False once none is left."""
@@ -150,7 +153,7 @@ class BatchRun:
 
     def results(self) -> list[RunResult]:
         """What the trials leave behind, after the last step."""
-        found = []
+        results = []
         for row, trial in enumerate(self.trials):
             stopped = None if self.stopped[row] < 0 else self.stopped[row]
             curves = {
@@ -160,7 +163,7 @@ class BatchRun:
             }
             if self.control is not None:
                 curves |= self.control.recorder.curves(row)
-            found.append(
+            results.append(
                 RunResult(
                     trial=trial,
                     status=Status.OK if stopped is None else Status.DIVERGED,
@@ -171,7 +174,7 @@ class BatchRun:
                     seconds=float(self.seconds[row]),
                 )
             )
-        return found
+        return results
 
 
 class _Controlled:
@@ -201,8 +204,8 @@ class _Controlled:
             parameters = run.state.parameters
             if not gradient:
                 return self._losses(parameters, inputs, targets), []
-            found = run.gradients(parameters, inputs, targets, run.state.views(self._scratch))
-            return found, [self._scratch]
+            again = run.gradients(parameters, inputs, targets, run.state.views(self._scratch))
+            return again, [self._scratch]
 
         made = control.after(now, losses, replay, part)
         self.recorder.record(step, control, made, run.alive)

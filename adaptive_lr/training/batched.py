@@ -26,7 +26,7 @@ def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
     for seeds in groups.values():
         members = next(iter(seeds.values()))
         if not members[0].optimizer.batched:
-            planned += [[one] for members in seeds.values() for one in members]
+            planned += [[trial] for members in seeds.values() for trial in members]
             continue
         size = sum(value.numel() for value in members[0].task.initial(0).values())
         limit = min(512, max(8, _PARAMETERS_A_BATCH // size))
@@ -35,15 +35,15 @@ def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
             together = max(1, limit // len(alike[0]))
             for begin in range(0, len(alike), together):
                 part = alike[begin : begin + together]
-                planned += [[one for row in part for one in row[index::count]] for index in range(count)]
+                planned += [[trial for row in part for trial in row[index::count]] for index in range(count)]
     return planned
 
 
 def _of_one_length(rows: list[list[Trial]]) -> list[list[list[Trial]]]:
-    found: dict[int, list[list[Trial]]] = {}
+    by_length: dict[int, list[list[Trial]]] = {}
     for row in rows:
-        found.setdefault(len(row), []).append(row)
-    return list(found.values())
+        by_length.setdefault(len(row), []).append(row)
+    return list(by_length.values())
 
 
 def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
@@ -63,14 +63,14 @@ def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
     if not first.optimizer.batched:
         return [train(trial) for trial in trials]
     seeds: dict[int, list[int]] = {}
-    for place, trial in enumerate(trials):
-        seeds.setdefault(trial.seed, []).append(place)
+    for index, trial in enumerate(trials):
+        seeds.setdefault(trial.seed, []).append(index)
     rows = list(seeds.values())
-    found: dict[int, RunResult] = {}
+    results: dict[int, RunResult] = {}
     for together in [rows] if len({len(row) for row in rows}) == 1 else [[row] for row in rows]:
-        places = [place for row in together for place in row]
-        found |= dict(zip(places, _train_together([trials[place] for place in places]), strict=True))
-    return [found[place] for place in range(len(trials))]
+        indices = [index for row in together for index in row]
+        results |= dict(zip(indices, _train_together([trials[index] for index in indices]), strict=True))
+    return [results[index] for index in range(len(trials))]
 
 
 def _train_together(trials: Sequence[Trial]) -> list[RunResult]:

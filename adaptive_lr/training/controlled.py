@@ -56,9 +56,9 @@ class StackedSpace:
             source, flat = torch.Generator().manual_seed(0), torch.empty_like(self._state.flat)
             shapes = [view.shape[1:] for view in self._state.parameters]
             drawn = [torch.randn(shape, generator=source, dtype=torch.float64) for shape in shapes]
-            length = float(torch.stack([one.square().sum() for one in drawn]).sum().sqrt())
-            for view, one in zip(self._state.views(flat), drawn, strict=True):
-                view.copy_(one / length)
+            length = float(torch.stack([piece.square().sum() for piece in drawn]).sum().sqrt())
+            for view, piece in zip(self._state.views(flat), drawn, strict=True):
+                view.copy_(piece / length)
             self._direction = [flat]
         return self._direction
 
@@ -75,13 +75,13 @@ class StackedSpace:
         """See the protocol."""
         if bool(trials.all()):
             return vector
-        found = vector[0].clone()
-        self._state.clear(found, ~trials)
-        return [found]
+        chosen = vector[0].clone()
+        self._state.clear(chosen, ~trials)
+        return [chosen]
 
     def gather(self, values: list[Tensor]) -> Tensor:
         """See the protocol."""
-        return torch.stack([one.to(torch.float64) for one in values])
+        return torch.stack([value.to(torch.float64) for value in values])
 
     def remember(self, gradients: Vector) -> Vector:
         """See the protocol; the next gradients are written over these."""
@@ -101,13 +101,13 @@ class StackedSpace:
 
     def keep(self) -> None:
         """See the protocol."""
-        self._candidate = [one.clone() for one in (self._state.flat, *self._update.buffers())]
+        self._candidate = [buffer.clone() for buffer in (self._state.flat, *self._update.buffers())]
         self._candidate_counts = self._update.counts()
 
     def confirm(self, trials: Tensor) -> None:
         """See the protocol."""
         if not self._kept:
-            self._kept = [one.clone() for one in self._candidate]
+            self._kept = [buffer.clone() for buffer in self._candidate]
             self._kept_counts = self._candidate_counts.clone()
         self._copy_rows(self._candidate, self._kept, trials)
         self._kept_counts[trials] = self._candidate_counts[trials]
@@ -128,18 +128,18 @@ class Base:
     """The schedules of B trials at any progress of each, ``[B] -> [B]``."""
 
     def __init__(self, schedules: Sequence[AbstractSchedule], total_steps: int) -> None:
-        resolved = [one.resolve(total_steps) for one in schedules]
+        resolved = [schedule.resolve(total_steps) for schedule in schedules]
         groups: dict[object, list[int]] = {}
-        for index, one in enumerate(resolved):
-            groups.setdefault(structure(one), []).append(index)
+        for index, schedule in enumerate(resolved):
+            groups.setdefault(structure(schedule), []).append(index)
         self._groups = [(members, stack([resolved[index] for index in members])) for members in groups.values()]
 
     def __call__(self, progress: Tensor) -> Tensor:
         """Multipliers at the progress of each trial."""
-        found, u = torch.empty_like(progress), progress.clamp(0.0, 1.0)
+        multipliers, u = torch.empty_like(progress), progress.clamp(0.0, 1.0)
         for members, stacked in self._groups:
-            found[members] = stacked.multiplier(u[members].unsqueeze(1)).squeeze(1)
-        return found
+            multipliers[members] = stacked.multiplier(u[members].unsqueeze(1)).squeeze(1)
+        return multipliers
 
 
 class Recorder:
@@ -164,8 +164,8 @@ class Recorder:
         """
         if self._place >= len(self.steps) or step != self.steps[self._place]:
             return
-        found = {"multiplier": made, **self._controller.readings(control.state)}
-        for name, value in found.items():
+        readings = {"multiplier": made, **self._controller.readings(control.state)}
+        for name, value in readings.items():
             if name not in self._rows:
                 self._rows[name] = np.full((len(self.steps), self._trials), np.nan)
             self._rows[name][self._place] = torch.where(alive, value, torch.nan).numpy()
@@ -182,7 +182,7 @@ def recorded_steps(total_steps: int) -> list[int]:
     early = max(1, total_steps // 10)
     first = {index * early // RECORDED for index in range(RECORDED)}
     rest = {early + index * (total_steps - early) // RECORDED for index in range(RECORDED)}
-    return sorted(one for one in first | rest | {total_steps - 1} if one < total_steps)
+    return sorted(step for step in first | rest | {total_steps - 1} if step < total_steps)
 
 
 def moment(step: int, total_steps: int, scheduled: Tensor, base: Base) -> Moment:
@@ -191,5 +191,5 @@ def moment(step: int, total_steps: int, scheduled: Tensor, base: Base) -> Moment
 
 
 def _rowwise(x: Tensor, y: Tensor) -> Tensor:
-    found: Tensor = torch.linalg.vecdot(x.flatten(1), y.flatten(1))
-    return found
+    products: Tensor = torch.linalg.vecdot(x.flatten(1), y.flatten(1))
+    return products

@@ -32,13 +32,15 @@ class Paused:
         first, count = trials[0], len(trials)
         seeds = list(dict.fromkeys(trial.seed for trial in trials))
         initial = [first.task.initial(seed) for seed in seeds]
-        stacked = {name: torch.stack([one[name] for one in initial]).to(first.torch_dtype) for name in initial[0]}
+        stacked = {
+            name: torch.stack([parameters[name] for parameters in initial]).to(first.torch_dtype) for name in initial[0]
+        }
         metrics = first.task.evaluate(stacked, final=True)
         curve = torch.full((count, len(window_ends(first.steps))), torch.nan, dtype=torch.float64)
         each = count // len(seeds)
         rows = {
-            **{f"parameter.{name}": one.repeat_interleave(each, 0) for name, one in stacked.items()},
-            **{f"initial.{name}": one.repeat_interleave(each) for name, one in metrics.items()},
+            **{f"parameter.{name}": parameter.repeat_interleave(each, 0) for name, parameter in stacked.items()},
+            **{f"initial.{name}": metric.repeat_interleave(each) for name, metric in metrics.items()},
             "alive": torch.ones(count, dtype=torch.bool),
             "stopped": torch.full((count,), -1),
             "seconds": torch.zeros(count, dtype=torch.float64),
@@ -51,14 +53,14 @@ class Paused:
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """The trials of several, which have come equally far, as a pool to choose from; their order is that of the parts."""
-        assert len({one.step for one in parts}) == 1
-        rows = {name: torch.cat([one.rows[name] for one in parts]) for name in parts[0].rows}
-        return cls(tuple(trial for one in parts for trial in one.trials), parts[0].step, rows)
+        assert len({part.step for part in parts}) == 1
+        rows = {name: torch.cat([part.rows[name] for part in parts]) for name in parts[0].rows}
+        return cls(tuple(trial for part in parts for trial in part.trials), parts[0].step, rows)
 
     def only(self, trials: Sequence[Trial]) -> Self:
         """Some of the trials, in the order given; of the others nothing is left."""
-        places = {trial: place for place, trial in enumerate(self.trials)}
-        chosen = torch.tensor([places[trial] for trial in trials])
+        indices = {trial: index for index, trial in enumerate(self.trials)}
+        chosen = torch.tensor([indices[trial] for trial in trials])
         return type(self)(tuple(trials), self.step, {name: value[chosen] for name, value in self.rows.items()})
 
     def part(self, name: str) -> dict[str, Tensor]:

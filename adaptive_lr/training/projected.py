@@ -41,7 +41,7 @@ class _LiteralProjectedSGD(torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         loss = super().step(closure)
-        parameters = [one for group in self.param_groups for one in group["params"]]
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         norm = torch.nn.utils.get_total_norm(parameters)
         torch._foreach_mul_(parameters, float((self.radius / norm).clamp(max=1.0)))
         return loss

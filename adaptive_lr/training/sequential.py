@@ -91,7 +91,12 @@ class _Run:
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         loss = self.task.loss(self.module(inputs), targets)
         if self.task.penalty:
-            loss = loss + 0.5 * self.task.penalty * torch.stack([one.square().sum() for one in self.parameters]).sum()
+            loss = (
+                loss
+                + 0.5
+                * self.task.penalty
+                * torch.stack([parameter.square().sum() for parameter in self.parameters]).sum()
+            )
         return loss
 
     def _halves(self, step: int) -> bool:
@@ -116,12 +121,12 @@ class _Run:
         self.train_curve[point] = np.mean(finite) if finite else math.nan
         self.losses, self.point = [], point + 1
         if monitored(point, len(self.ends)):
-            found = self._metrics(final=last)
-            if not math.isfinite(found[task.selection_metric]):
+            metrics = self._metrics(final=last)
+            if not math.isfinite(metrics[task.selection_metric]):
                 self.stopped, self.train_curve[point] = step + 1, math.nan
                 return False
-            self.monitored_curve[point] = found[task.selection_metric]
-            self.final |= found if last else {}
+            self.monitored_curve[point] = metrics[task.selection_metric]
+            self.final |= metrics if last else {}
         return True
 
     def _restored(self) -> bool:
@@ -132,9 +137,9 @@ class _Run:
         rule.prepare_evaluation(optimizer)
         with torch.no_grad():
             stacked = {name: value.detach().unsqueeze(0) for name, value in self.module.named_parameters()}
-            found = {name: value.item() for name, value in self.task.evaluate(stacked, final=final).items()}
+            metrics = {name: value.item() for name, value in self.task.evaluate(stacked, final=final).items()}
         rule.prepare_training(optimizer)
-        return found
+        return metrics
 
     def result(self, seconds: float) -> RunResult:
         """What the trial leaves behind."""
