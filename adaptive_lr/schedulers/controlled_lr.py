@@ -21,6 +21,7 @@ from adaptive_lr.feedback.statistics import Vector
 from adaptive_lr.feedback.update import Control, Part
 from adaptive_lr.schedulers.given import TOO_EARLY, UNSEEN, check_given, check_plan, fate, scalar, waiting
 from adaptive_lr.schedulers.held_rate import HeldRate
+from adaptive_lr.schedulers.horizon import checked_mode
 from adaptive_lr.schedulers.hyperparameters import Plan
 from adaptive_lr.spec import encode
 
@@ -43,6 +44,8 @@ class ControlledLR(HeldRate):
         total_steps: T, the number of updates.
         last_epoch: index of the last finished step when resuming without a state; -1 starts afresh.
         grad_scaler: only needed with an optimizer that hides from its hooks whether it skipped the update; torch's do not.
+        on_longer: how to go on where a state of a run of another length is loaded, for trainers that build and load by themselves:
+            ``hold``, ``stretch`` or ``continue`` as in `extend`, from the saved step to ``total_steps``, a shorter T too. None refuses.
         process_group: over which loss and statistics are averaged; by default all processes, so that all of them decide the same.
 
     Raises:
@@ -73,6 +76,7 @@ class ControlledLR(HeldRate):
         total_steps: int,
         last_epoch: int = -1,
         grad_scaler: GradScaler | None = None,
+        on_longer: str | None = None,
         process_group: Any = None,
     ) -> None:
         if not isinstance(controller, AbstractController):
@@ -80,6 +84,7 @@ class ControlledLR(HeldRate):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be a torch optimizer, got {type(optimizer).__name__}")
         check_plan(schedule)
+        self._on_longer = None if on_longer is None else checked_mode("on_longer", on_longer)
         optimizer = bare(optimizer)
         self._copies = not check_linear(optimizer) if Signal.STEP in controller.needs else False
         self.controller = controller
@@ -215,7 +220,7 @@ class ControlledLR(HeldRate):
         """Continue from a saved state, bit for bit, also between ``optimizer.step()`` and ``step()``; see `ScheduledLR`.
 
         A state of another controller than the constructed one, or of another T, would mean something else and is a `SpecError`; to
-        train longer, build the scheduler with the saved T, load, then call `extend`.
+        train longer or shorter, construct with ``on_longer``, or with the saved T, load, then call `extend`.
         """
         self._check_state(state_dict)
         self._close()

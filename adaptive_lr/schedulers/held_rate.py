@@ -11,6 +11,7 @@ from adaptive_lr.controllers.base import AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.update import Control
 from adaptive_lr.schedulers.given import check_same
+from adaptive_lr.schedulers.horizon import Horizon
 from adaptive_lr.schedulers.hyperparameters import write
 from adaptive_lr.schedulers.scheduled_lr import ScheduledLR, _check_state, _saved_horizon, _Track
 from adaptive_lr.spec import stack
@@ -24,6 +25,7 @@ class HeldRate(ScheduledLR):
 
     controller: AbstractController
     control: Control
+    _on_longer: str | None
     _held: float
     _quiet: bool
     _pending: bool
@@ -72,19 +74,30 @@ class HeldRate(ScheduledLR):
         self._progress = horizon.progress().tolist()
 
     def _check_state(self, state: dict[str, Any]) -> None:
-        """What a controller has learnt means something else under another one, and under another T, by which it plans.
-
-        Raises:
-            SpecError: the state is of another one.
-        """
+        """What a controller has learnt means something else under another one, and under another T, by which it plans."""
         check_same(self.controller, state.get("controller"))
         _check_state(state, len(self.base_lrs), type(self).__name__)
+        self._horizon_of(state)
+
+    def _horizon_of(self, state: dict[str, Any]) -> Horizon:
+        """The saved horizon, from its present step on changed to the constructed T as ``on_longer`` says.
+
+        Raises:
+            SpecError: the two have another T and nothing was said, or the change is not possible.
+        """
         saved, end = _saved_horizon(state), self.horizon.end
-        if end not in (saved.total_steps, saved.end):
+        if end in (saved.total_steps, saved.end):
+            return saved
+        if self._on_longer is None:
             raise SpecError(
-                f"the state is of a run of {saved.end} steps and the controller has planned for them, got total_steps={end}: build it "
-                f"with the saved total_steps={saved.total_steps}, load the state, then call extend({end})"
+                f"the state is of a run of {saved.end} steps and the controller has planned for them, got total_steps={end}: say how to "
+                "go on with on_longer='hold', 'stretch' or 'continue'; or build it with the saved "
+                f"total_steps={saved.total_steps}, load the state, then call extend({end})"
             )
+        return saved.changed(max(state["last_epoch"], 0), end, self._on_longer)
+
+    def _take_horizon(self, state: dict[str, Any]) -> None:
+        self._set_horizon(self._horizon_of(state))
 
     def _multiplier(self, track: _Track) -> float:
         return self._held if track.key == "lr" else super()._multiplier(track)

@@ -14,6 +14,17 @@ from adaptive_lr.spec import stack
 MODES = ("stretch", "hold", "continue")
 
 
+def checked_mode(name: str, how: str) -> str:
+    """``how`` if it is one of ``MODES``.
+
+    Raises:
+        SpecError: it is not.
+    """
+    if how not in MODES:
+        raise SpecError(f"{name} must be one of {', '.join(MODES)}, got {how!r}")
+    return how
+
+
 @dataclass(frozen=True)
 class Horizon:
     """The number of steps, and the changes of it so far.
@@ -48,8 +59,7 @@ class Horizon:
             SpecError: the mode is unknown, or the new T is not allowed in it.
         """
         checked_steps(total_steps)
-        if how not in MODES:
-            raise SpecError(f"how must be one of {', '.join(MODES)}, got {how!r}")
+        checked_mode("how", how)
         if total_steps <= step:
             raise SpecError(f"total_steps must be above the {step} steps already done, got {total_steps}")
         if how == "hold" and total_steps < self.end:
