@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,10 +10,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adaptive_lr.errors import SpecError
+from adaptive_lr.feedback.miniatures import MINIATURES, Dtypes, double, held_optimizers, own
 
 _CHANGING = (0.1, 1e-3, 4e-3, 10.0, 1e-3, 1e-2, 3.0, 1e-3, 1e-3, 0.3, 4e-3, 1e-3)
 _USUAL = (1e-3,) * len(_CHANGING)
 """Rates of two runs. Every step begins at the same point as in the other, so divided by its rate it must be the same."""
+
+_EVEN = (1e-2,) * len(_CHANGING)
+_JUMP, _NEAR = 2.0, 0.5
+"""The points from which a run in the parameters' own precision begins lie at + and - the first in turn; a step that was
+made from another one ends 4 away, half a one with a slow copy that follows half of the way 2, and rounding of bfloat16 0.1."""
 
 
 def check_linear(optimizer: Optimizer) -> bool:
@@ -24,58 +28,140 @@ def check_linear(optimizer: Optimizer) -> bool:
     Twelve steps from given points are made at an even rate, and again at changing ones. Divided by the rate they must agree: then
     theta + share (theta' - theta) is exactly what the optimizer would have done at share times the rate, and nothing remembers which rate
     it was. SGD with momentum, the Adam family, RMSprop, Lion and most others pass; line searches, step-size adaptation of their own,
-    averaging and momentum with the rate inside do not, nor does one that maximises: a probe asks whether the loss has fallen. The optimizer
-    itself is not touched.
+    averaging and momentum with the rate inside do not, nor does one that maximises: a probe asks whether the loss has fallen.
+
+    That is done in double precision, and once more in the precision of the parameters: an optimizer that keeps a second copy of them
+    (single-precision master weights) would go on from its copy and not from where the shortened step ended. The optimizer itself is not
+    touched.
 
     Raises:
         SpecError: it does not pass, or cannot be tried out.
     """
-    name, failure = type(optimizer).__name__, ""
+    name = type(optimizer).__name__
     if any(numbers.get("maximize") for numbers in (vars(optimizer), *optimizer.param_groups)):
         raise SpecError(
             f"{name} maximises, so its steps cannot be probed for a loss that falls: leave out maximize=True and minimise "
             "the negative loss"
         )
-    for copied in _COPIES:
+    miniature, usual, untouched = _tried(optimizer)
+    changing, _ = _directions(miniature(optimizer, double), _CHANGING, _anywhere)
+    if not bool((usual != 0.0).any()):
+        raise SpecError(
+            f"{name} made no step when it was tried out, so its steps cannot be probed{_holding(optimizer)}"
+        )
+    if not torch.allclose(usual[0], changing[0], rtol=1e-5, atol=1e-10):
+        raise SpecError(
+            f"the steps of {name} are not proportional to its learning rate, so they cannot be probed{_holding(optimizer)}"
+        )
+    if not torch.allclose(usual, changing, rtol=1e-5, atol=1e-10):
+        raise SpecError(
+            f"the steps of {name} depend on the learning rates of earlier steps or are not proportional to their own, so they "
+            f"cannot be probed{_holding(optimizer)}"
+        )
+    _check_no_copy(optimizer, miniature)
+    return untouched
+
+
+Start = Callable[[int, Tensor], Tensor]
+"""From the number of a step and random numbers, the point that it begins at."""
+
+
+def _anywhere(step: int, drawn: Tensor) -> Tensor:
+    return drawn
+
+
+def _far_apart(step: int, drawn: Tensor) -> Tensor:
+    return _JUMP * (-1.0) ** step + 0.1 * drawn.tanh()
+
+
+def _tried(optimizer: Optimizer) -> tuple[Callable[[Optimizer, Dtypes], Optimizer], Tensor, bool]:
+    """The first way to make a miniature of the optimizer that can be stepped, its steps at an even rate, and whether gradients outlive them.
+
+    Raises:
+        SpecError: there is none.
+    """
+    failure = ""
+    for miniature in MINIATURES:
         try:
-            (usual, whole), (changing, _) = (_directions(copied(optimizer), rates) for rates in (_USUAL, _CHANGING))
+            steps, untouched = _directions(miniature(optimizer, double), _USUAL, _anywhere)
         except Exception as error:  # whatever a foreign optimizer may raise
             failure = failure or f"{type(error).__name__}: {error}".splitlines()[0]
             continue
-        if not bool((usual[0] != 0.0).any()) or not torch.allclose(usual[0], changing[0], rtol=1e-5, atol=1e-10):
-            raise SpecError(f"the steps of {name} are not proportional to its learning rate, so they cannot be probed")
-        if not torch.allclose(usual, changing, rtol=1e-5, atol=1e-10):
-            raise SpecError(
-                f"the steps of {name} depend on the learning rates of earlier steps or are not proportional to their own, so they "
-                "cannot be probed"
-            )
-        return whole
-    raise SpecError(f"{name} cannot be stepped like SGD or Adam, so its steps cannot be probed ({failure})")
+        return miniature, steps, untouched
+    raise SpecError(
+        f"{type(optimizer).__name__} cannot be stepped like SGD or Adam, so its steps cannot be probed ({failure})"
+    )
 
 
-def _directions(small: Optimizer, rates: tuple[float, ...]) -> tuple[Tensor, bool]:
-    """What steps at the given rates add to the parameters, divided by the rate, and whether gradients outlive them."""
-    source = torch.Generator().manual_seed(0)
-    parameters = [one for group in small.param_groups for one in group["params"]]
-    found, whole = [], True
-    step = _unhooked(type(small).step)
-    for rate in rates:
-        start = [torch.randn(one.shape, generator=source, dtype=torch.float64).to(one) for one in parameters]
-        with torch.no_grad():
-            for one, value in zip(parameters, start, strict=True):
-                one.copy_(value)
-        used = [_set_rate(group, rate) for group in small.param_groups for _ in group["params"]]
-        gradients = [torch.randn(one.shape, generator=source, dtype=torch.float64).to(one) for one in parameters]
-        for one, gradient in zip(parameters, gradients, strict=True):
-            one.grad = gradient.clone()
-        step(small)
-        whole = whole and all(
-            one.grad is not None and torch.equal(one.grad, gradient)
-            for one, gradient in zip(parameters, gradients, strict=True)
+def _check_no_copy(optimizer: Optimizer, miniature: Callable[[Optimizer, Dtypes], Optimizer]) -> None:
+    """In the precision of the parameters, every step must begin at the parameters, wherever they were put after the last one.
+
+    Raises:
+        SpecError: one begins elsewhere.
+    """
+    dtypes = {p.dtype for group in optimizer.param_groups for p in group["params"]}
+    if not dtypes - {torch.float64} or not all(dtype.is_floating_point for dtype in dtypes):
+        return
+    try:
+        steps, _ = _directions(miniature(optimizer, own), _EVEN, _far_apart)
+    except Exception:  # a precision that is not made for stepping on this device
+        return
+    expected, _ = _directions(miniature(optimizer, lambda group: [torch.float64] * len(own(group))), _EVEN, _far_apart)
+    missed = ((steps - expected) * _EVEN[0]).abs()
+    if bool((missed > _NEAR).any()):
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        raise SpecError(
+            f"{type(optimizer).__name__} keeps a second copy of {names} parameters (master weights) and goes on from that, so its "
+            "steps cannot be shortened and not be probed: keep the parameters in float32 and train under torch.autocast, or take "
+            "an optimizer without such a copy"
         )
-        moved = zip(parameters, start, used, strict=True)
-        found.append(torch.cat([((one.detach() - value) / rate).flatten().cpu() for one, value, rate in moved]))
-    return torch.stack(found), whole
+
+
+def _directions(small: Optimizer, rates: tuple[float, ...], start_at: Start) -> tuple[Tensor, bool]:
+    """What steps at the given rates add to the parameters, divided by the rate, ``[steps, N]``; whether gradients outlive them."""
+    source = torch.Generator("cpu").manual_seed(0)
+    parameters = [p for group in small.param_groups for p in group["params"]]
+    steps, untouched = [], True
+    make = _unhooked(type(small).step)
+
+    def drawn(parameter: Tensor) -> Tensor:
+        return torch.randn(parameter.shape, generator=source, dtype=torch.float64, device="cpu")
+
+    for index, rate in enumerate(rates):
+        starts = [start_at(index, drawn(p)).to(p) for p in parameters]
+        with torch.no_grad():
+            for parameter, start in zip(parameters, starts, strict=True):
+                parameter.copy_(start)
+        used = [_set_rate(group, rate) for group in small.param_groups for _ in group["params"]]
+        gradients = [drawn(p).to(p) for p in parameters]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        make(small)
+        untouched = untouched and all(
+            p.grad is not None and torch.equal(p.grad, gradient)
+            for p, gradient in zip(parameters, gradients, strict=True)
+        )
+        moved = [
+            ((p.detach().double() - start.double()) / step_rate).flatten().cpu()
+            for p, start, step_rate in zip(parameters, starts, used, strict=True)
+        ]
+        steps.append(torch.cat(moved))
+    return torch.stack(steps), untouched
+
+
+def _holding(optimizer: Optimizer) -> str:
+    """What to do where the optimizer holds others, which may be the reason."""
+    held = held_optimizers(optimizer)
+    if not held:
+        return ""
+    names = ", ".join(type(inner).__name__ for inner in held)
+    mine = {id(group) for group in optimizer.param_groups}
+    if not all(id(group) in mine for inner in held for group in inner.param_groups):
+        return (
+            f": the groups of the {names} that it holds are not its own, so that a rate set in it does not get there; share them "
+            "(self.param_groups = inner.param_groups), or build one scheduler on what it holds"
+        )
+    return f": it holds {names} and does more than step by it; build the scheduler on what it holds, if that makes the steps"
 
 
 def _set_rate(group: dict[str, Any], rate: float) -> float:
@@ -89,53 +175,3 @@ def _unhooked(step: Callable[..., Any]) -> Callable[..., Any]:
     while getattr(step, "hooked", False) and hasattr(step, "__wrapped__"):
         step = step.__wrapped__
     return step
-
-
-def _fresh(optimizer: Optimizer) -> Optimizer:
-    """The same optimizer with one small double-precision parameter a group, and no memory."""
-    memo: dict[int, Any] = {id(optimizer.state): defaultdict(dict)}
-    memo |= {id(old): new for old, new in _substitutes(optimizer)}
-    return copy.deepcopy(optimizer, memo)
-
-
-def _with_attributes(optimizer: Optimizer) -> Optimizer:
-    """The same for a class that keeps numbers outside of its groups."""
-    small = _fresh(optimizer)
-    memo: dict[int, Any] = {}
-    for mine, theirs in zip(optimizer.param_groups, small.param_groups, strict=True):
-        memo |= {id(one): theirs["params"][0] for one in mine["params"]}
-    for name, value in vars(optimizer).items():
-        if name not in vars(small) and name != "step" and not isinstance(value, torch.nn.Module):
-            vars(small)[name] = copy.deepcopy(value, memo)
-    return small
-
-
-def _with_memory(optimizer: Optimizer) -> Optimizer:
-    """The same for a class that makes its memory at construction, cut down to the small parameters."""
-    small = _with_attributes(optimizer)
-    for mine, theirs in zip(optimizer.param_groups, small.param_groups, strict=True):
-        large, substitute = mine["params"][0], theirs["params"][0]
-        for key, value in optimizer.state.get(large, {}).items():
-            small.state[substitute][key] = _cut(value, large, substitute)
-    return small
-
-
-_COPIES = (_fresh, _with_attributes, _with_memory)
-
-
-def _substitutes(optimizer: Optimizer) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-    """Lists of parameters with what stands for them.
-
-    Yields:
-        Pairs of the two.
-    """
-    for group in optimizer.param_groups:
-        device = group["params"][0].device if group["params"] else torch.device("cpu")
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        yield group["params"], [torch.zeros(3, 2, dtype=dtype, device=device, requires_grad=True)]
-
-
-def _cut(value: Any, large: Tensor, small: Tensor) -> Any:
-    if isinstance(value, Tensor) and value.shape == large.shape:
-        return value.detach().flatten()[:1].to(small).repeat(small.numel()).view(small.shape).abs()
-    return copy.deepcopy(value)
