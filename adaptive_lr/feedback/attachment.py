@@ -11,7 +11,10 @@ from torch.utils.hooks import RemovableHandle
 
 from adaptive_lr.feedback.uncompiled import uncompiled
 
-_PRESENT: weakref.WeakKeyDictionary[Optimizer, list[RemovableHandle]] = weakref.WeakKeyDictionary()
+_PRESENT: weakref.WeakKeyDictionary[Optimizer, tuple[weakref.ref[Any], list[RemovableHandle]]] = (
+    weakref.WeakKeyDictionary()
+)
+"""Who listens to an optimizer, and by which hooks."""
 
 
 def attach(optimizer: Optimizer, before: Callable[..., Any], after: Callable[..., Any]) -> None:
@@ -19,12 +22,25 @@ def attach(optimizer: Optimizer, before: Callable[..., Any], after: Callable[...
 
     An optimizer listens to one object: who comes replaces who was there. In compiled code the methods run as they are.
     """
-    for handle in _PRESENT.get(optimizer, []):
-        handle.remove()
-    _PRESENT[optimizer] = [
+    detach(optimizer)
+    hooks = [
         optimizer.register_step_pre_hook(_weakly(before)),
         optimizer.register_step_post_hook(_weakly(after)),
     ]
+    _PRESENT[optimizer] = weakref.ref(cast(Any, before).__self__), hooks
+
+
+def attached(optimizer: Optimizer) -> object:
+    """The object that listens to an optimizer, or None."""
+    reference, _ = _PRESENT.get(optimizer, (None, []))
+    return None if reference is None else reference()
+
+
+def detach(optimizer: Optimizer) -> None:
+    """Let nobody listen to an optimizer any more."""
+    _, hooks = _PRESENT.pop(optimizer, (None, []))
+    for hook in hooks:
+        hook.remove()
 
 
 def nests(optimizer: Optimizer) -> bool:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.trainer import call
-from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import LRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from adaptive_lr.controllers import AbstractController
 from adaptive_lr.errors import SpecError
-from adaptive_lr.integrations.minibatch import Minibatch, damping
+from adaptive_lr.integrations.lightning_step import Again, WatchedModule
+from adaptive_lr.integrations.minibatch import Minibatch, damping, pause, resume, watching
 from adaptive_lr.schedulers.controlled_lr import ControlledLR
 from adaptive_lr.schedulers.hyperparameters import Plan
 
@@ -25,12 +26,17 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
 
     With a schedule and a controller it makes a `ControlledLR` for the one optimizer that ``configure_optimizers`` returns, over as many
     updates as the trainer will make; Lightning then steps, saves and restores it. Without, ``configure_optimizers`` must return one with
-    ``interval: step``. To probe, ``training_step`` is called again on the same batches, without logging and leaving its metrics as they are.
+    ``interval: step``. To probe, ``training_step`` is called again on the same batches as they were, with the same random numbers, without
+    logging, and leaving metrics, buffers and plain attributes of the module as they are.
+
+    Where something else takes the scheduler's place, such as `StochasticWeightAveraging`, the controller steps aside and says so.
 
     Args:
         schedule: what the controller modulates.
         controller: the rule.
         total_steps: T, if it is not the number of updates that the trainer expects to make.
+        on_longer: how to go on where a checkpoint of a run of another length is resumed: ``hold``, ``stretch`` or ``continue`` as in
+            `ControlledLR.extend`; None refuses it.
         log: whether the controller's numbers are logged as ``damping/…``.
 
     Raises:
@@ -43,125 +49,186 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
         controller: AbstractController | None = None,
         *,
         total_steps: int | None = None,
+        on_longer: str | None = None,
         log: bool = True,
     ) -> None:
         if (schedule is None) != (controller is None):
             raise SpecError("ControlledLRCallback needs both a schedule and a controller, or none of them")
+        if schedule is None and (total_steps, on_longer) != (None, None):
+            raise SpecError("give total_steps and on_longer to the ControlledLR that configure_optimizers returns")
         self._schedule, self._controller, self._total_steps, self._log = schedule, controller, total_steps, log
+        self._on_longer = on_longer
         self._minibatch = Minibatch()
-        self._batch: tuple[Any, int] = (None, 0)
+        self._watched: WatchedModule | None = None
+        self._epochs: int | None = None
+        self._aside = False
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Watch the module's step: a finder of learning rates runs it before anything else."""
+        if stage == "fit":
+            self._unwatch()
+            self._minibatch.clear()
+            self._epochs = trainer.max_epochs  # as planned: the averaging of weights adds one without updates
+            self._watched = WatchedModule(trainer, pl_module, self._in_charge, self._after_update)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Watch no more."""
+        self._unwatch()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Watch no more."""
+        self._unwatch()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Make the scheduler; a checkpoint is loaded after this.
 
         Raises:
-            SpecError: there is another scheduler of the rate, not just one optimizer, or none that Lightning steps.
+            SpecError: there is another scheduler of the rate, not just one optimizer, none that Lightning steps, or no known end.
         """
         configs, optimizers = trainer.lr_scheduler_configs, trainer.optimizers
         if not pl_module.automatic_optimization:
             raise SpecError(
                 "ControlledLRCallback needs automatic optimization; with manual, call scheduler.step() yourself"
             )
+        if self._aside:  # in the run that is resumed, which goes on with what took the place
+            return
         if self._schedule is None or self._controller is None:
-            found = [one for one in configs if isinstance(one.scheduler, ControlledLR)]
-            if len(found) != 1 or found[0].interval != "step" or found[0].frequency != 1:
+            own = [config for config in configs if isinstance(config.scheduler, ControlledLR)]
+            if len(own) != 1 or (own[0].interval, own[0].frequency, own[0].reduce_on_plateau) != ("step", 1, False):
                 raise SpecError(
-                    "without a schedule, configure_optimizers must return a ControlledLR with interval: step"
+                    "without a schedule, configure_optimizers must return a ControlledLR with interval: step, frequency: 1 and "
+                    "without reduce_on_plateau"
                 )
             return
         if len(optimizers) != 1 or configs:
             raise SpecError(
                 f"configure_optimizers must return one optimizer and no scheduler, got {len(optimizers)} and {len(configs)}"
             )
-        total_steps = self._total_steps or int(trainer.estimated_stepping_batches)
-        scheduler = ControlledLR(optimizers[0], self._schedule, self._controller, total_steps=total_steps)
+        total_steps = self._total_steps or _updates(trainer, self._epochs)
+        scheduler = ControlledLR(
+            optimizers[0], self._schedule, self._controller, total_steps=total_steps, on_longer=self._on_longer
+        )
         trainer.strategy.lr_scheduler_configs = [LRSchedulerConfig(scheduler, interval="step")]
 
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """All callbacks have prepared what they do.
+
+        Raises:
+            SpecError: one of them has set another rate, which would be overwritten.
+        """
+        scheduler = self._in_charge(trainer)
+        if scheduler is not None and scheduler.last_epoch == 0:
+            meant, present = scheduler.get_lr(), scheduler.get_last_lr()
+            if [float(rate) for rate in meant] != [float(rate) for rate in present]:
+                raise SpecError(
+                    f"the optimizer's rate was set to {present} after the ControlledLR was built for {meant}: what sets it, such as "
+                    "LearningRateFinder, must come before ControlledLRCallback in the list of callbacks, or use Tuner.lr_find"
+                )
+
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Remember the batch."""
-        self._batch = (batch, batch_idx)
+        """The next call of ``training_step`` is the first one for this batch."""
+        assert self._watched is not None
+        self._watched.expect()
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         """Take in one of the batches of an update, with its loss as it is divided for accumulation and scaled."""
-        scaler = getattr(trainer.precision_plugin, "scaler", None)
-        whole = loss.detach() if scaler is None else loss.detach() / scaler.get_scale()
-        batch, index = self._batch
-        parts = trainer.accumulate_grad_batches
-        self._minibatch.add(whole, lambda: _again(trainer, pl_module, batch, index) / parts)
+        assert self._watched is not None
+        first, again = self._watched.taken()
+        if first:
+            scaler = getattr(trainer.precision_plugin, "scaler", None)
+            total = loss.detach() if scaler is None else loss.detach() / scaler.get_scale()
+            self._minibatch.add(total, None if again is None else _divided(again, trainer.accumulate_grad_batches))
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """All gradients are there, not yet clipped."""
-        scheduler, norm = _scheduler(trainer), None
+        scheduler, norm = self._in_charge(trainer), None
+        if scheduler is None or self._minibatch.empty:
+            return
         if trainer.gradient_clip_val and scheduler.looks:
-            gradients = [one.grad for one in pl_module.parameters() if one.grad is not None]
+            gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients)
         self._minibatch.show(scheduler, norm)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log, once the update is made."""
-        scheduler = _scheduler(trainer)
+        scheduler = self._in_charge(trainer)
         if self._minibatch.shown:
             self._minibatch.clear()
-            if self._log and trainer.loggers:
+            if self._log and trainer.loggers and scheduler is not None:
                 pl_module.log_dict(damping(scheduler), on_step=True, on_epoch=False)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Whether something else has taken the scheduler's place."""
+        return {"aside": self._aside}
 
-def _scheduler(trainer: Any) -> ControlledLR:
-    found: ControlledLR = next(
-        one.scheduler for one in trainer.lr_scheduler_configs if isinstance(one.scheduler, ControlledLR)
-    )
-    return found
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self._aside = state_dict["aside"]
+
+    def _unwatch(self) -> None:
+        if self._watched is not None:
+            self._watched.release()
+        self._watched = None
+
+    def _in_charge(self, trainer: Any) -> ControlledLR | None:
+        """The scheduler, if it is the one that Lightning steps; otherwise it steps aside."""
+        for config in trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ControlledLR):
+                resume(config.scheduler)
+                return config.scheduler
+        scheduler = watching(trainer.optimizers[0]) if trainer.optimizers else None
+        if scheduler is not None:
+            pause(scheduler)
+            self._minibatch.clear()
+            if (
+                self in trainer.callbacks
+            ):  # a finder of learning rates leaves all callbacks out, and puts everything back
+                self._aside = True
+                others = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
+                warnings.warn(
+                    f"{others or 'nothing'} has taken the place of the ControlledLR after {scheduler.last_epoch} updates: the "
+                    "controller does nothing from here on",
+                    UserWarning,
+                    stacklevel=2,
+                )
+        return None
+
+    def _after_update(self, trainer: Any) -> None:
+        """Where ``training_step`` returned None for all batches, there was no update."""
+        scheduler = self._in_charge(trainer)
+        if scheduler is not None and self._minibatch.empty:
+            scheduler.step(skipped=True)
 
 
-def _again(trainer: Any, pl_module: Any, batch: Any, index: int) -> Tensor:
-    """The loss of ``training_step`` without its traces."""
-    takes_index = is_param_in_hook_signature(pl_module.training_step, "batch_idx", min_args=2)
-    arguments = (batch, index) if takes_index else (batch,)
-    with _silently(pl_module):
-        found = call._call_strategy_hook(trainer, "training_step", *arguments)
-    loss: Tensor = found["loss"] if isinstance(found, dict) else found
+def _divided(again: Again, parts: int) -> Callable[[], Tensor]:
+    def loss() -> Tensor:
+        result = again()
+        whole: Tensor = result["loss"] if isinstance(result, Mapping) else result
+        return whole / parts
+
     return loss
 
 
-@contextmanager
-def _silently(pl_module: Any) -> Iterator[None]:
-    """No logging, and metrics as before at the end.
+def _updates(trainer: Any, epochs: int | None) -> int:
+    """How many updates a trainer will make in the epochs that were planned.
 
-    Yields:
-        Nothing.
+    Raises:
+        SpecError: nobody knows.
     """
-    metrics = [(one, _metric_state(one)) for one in pl_module.modules() if _is_metric(one)]
-    names = ("log", "log_dict")
-    own = {name: vars(pl_module)[name] for name in names if name in vars(pl_module)}
-    for name in names:
-        vars(pl_module)[name] = _nothing
+    loop = trainer.fit_loop
+    present, loop.max_epochs = loop.max_epochs, epochs
     try:
-        yield
+        count = trainer.estimated_stepping_batches
     finally:
-        for name in names:
-            del vars(pl_module)[name]
-        vars(pl_module).update(own)
-        for metric, state in metrics:
-            vars(metric).update(state)
-
-
-def _nothing(*_: Any, **__: Any) -> None:
-    return None
-
-
-def _is_metric(module: nn.Module) -> bool:
-    return any(one.__module__.startswith("torchmetrics.") for one in type(module).__mro__)
-
-
-def _metric_state(metric: nn.Module) -> dict[str, Any]:
-    names = [name for name in vars(metric) if name in vars(metric).get("_defaults", {}) or name in _METRIC_NUMBERS]
-    return {name: _copied(vars(metric)[name]) for name in names}
-
-
-_METRIC_NUMBERS = ("_update_count", "_computed", "_forward_cache", "_is_synced", "_to_sync", "_should_unsync")
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.clone()
-    return list(value) if isinstance(value, list) else value
+        loop.max_epochs = present
+    if not 0 < count < math.inf:
+        raise SpecError(
+            "the number of updates is not known (max_epochs=-1, or a loader without length): give ControlledLRCallback "
+            "total_steps=…, or the Trainer max_steps=…"
+        )
+    changes = [callback for callback in trainer.callbacks if isinstance(callback, GradientAccumulationScheduler)]
+    if changes and epochs is not None and epochs > 0 and trainer.num_training_batches < math.inf:
+        parts = [changes[0].get_accumulate_grad_batches(epoch) for epoch in range(epochs)]
+        planned = sum(math.ceil(trainer.num_training_batches / part) for part in parts)
+        count = planned if trainer.max_steps == -1 else min(planned, trainer.max_steps)
+    return int(count)

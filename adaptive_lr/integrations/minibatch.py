@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adaptive_lr.feedback.attachment import attach, attached, detach
 from adaptive_lr.schedulers.controlled_lr import ControlledLR
 
 
@@ -15,7 +16,7 @@ class Minibatch:
     """Collects the parts between two updates, and shows their sum to the scheduler."""
 
     def __init__(self) -> None:
-        self._parts: list[Callable[[], Tensor]] = []
+        self._parts: list[Callable[[], Tensor] | None] = []
         self._loss: Tensor | float = 0.0
         self._shown_at: int | None = None
 
@@ -24,12 +25,17 @@ class Minibatch:
         """Whether the parts of an update are complete."""
         return self._shown_at is not None
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no part yet."""
+        return not self._parts
+
     def clear(self) -> None:
         """Begin anew."""
         self._parts, self._loss, self._shown_at = [], 0.0, None
 
-    def add(self, loss: Tensor | float, again: Callable[[], Tensor]) -> None:
-        """Take in a part: its loss, as backward() was called on it, and how to evaluate that again."""
+    def add(self, loss: Tensor | float, again: Callable[[], Tensor] | None) -> None:
+        """Take in a part: its loss, as backward() was called on it, and how to evaluate that again, in steps that are probed."""
         if self._shown_at is not None:
             self.clear()
         self._loss = self._loss + (loss.detach() if isinstance(loss, Tensor) else loss)
@@ -37,9 +43,9 @@ class Minibatch:
 
     def show(self, scheduler: ControlledLR, grad_norm: Any = None) -> None:
         """All parts are there, and the optimizer is about to step."""
-        parts = list(self._parts)
-        closure = (lambda: torch.stack([one() for one in parts]).sum()) if parts else None
-        scheduler.show(self._loss if parts else None, closure, grad_norm=grad_norm)
+        parts = [part for part in self._parts if part is not None]
+        closure = (lambda: torch.stack([part() for part in parts]).sum()) if parts else None
+        scheduler.show(self._loss if self._parts else None, closure, grad_norm=grad_norm)
         self._shown_at = scheduler.last_epoch
 
     def close(self, scheduler: ControlledLR) -> None:
@@ -47,6 +53,25 @@ class Minibatch:
         if self._shown_at is not None and scheduler.last_epoch == self._shown_at:
             scheduler.step(skipped=True)
         self.clear()
+
+
+def watching(optimizer: Any) -> ControlledLR | None:
+    """The `ControlledLR` that is called around the steps of an optimizer."""
+    scheduler = attached(optimizer)
+    return scheduler if isinstance(scheduler, ControlledLR) else None
+
+
+def pause(scheduler: ControlledLR) -> None:
+    """Let something else set the rate: the scheduler looks at nothing until `resume`."""
+    detach(scheduler.optimizer)
+    scheduler._replayer.disarm()
+
+
+def resume(scheduler: ControlledLR) -> None:
+    """The rate is the scheduler's again."""
+    if watching(scheduler.optimizer) is not scheduler:
+        attach(scheduler.optimizer, scheduler._before_step, scheduler._after_step)
+        scheduler._write()
 
 
 def damping(scheduler: ControlledLR) -> dict[str, float]:
