@@ -7,7 +7,8 @@ import numpy as np
 
 from adaptive_lr.analysis.recorded import Request
 from adaptive_lr.analysis.recorded_sweep import RecordedSweep
-from adaptive_lr.analysis.tables import Table, read_table
+from adaptive_lr.analysis.table_files import read_table
+from adaptive_lr.analysis.tables import Table
 
 CURVES = Path(__file__).parents[2] / "shared/data/llm-curves/convex-agreement/runs.csv"
 """Runs of language models that others recorded; they are no part of the repository."""

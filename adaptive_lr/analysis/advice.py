@@ -25,6 +25,9 @@ DECADES = 4.0
 
 POWERS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 
+MOST_TRIALS = 10**6
+LEAST_RATIO = 1.01
+
 NEAR = 1.02
 """Ratios this near to each other are one."""
 
@@ -52,21 +55,25 @@ class Question:
             raise InputError(f"a task is one of {', '.join(KINDS)}, got {kind!r}")
         if ratio is None and budget is None:
             raise InputError("say what can be afforded: a grid ratio, or a budget of trials")
-        if ratio is not None and not (math.isfinite(ratio) and 1.0 < ratio <= 1e6):
-            raise InputError(f"a grid ratio must be above 1 and at most 1e6, got {ratio!r}")
+        if ratio is not None and not LEAST_RATIO <= ratio <= 1e6:
+            least = f" (at least {LEAST_RATIO:g})" if 1.0 < ratio < LEAST_RATIO else ""
+            raise InputError(f"a grid ratio must be above 1{least} and at most 1e6, got {ratio!r}")
         if budget is not None and budget < 1:
             raise InputError(f"a budget must be at least 1 trial, got {budget}")
+        if budget is not None and budget > MOST_TRIALS:
+            raise InputError(f"a budget must be at most {MOST_TRIALS} trials, got {budget:.3g}")
         if not (math.isfinite(decades) and 0.0 < decades <= 20.0):
             raise InputError(f"decades must be above 0 and at most 20, got {decades!r}")
         if ratio is None:
             assert budget is not None
-            found = 10.0 ** (decades / budget)
-            if found > 1e6:
+            left = 10.0 ** (decades / budget)
+            if not LEAST_RATIO <= left <= 1e6:
                 raise InputError(
-                    f"{budget} trials over {decades:g} decades leave a ratio of {found:.3g}: that is no grid"
+                    f"{budget} trials over {decades:g} decades leave a ratio of {left:.3g}: that is no grid"
+                    + ("" if left > 1e6 else "; any schedule will do")
                 )
-            words = f"{budget} trials over {decades:g} decades of uncertainty: neighbouring rates differ by a factor {found:.3g}."
-            return cls(found, kind), words
+            words = f"{budget} trials over {decades:g} decades of uncertainty: neighbouring rates differ by a factor {left:.3g}."
+            return cls(left, kind), words
         words = f"Neighbouring rates differ by a factor {ratio:g}."
         if budget is not None:
             covered = budget * math.log10(ratio)
@@ -93,6 +100,7 @@ def advise(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, A
         "measured": measured,
         "recorded": recorded,
         "predicted": predicted,
+        "notes": [] if runs is None else list(runs["notes"]),
     }
     return found | {"unknown": _unknown(question, found)}
 
@@ -103,7 +111,7 @@ def _measured(question: Question, evidence: Mapping[str, Any]) -> dict[str, Any]
     used = [label for label, ratio in RATIOS.items() if question.ratio <= ratio * NEAR]
     if not tasks or not used or question.ratio * NEAR < min(RATIOS.values()):
         return None
-    label = min(used, key=lambda one: RATIOS[one])
+    label = min(used, key=RATIOS.__getitem__)
     schedules = list(next(iter(tasks.values()))["schedules"])
     costs = {
         name: np.array([1.0 + task["schedules"][name][label]["cost"][0] for task in tasks.values()])
@@ -111,7 +119,7 @@ def _measured(question: Question, evidence: Mapping[str, Any]) -> dict[str, Any]
     }
     logs = {name: np.log(np.maximum(values, 1e-12)) for name, values in costs.items()}
     first = min(logs, key=lambda name: float(logs[name].mean()))
-    winners = [min(schedules, key=lambda name: float(costs[name][place])) for place in range(len(tasks))]
+    winners = [min(schedules, key=lambda name: float(costs[name][index])) for index in range(len(tasks))]
     rows = {
         name: {
             "spec": evidence["schedules"][name]["spec"],
@@ -156,33 +164,37 @@ def _clear(differences: Array) -> bool:
 
 
 def _recorded(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """What recorded runs say at this ratio: a group's tuned loss above the lowest of all, interpolated on the rates in common."""
-    sources = {} if runs is None else {runs["source"]: runs}
+    """What recorded runs say at this ratio: a group's tuned loss above the lowest of all, interpolated on the rates in common.
+
+    Somebody's own runs come first, whatever the kind of task.
+    """
+    studies = [] if runs is None else [(runs["source"], runs, True)]
     if question.kind in ("language", "any"):
-        sources |= evidence["recorded"]
-    found = []
-    for name, study in sources.items():
-        common = study["common"]
-        same = [one for one in study["ratios"] if max(float(one) / question.ratio, question.ratio / float(one)) <= NEAR]
-        costs = {}
-        if common is not None and same:
-            rows = {label: row["resolution"][same[0]] for label, row in common["groups"].items()}
-            costs = {label: row["cost_mean_interpolated"] for label, row in rows.items() if row is not None}
-        known = {label: cost for label, cost in costs.items() if cost is not None}
-        ordered = dict(sorted(known.items(), key=lambda item: item[1]))
-        noise = study["noise"]
-        found.append(
-            {
-                "name": name,
-                "costs": ordered,
-                "loss": study["loss"],
-                "runs": study["runs"],
-                "rates": common["rates"] if common else None,
-                "noise": None if noise is None or common is None else _half_difference(noise, common),
-                "at_edge": [] if common is None else _at_edge(common),
-            }
-        )
-    return found
+        studies += [(name, study, False) for name, study in evidence["recorded"].items()]
+    return [_study(question, name, study) | {"own": own} for name, study, own in studies]
+
+
+def _study(question: Question, name: str, study: Mapping[str, Any]) -> dict[str, Any]:
+    common, noise = study["common"], study["noise"]
+    near = [
+        ratio for ratio in study["ratios"] if max(float(ratio) / question.ratio, question.ratio / float(ratio)) <= NEAR
+    ]
+    costs = {}
+    if common is not None and near:
+        rows = {label: row["resolution"][near[0]] for label, row in common["groups"].items()}
+        costs = {label: row["cost_mean_interpolated"] for label, row in rows.items() if row is not None}
+    known = {label: cost for label, cost in costs.items() if cost is not None}
+    return {
+        "name": name,
+        "costs": dict(sorted(known.items(), key=lambda item: item[1])),
+        "loss": study["loss"],
+        "direction": study["direction"],
+        "doubt": study["doubt"],
+        "runs": study["runs"],
+        "rates": common["rates"] if common else None,
+        "noise": None if noise is None or common is None else _half_difference(noise, common),
+        "at_edge": [] if common is None else _at_edge(common),
+    }
 
 
 def _at_edge(common: Mapping[str, Any]) -> list[str]:
@@ -206,15 +218,15 @@ def _predicted(ratio: float) -> dict[str, Any]:
         "step": {"Step(milestones=(0.5, 0.75), factor=0.1)": Step()},
         "WSD": {"WSD(cooldown=0.2, shape='linear')": WSD(cooldown=0.2, shape="linear")},
         "linear": {"Linear()": Linear()},
-        "polynomial": {f"Polynomial(power={one:g})": Polynomial(power=one) for one in POWERS if one != 1.0},
-        "damped cosine": {f"DampedCosine(exponent={one:g})": DampedCosine(exponent=one) for one in POWERS},
+        "polynomial": {f"Polynomial(power={power:g})": Polynomial(power=power) for power in POWERS if power != 1.0},
+        "damped cosine": {f"DampedCosine(exponent={power:g})": DampedCosine(exponent=power) for power in POWERS},
     }
     unit = suffix_bound(Linear()).best
     rows: dict[str, dict[str, Any]] = {}
     for family, members in families.items():
         for spec, schedule in members.items():
             bound = suffix_bound(schedule)
-            mean, worst = (bound.best / unit * one for one in bound.grid(ratio))
+            mean, worst = (bound.best / unit * factor for factor in bound.grid(ratio))
             row = {"spec": spec, "tuned": bound.best / unit, "mean": mean, "worst": worst, "family": family}
             rows[spec] = row
     best = {
@@ -224,12 +236,12 @@ def _predicted(ratio: float) -> dict[str, Any]:
         }
         for key in ("mean", "worst")
     }
-    first = {key: min(found.values(), key=lambda row: row[key])["spec"] for key, found in best.items()}
+    first = {key: min(families.values(), key=lambda row: row[key])["spec"] for key, families in best.items()}
     return {"first": first, "best_of_family": best, "schedules": rows}
 
 
 def _in_words(ratios: list[float]) -> str:
-    shown = [f"{one:.3g}" for one in ratios]
+    shown = [f"{ratio:.3g}" for ratio in ratios]
     if len(shown) < 2:
         return f"the ratio {shown[0]}" if shown else "no ratio"
     return f"the ratios {', '.join(shown[:-1])} and {shown[-1]}"
@@ -242,7 +254,7 @@ def _unknown(question: Question, found: Mapping[str, Any]) -> list[str]:
         sentences.append(
             "No language model was trained for this: what is said rests on recorded runs alone, and holds for their models, data and "
             "numbers of steps."
-            if any(one["costs"] for one in found["recorded"])
+            if any(study["costs"] for study in found["recorded"])
             else "Nothing is known here about language models at this ratio: no run of one is part of the package. Give your own with --runs."
         )
     elif measured is None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -33,43 +34,45 @@ def evidence_from_report(path: Path) -> dict[str, Any]:
         InputError: the file is no report, or has no experiment on grids of learning rates.
     """
     try:
-        experiments = json.loads(path.read_text(encoding="utf-8"))["experiments"].values()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        experiments = list(json.loads(path.read_text(encoding="utf-8"))["experiments"].values())
+        evidence = evidence_from_numbers(experiments)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration) as error:
         raise InputError(f"{path} is not the report.json of a report ({type(error).__name__})") from None
-    found = evidence_from_numbers(list(experiments))
-    if not found["tasks"] and not found["recorded"]:
+    if not evidence["tasks"] and not evidence["recorded"]:
         raise InputError(f"{path} has no experiment on grids of learning rates: run e01_grid_resolution first")
-    return found | {"source": path.name}
+    return evidence | {"source": path.name}
 
 
 def evidence_from_numbers(experiments: list[Mapping[str, Any]]) -> dict[str, Any]:
     """From what the experiments' ``analyse`` returned."""
-    grids = [one for one in experiments if one["kind"] == "grid_resolution"]
-    recorded = [one for one in experiments if one["kind"] == "recorded"]
+    grids = [experiment for experiment in experiments if experiment["kind"] == "grid_resolution"]
+    recorded = [experiment for experiment in experiments if experiment["kind"] == "recorded"]
     return {
         "format": FORMAT,
-        "source": ", ".join(one["name"] for one in (*grids, *recorded)),
+        "source": ", ".join(experiment["name"] for experiment in (*grids, *recorded)),
         "schedules": {
-            label: {"spec": spec, "group": next(iter(one["studies"].values()))["schedules"][label]["group"]}
-            for one in grids
-            for label, spec in one["schedules"].items()
+            label: {"spec": str(spec), "group": next(iter(experiment["studies"].values()))["schedules"][label]["group"]}
+            for experiment in grids
+            for label, spec in experiment["schedules"].items()
         },
-        "tasks": {name: _task(study) for one in grids for name, study in one["studies"].items()},
+        "tasks": {name: _task(study) for experiment in grids for name, study in experiment["studies"].items()},
         "recorded": {
-            f"{one['title']} {study['title']}": study for one in recorded for study in one["studies"].values()
+            f"{experiment['title']} {study['title']}": _recorded(study)
+            for experiment in recorded
+            for study in experiment["studies"].values()
         },
     }
 
 
 def _task(study: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "label": study["label"],
+        "label": str(study["label"]),
         "kind": "convex" if study["optimum_known"] else "network",
-        "steps": study["steps"],
+        "steps": int(study["steps"]),
         "seeds": len(study["report_seeds"]),
         "schedules": {
             label: {
-                "at_boundary": row["at_boundary"],
+                "at_boundary": bool(row["at_boundary"]),
                 **{
                     ratio: {key: _rounded(cell[f"{key}_mean"]) for key in ("cost", "regret")}
                     for ratio, cell in row["resolution"].items()
@@ -80,8 +83,56 @@ def _task(study: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _recorded(study: Mapping[str, Any]) -> dict[str, Any]:
+    """What advice reads of a study of recorded runs, and nothing else of a file that anybody may have written."""
+    common, noise = study["common"], study["noise"]
+    return {
+        "loss": str(study["loss"]),
+        # Reports from before there was a direction are of losses.
+        "direction": "maximize" if study.get("direction") == "maximize" else "minimize",
+        "doubt": None,
+        "runs": int(study["runs"]),
+        "ratios": [f"{_finite(ratio):.3g}" for ratio in study["ratios"]],
+        "noise": None
+        if noise is None
+        else {"deviation": _finite(noise["deviation"]), "freedom": int(noise["freedom"])},
+        "common": None if common is None else _common(common),
+    }
+
+
+def _common(common: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "rates": [_finite(rate) for rate in common["rates"]],
+        "optima_outside": [str(label) for label in common["optima_outside"]],
+        "groups": {
+            label: {
+                "at_boundary": bool(row["at_boundary"]),
+                "counts": [int(count) for count in row["counts"]],
+                "resolution": {
+                    ratio: None
+                    if cell is None
+                    else {"cost_mean_interpolated": _or_none(cell["cost_mean_interpolated"])}
+                    for ratio, cell in row["resolution"].items()
+                },
+            }
+            for label, row in common["groups"].items()
+        },
+    }
+
+
+def _or_none(value: float | None) -> float | None:
+    return None if value is None else _finite(value)
+
+
+def _finite(value: float | str) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return number
+
+
 def _rounded(estimate: Mapping[str, float]) -> list[float]:
-    return [float(f"{estimate[key]:.4g}") for key in ("value", "low", "high")]
+    return [float(f"{_finite(estimate[key]):.4g}") for key in ("value", "low", "high")]
 
 
 def write_shipped(report: Path, target: Path) -> None:

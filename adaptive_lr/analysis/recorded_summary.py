@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,27 @@ import numpy as np
 from adaptive_lr.analysis.recorded import Request, Selection, quoted, select
 from adaptive_lr.analysis.recorded_sweep import RATIOS, RecordedSweep, students_half
 from adaptive_lr.analysis.tables import Table
+from adaptive_lr.errors import InputError
 
 TOLERANCE = 0.01
-"""The basin of a group: as far as the loss is at most this share above its least one, where the optimum is not known."""
+"""The basin of a group: as far as the loss is at most this share worse than its best one, where the optimum is not known."""
+
+LEAST_RATIO, GREATEST_RATIO = 1.01, 1e6
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be computed of each group.
+
+    Attributes:
+        ratios: of grids.
+        tolerance: of the basin.
+        sign: -1 where more is better: the sweeps are of the metric with its sign changed, and levels are changed back.
+    """
+
+    ratios: Sequence[float]
+    tolerance: float
+    sign: float
 
 
 def summarise(
@@ -24,30 +43,38 @@ def summarise(
 ) -> dict[str, Any]:
     """Everything about the groups of a table: each on its own rates, and all of them on the rates that they have in common.
 
+    Levels (``best``, ``curve``, ``limit``, ``least``) are in the metric's own units. Differences (``regret``, ``cost``,
+    ``sensitivity``, ``difference``) say how much worse, and are positive whichever way the metric goes.
+
     An `InputError` says what is wrong with the table or the request.
     """
+    check_ratios(ratios)
     selection = select(table, request)
     sweeps = selection.sweeps
     noise = selection.noise
+    asked = _Asked(ratios, tolerance, -1.0 if request.maximise else 1.0)
     return {
         "source": table.source,
         "loss": request.loss,
         "rate": request.rate,
         "by": list(request.by),
         "seed": request.seed,
-        "where": [list(one) for one in request.where],
+        "where": [list(pair) for pair in request.where],
         "ignored": list(request.ignore),
+        "diverged": [list(pair) for pair in request.diverged],
+        "direction": "maximize" if request.maximise else "minimize",
+        "doubt": selection.doubt,
         "initial": request.initial,
         "optimum": request.optimum,
         "window": None if request.window is None else list(request.window),
         "tolerance": tolerance,
-        "ratios": [ratio_label(one) for one in ratios],
+        "ratios": [ratio_label(ratio) for ratio in ratios],
         "runs": int(sum(sweep.counts.sum() for sweep in sweeps.values())),
         "notes": [*selection.notes, *_warnings(selection)],
         "noise": None if noise is None else {"deviation": noise.deviation, "freedom": noise.freedom},
-        "lowest": _lowest(sweeps),
-        "groups": {label: _row(sweep, ratios, tolerance) for label, sweep in sweeps.items()},
-        "common": _common(sweeps, ratios, tolerance),
+        "lowest": _best_group(sweeps),
+        "groups": {label: _row(sweep, asked) for label, sweep in sweeps.items()},
+        "common": _common(sweeps, asked),
     }
 
 
@@ -60,18 +87,34 @@ def ratio_label(ratio: float) -> str:
     return f"{ratio:.3g}"
 
 
-def _row(sweep: RecordedSweep, ratios: Sequence[float], tolerance: float, least: float | None = None) -> dict[str, Any]:
+def check_ratios(ratios: Sequence[float]) -> None:
+    """Refuse ratios of which there is no grid to speak of, and those that share a label.
+
+    Raises:
+        InputError: there is such a ratio.
+    """
+    for ratio in ratios:
+        if not LEAST_RATIO <= ratio <= GREATEST_RATIO:
+            least = f", at least {LEAST_RATIO:g} and at most {GREATEST_RATIO:g}" if ratio > 1.0 else ""
+            raise InputError(f"--ratio must be above 1{least}, got {ratio!r}")
+    labels = [ratio_label(ratio) for ratio in ratios]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise InputError(f"--ratio: two ratios are {twice[0]} to three digits; say one of them")
+
+
+def _row(sweep: RecordedSweep, asked: _Asked, least: float | None = None) -> dict[str, Any]:
     best = sweep.best
-    cells = [sweep.estimate(_at(place)) for place in range(len(sweep.rates))]
+    cells = [_level(sweep.at(index), asked.sign) for index in range(len(sweep.rates))]
+    basin = sweep.basin(asked.tolerance)
     return {
         "best_rate": float(sweep.rates[best]),
         "best": cells[best],
         "at_boundary": sweep.at_boundary,
-        "resolution": {ratio_label(ratio): sweep.resolution(ratio, least) for ratio in ratios},
+        "resolution": {ratio_label(ratio): sweep.resolution(ratio, least) for ratio in asked.ratios},
         "sensitivity": sweep.sensitivity(),
         "sensitivity_log": sweep.sensitivity_log(),
         "misspecification": sweep.misspecification(),
-        "basin": sweep.basin(tolerance),
+        "basin": basin | {"limit": asked.sign * basin["limit"]},
         "slope": sweep.slope(),
         "reach": {
             "below": float(sweep.rates[best] / sweep.rates[0]),
@@ -88,19 +131,25 @@ def _row(sweep: RecordedSweep, ratios: Sequence[float], tolerance: float, least:
     }
 
 
+def _level(estimate: Mapping[str, float | None], sign: float) -> dict[str, float | None]:
+    """An estimate in the metric's own units: with the sign, the ends of the interval change places."""
+    if sign > 0:
+        return dict(estimate)
+    value, low, high = (
+        None if end is None else sign * end for end in (estimate["value"], estimate["low"], estimate["high"])
+    )
+    return {"value": value, "low": high, "high": low}
+
+
 def _grid(sweep: RecordedSweep) -> dict[str, list[float | None]]:
     """The mean regret of grids of many ratios, interpolated: a curve to be drawn."""
     span = float(sweep.rates[-1] / sweep.rates[0])
     ratios = np.geomspace(min(1.25, span), span, 24).tolist()
-    regrets = [sweep.interpolated(one)[0] - float(sweep.losses[sweep.best]) for one in ratios]
-    return {"ratios": ratios, "regret": [one if np.isfinite(one) else None for one in regrets]}
+    regrets = [sweep.interpolated(ratio)[0] - float(sweep.losses[sweep.best]) for ratio in ratios]
+    return {"ratios": ratios, "regret": [regret if np.isfinite(regret) else None for regret in regrets]}
 
 
-def _at(place: int) -> Any:
-    return lambda losses: losses[..., place]
-
-
-def _common(sweeps: Mapping[str, RecordedSweep], ratios: Sequence[float], tolerance: float) -> dict[str, Any] | None:
+def _common(sweeps: Mapping[str, RecordedSweep], asked: _Asked) -> dict[str, Any] | None:
     """All groups on the rates that every one of them has; None if these are fewer than two, or there is one group only."""
     shared = sorted(set.intersection(*(set(sweep.rates.tolist()) for sweep in sweeps.values())))
     if len(shared) < 2 or len(sweeps) < 2:
@@ -112,14 +161,14 @@ def _common(sweeps: Mapping[str, RecordedSweep], ratios: Sequence[float], tolera
     outside = [label for label, sweep in sweeps.items() if float(sweep.rates[sweep.best]) not in shared]
     return {
         "rates": shared,
-        "least": min(finite),
+        "least": asked.sign * min(finite),
         "optima_outside": outside,
-        "groups": {label: _row(sweep, ratios, tolerance, min(finite)) for label, sweep in narrowed.items()},
+        "groups": {label: _row(sweep, asked, min(finite)) for label, sweep in narrowed.items()},
     }
 
 
-def _lowest(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
-    """The group with the least loss at its own best rate, and those that the noise does not tell apart from it."""
+def _best_group(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
+    """The group with the best loss at its own best rate, and those that the noise does not tell apart from it."""
     first = min(sweeps, key=lambda label: float(sweeps[label].losses.min()))
     halves = {label: _half_difference(sweep, sweeps[first]) for label, sweep in sweeps.items() if label != first}
     tied = [
@@ -130,40 +179,40 @@ def _lowest(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
     return {"label": first, "tied": tied, "known": all(half is not None for half in halves.values())}
 
 
-def _half_difference(one: RecordedSweep, other: RecordedSweep) -> float | None:
+def _half_difference(sweep: RecordedSweep, other: RecordedSweep) -> float | None:
     """Half the interval of the difference of two lowest losses, paired over seeds where that can be; None if nothing is known."""
-    if one.paired is not None and other.paired is not None and len(one.paired) == len(other.paired):
-        values = one.paired[:, one.best] - other.paired[:, other.best]
+    if sweep.paired is not None and other.paired is not None and len(sweep.paired) == len(other.paired):
+        values = sweep.paired[:, sweep.best] - other.paired[:, other.best]
         if np.isfinite(values).all():
             return students_half(values)
-    if one.noise is None:
+    if sweep.noise is None:
         return None
-    share = 1.0 / one.counts[one.best] + 1.0 / other.counts[other.best]
-    return float(one.noise.quantile * one.noise.deviation * np.sqrt(share))
+    share = 1.0 / sweep.counts[sweep.best] + 1.0 / other.counts[other.best]
+    return float(sweep.noise.quantile * sweep.noise.deviation * np.sqrt(share))
 
 
 def _warnings(selection: Selection) -> list[str]:
     """What makes numbers worthless although they look well."""
-    found = []
+    warnings = []
     edge = [label for label, sweep in selection.sweeps.items() if sweep.at_boundary]
     if edge:
-        found.append(
+        warnings.append(
             f"The best rate lies at the edge of the recorded ones in {quoted(edge)}: a better one may lie outside, and regret and "
             "sensitivity would be too small."
         )
     if (
         selection.noise is not None
         and selection.noise.uneven
-        and any(one.paired is None for one in selection.sweeps.values())
+        and any(sweep.paired is None for sweep in selection.sweeps.values())
     ):
-        found.append(
+        warnings.append(
             "Runs at bad rates differ much more than those at good ones, from which the noise is taken: intervals of means over the window are "
             "too narrow."
         )
     best = [float(sweep.rates[sweep.best]) for sweep in selection.sweeps.values()]
     if max(best) > min(best) * 1.001:
-        found.append(
+        warnings.append(
             f"The best rates differ between groups, from {min(best):g} to {max(best):g}: the same window then asks some more for tolerance of "
             "too low a rate, and others of too high a one. What ρ times a group's own best rate costs does not have that flaw."
         )
-    return found
+    return warnings

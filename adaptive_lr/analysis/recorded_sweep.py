@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,9 @@ RHO = (0.01, 0.1, 0.2, 0.5, 2 / 3, 1.5, 2.0, 5.0, 10.0, 100.0)
 SLOPE_RANGE = 100.0
 _OFFSETS = 128
 _UNEVEN = 3.0
+_INSIDE = 4e-9
 _SAME = 1.0 + 1e-6
 """Rates nearer to each other than this are one."""
-
-Statistic = Callable[[Array], Array]
-"""From losses ``[..., L]`` to one number each, ``[...]``; linear, once it is said which rates are chosen."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,16 @@ class Noise:
         """From the losses of the runs at each rate of each group; None if no rate among the better half has several finite ones."""
         better, worse = list[Array](), list[Array]()
         for cells in groups:
-            middle = float(np.median([one.mean() for one in cells]))
-            for one in cells:
-                if len(one) > 1 and np.isfinite(one).all():
-                    (better if one.mean() <= middle else worse).append(one)
-        freedom = sum(len(one) - 1 for one in better)
+            middle = float(np.median([losses.mean() for losses in cells]))
+            for losses in cells:
+                if len(losses) > 1 and np.isfinite(losses).all():
+                    (better if losses.mean() <= middle else worse).append(losses)
+        freedom = sum(len(losses) - 1 for losses in better)
         if not freedom:
             return None
-        squares = sum(float(np.square(one - one.mean()).sum()) for one in better)
+        squares = sum(float(np.square(losses - losses.mean()).sum()) for losses in better)
         deviation = float(np.sqrt(squares / freedom))
-        typical = float(np.median([one.std(ddof=1) for one in worse])) if worse else 0.0
+        typical = float(np.median([losses.std(ddof=1) for losses in worse])) if worse else 0.0
         return cls(deviation, freedom, uneven=typical > _UNEVEN * deviation)
 
 
@@ -90,13 +88,13 @@ class RecordedSweep:
 
     def within(self, keep: Sequence[int] | Places) -> RecordedSweep:
         """At some of the rates only."""
-        places = np.asarray(keep, dtype=np.int_)
+        indices = np.asarray(keep, dtype=np.int_)
         return RecordedSweep(
-            self.rates[places],
-            self.losses[places],
-            self.counts[places],
-            self.diverged[places],
-            None if self.paired is None else self.paired[:, places],
+            self.rates[indices],
+            self.losses[indices],
+            self.counts[indices],
+            self.diverged[indices],
+            None if self.paired is None else self.paired[:, indices],
             self.noise,
             self.optimum,
             self.initial,
@@ -104,7 +102,7 @@ class RecordedSweep:
 
     @property
     def best(self) -> int:
-        """The place of the rate with the least mean loss."""
+        """The index of the rate with the least mean loss."""
         return int(np.argmin(self.losses))
 
     @property
@@ -112,29 +110,43 @@ class RecordedSweep:
         """Whether that is the lowest or highest rate, so that a better one may lie outside."""
         return self.best in (0, len(self.rates) - 1)
 
-    def estimate(self, statistic: Statistic) -> dict[str, float | None]:
-        """A statistic with its 95 % interval, None where it is not finite or nothing is known of the noise.
+    def estimate(self, weights: Array) -> dict[str, float | None]:
+        """A weighted sum of the losses with its 95 % interval, None where it is not finite or nothing is known of the noise.
 
-        With paired seeds the interval is Student's, from the statistic of each seed. Otherwise each mean has the pooled deviation
-        over the root of its runs. Neither includes the choice of the rate.
+        With paired seeds the interval is Student's, from the sum of each seed. Otherwise each mean has the pooled deviation over
+        the root of its runs. Neither includes the choice of the rate. A loss without weight need not be finite.
+
+        Args:
+            weights: of the loss at each rate, ``[L]``.
         """
-        value = float(statistic(self.losses)) if np.isfinite(self.losses).all() else _statistic_past(self, statistic)
+        used = np.flatnonzero(weights)
+        value = float(weights[used] @ self.losses[used])
         if not np.isfinite(value):
             return {"value": None, "low": None, "high": None}
-        half = self._half_width(statistic)
+        half = self._half_width(weights[used], used)
         ends = (None, None) if half is None else (value - half, value + half)
         return {"value": value, "low": ends[0], "high": ends[1]}
 
-    def _half_width(self, statistic: Statistic) -> float | None:
-        weights = statistic(
-            np.eye(len(self.rates))
-        )  # the statistic is linear: its value at one unit of loss at each rate
-        used = weights != 0.0
+    def _half_width(self, weights: Array, used: Places) -> float | None:
         if self.paired is not None and np.isfinite(self.paired[:, used]).all():
-            return students_half(self.paired[:, used] @ weights[used])
+            return students_half(self.paired[:, used] @ weights)
         if self.noise is None:
             return None
-        return float(self.noise.quantile * self.noise.deviation * np.sqrt(np.square(weights) @ (1.0 / self.counts)))
+        return float(
+            self.noise.quantile * self.noise.deviation * np.sqrt(np.square(weights) @ (1.0 / self.counts[used]))
+        )
+
+    def at(self, index: int) -> dict[str, float | None]:
+        """The mean loss at a rate, with its interval."""
+        return self.estimate(self._unit(index))
+
+    def _unit(self, index: int) -> Array:
+        weights = np.zeros(len(self.rates))
+        weights[index] = 1.0
+        return weights
+
+    def _mean_of(self, indices: Places) -> Array:
+        return np.bincount(indices, minlength=len(self.rates)) / len(indices)
 
     def subgrids(self, ratio: float) -> list[Places]:
         """The grids of neighbours at least ``ratio`` apart that the recorded rates hold: the one through each rate, once each.
@@ -146,20 +158,20 @@ class RecordedSweep:
         rates = self.rates
         if ratio * _SAME < (rates[1:] / rates[:-1]).min() or ratio > rates[-1] / rates[0] * _SAME:
             return []
-        found: dict[tuple[int, ...], None] = {}
+        above = np.searchsorted(rates * _SAME, rates * ratio, side="left").tolist()
+        below = (np.searchsorted(rates * ratio, rates * _SAME, side="right") - 1).tolist()
+        grids: dict[tuple[int, ...], None] = {}
         for anchor in range(len(rates)):
-            above, below = [anchor], [anchor]
-            for place in range(anchor + 1, len(rates)):
-                if rates[place] * _SAME >= rates[above[-1]] * ratio:
-                    above.append(place)
-            for place in range(anchor - 1, -1, -1):
-                if rates[place] * ratio <= rates[below[-1]] * _SAME:
-                    below.append(place)
-            found[tuple(sorted({*below, *above}))] = None
-        return [np.array(places, dtype=np.int_) for places in found]
+            grid = [anchor]
+            while below[grid[0]] >= 0:
+                grid.insert(0, below[grid[0]])
+            while above[grid[-1]] < len(rates):
+                grid.append(above[grid[-1]])
+            grids[tuple(grid)] = None
+        return [np.array(grid, dtype=np.int_) for grid in grids]
 
     def tuned(self, ratio: float) -> Places:
-        """The places of the rates that whoever tunes on each of the sub-grids ends with."""
+        """The indices of the rates that whoever tunes on each of the sub-grids ends with."""
         return np.array([grid[np.argmin(self.losses[grid])] for grid in self.subgrids(ratio)], dtype=np.int_)
 
     def resolution(self, ratio: float, least: float | None = None) -> dict[str, Any] | None:
@@ -169,66 +181,80 @@ class RecordedSweep:
             ratio: the least factor between neighbours.
             least: the loss that costs are counted from, by default this group's own least.
         """
-        places, grids = self.tuned(ratio), self.subgrids(ratio)
-        if not grids:
+        tuned, best = self.tuned(ratio), self._unit(self.best)
+        if not len(tuned):
             return None
-        worst, best = int(places[np.argmax(self.losses[places])]), self.best
+        worst = int(tuned[np.argmax(self.losses[tuned])])
         mean_interpolated, worst_interpolated = self.interpolated(ratio)
-        reference = self.losses[best] if least is None else least
+        own = float(self.losses[self.best])
+        reference = own if least is None else least
         return {
-            "grids": len(grids),
-            "regret_mean": self.estimate(lambda losses: losses[..., places].mean(-1) - losses[..., best]),
-            "regret_worst": self.estimate(lambda losses: losses[..., worst] - losses[..., best]),
-            "regret_mean_interpolated": _finite(mean_interpolated - self.losses[best]),
-            "regret_worst_interpolated": _finite(worst_interpolated - self.losses[best]),
-            "cost_mean": _finite(self.losses[places].mean() - reference),
-            "cost_worst": _finite(self.losses[worst] - reference),
+            "grids": len(tuned),
+            "regret_mean": self.estimate(self._mean_of(tuned) - best),
+            "regret_worst": self.estimate(self._unit(worst) - best),
+            "regret_mean_interpolated": _finite(mean_interpolated - own),
+            "regret_worst_interpolated": _finite(worst_interpolated - own),
+            "cost_mean": _finite(float(self.losses[tuned].mean()) - reference),
+            "cost_worst": _finite(float(self.losses[worst]) - reference),
             "cost_mean_interpolated": _finite(mean_interpolated - reference),
         }
 
     def interpolated(self, ratio: float) -> tuple[float, float]:
-        """Mean and worst tuned loss of grids of exactly that ratio, placed anywhere; the loss linear in log rate between runs."""
-        steps = int(np.log(self.rates[-1] / self.rates[0]) / np.log(ratio)) + 1
-        offsets = ratio ** (np.arange(_OFFSETS) / _OFFSETS)
-        tuned = np.full(_OFFSETS, np.inf)
-        for step in range(steps + 1):
-            tuned = np.fmin(tuned, self.loss_at(self.rates[0] * offsets * ratio**step))
-        return float(tuned.mean()), float(tuned.max())
+        """Mean and worst tuned loss of grids of exactly that ratio, placed anywhere; the loss linear in log rate between runs.
+
+        Offsets are cut where a rate of the grid passes a recorded one. Between two cuts each rate's loss is a line, whose mean
+        midpoints give exactly; what is left is an error where two lines cross, of second order in the width of the pieces.
+        """
+        points, period = np.log(self.rates), float(np.log(ratio))
+        cuts = np.unique(
+            np.concatenate([[0.0, 1.0], ((points - points[0]) / period) % 1.0, np.arange(_OFFSETS) / _OFFSETS])
+        )
+        middles, widths = (cuts[1:] + cuts[:-1]) / 2.0, np.diff(cuts)
+        inside = max(_INSIDE, _INSIDE / period)
+        ends = np.clip(np.concatenate([cuts[:-1] + inside, cuts[1:] - inside]), 0.0, 1.0)
+        tuned = np.full(len(middles) + len(ends), np.inf)
+        offsets = np.concatenate([middles, ends])
+        for step in range(int((points[-1] - points[0]) / period) + 1):
+            tuned = np.fmin(tuned, self._loss_at_log(points[0] + (offsets + step) * period))
+        return float(tuned[: len(middles)] @ widths), float(tuned.max())
 
     def loss_at(self, rates: Array) -> Array:
         """Losses at any rates, linear in the logarithm between recorded ones; NaN outside, infinite beside a divergence."""
-        x, points = np.log(np.atleast_1d(rates)), np.log(self.rates)
+        return self._loss_at_log(np.log(np.atleast_1d(rates)))
+
+    def _loss_at_log(self, x: Array) -> Array:
+        points = np.log(self.rates)
         right = np.clip(np.searchsorted(points, x - 1e-9), 1, len(points) - 1)
         share = (x - points[right - 1]) / (points[right] - points[right - 1])
         low, high = self.losses[right - 1], self.losses[right]
         with np.errstate(invalid="ignore"):
-            found = np.where(share > 1.0 - 1e-9, high, np.where(share < 1e-9, low, low + share * (high - low)))
+            losses = np.where(share > 1.0 - 1e-9, high, np.where(share < 1e-9, low, low + share * (high - low)))
         outside = (x < points[0] - 1e-9) | (x > points[-1] + 1e-9)
-        return np.where(outside, np.nan, np.where(np.isnan(found), np.inf, found))
+        return np.where(outside, np.nan, np.where(np.isnan(losses), np.inf, losses))
 
     def misspecification(self) -> dict[str, dict[str, Any] | None]:
         """What rho times the best rate costs: difference and, where the optimum is known, ratio of the excess; None outside."""
-        found: dict[str, dict[str, Any] | None] = {}
+        costs: dict[str, dict[str, Any] | None] = {}
         for rho in RHO:
             rate = self.rates[self.best] * rho
             loss = float(self.loss_at(np.array([rate]))[0])
             if not np.isfinite(loss):
-                found[f"{rho:.3g}"] = None
+                costs[f"{rho:.3g}"] = None
                 continue
             best, recorded = float(self.losses[self.best]), bool(np.isclose(self.rates, rate, rtol=1e-6, atol=0).any())
             ratio = None if self.optimum is None else (loss - self.optimum) / max(best - self.optimum, 1e-300)
-            found[f"{rho:.3g}"] = {"difference": loss - best, "ratio": ratio, "interpolated": not recorded}
-        return found
+            costs[f"{rho:.3g}"] = {"difference": loss - best, "ratio": ratio, "interpolated": not recorded}
+        return costs
 
     def sensitivity(self) -> dict[str, float | None]:
         """Mean over the recorded rates of the loss less the least one (Wortsman et al. 2023, arXiv:2309.14322, section 2)."""
-        return self.estimate(lambda losses: losses.mean(-1) - losses[..., self.best])
+        return self.estimate(1.0 / len(self.rates) - self._unit(self.best))
 
     def sensitivity_log(self) -> dict[str, float | None]:
         """The same mean with every part of the logarithmic window counted alike: the trapezoidal rule in log rate."""
         gaps = np.diff(np.log(self.rates))
         weights = np.concatenate([[gaps[0]], gaps[1:] + gaps[:-1], [gaps[-1]]]) / (2.0 * gaps.sum())
-        return self.estimate(lambda losses: losses @ weights - losses[..., self.best])
+        return self.estimate(weights - self._unit(self.best))
 
     def basin(self, tolerance: float) -> dict[str, Any]:
         """Decades around the best rate in which the loss stays within a limit, and whether the window cut it off on either side.
@@ -239,14 +265,14 @@ class RecordedSweep:
         limit = best + tolerance * abs(best) if self.optimum is None else self.optimum + 2.0 * (best - self.optimum)
         axis, ends, cut = np.log10(self.rates), [], []
         for step in (-1, 1):
-            place = self.best
-            while 0 <= place + step < len(axis) and self.losses[place + step] <= limit:
-                place += step
-            inside = 0 <= place + step < len(axis)
-            end = axis[place]
-            if inside and np.isfinite(self.losses[place + step]):
-                share = (limit - self.losses[place]) / (self.losses[place + step] - self.losses[place])
-                end += share * (axis[place + step] - axis[place])
+            index = self.best
+            while 0 <= index + step < len(axis) and self.losses[index + step] <= limit:
+                index += step
+            inside = 0 <= index + step < len(axis)
+            end = axis[index]
+            if inside and np.isfinite(self.losses[index + step]):
+                share = (limit - self.losses[index]) / (self.losses[index + step] - self.losses[index])
+                end += share * (axis[index + step] - axis[index])
             ends.append(end)
             cut.append(not inside)
         return {"decades": float(ends[1] - ends[0]), "limit": limit, "cut_below": cut[0], "cut_above": cut[1]}
@@ -257,25 +283,18 @@ class RecordedSweep:
             return None
         usable = np.isfinite(self.losses) & (self.losses > self.optimum)
         if self.initial is not None:
-            usable &= self.losses < 0.99 * self.initial
+            usable &= self.losses - self.optimum < 0.99 * (self.initial - self.optimum)
         above = (self.rates >= self.rates[self.best]) & (self.rates <= self.rates[self.best] * SLOPE_RANGE * _SAME)
-        places = np.flatnonzero(usable & above)
-        if len(places) < 3:
+        indices = np.flatnonzero(usable & above)
+        if len(indices) < 3:
             return None
-        return float(np.polyfit(np.log(self.rates[places]), np.log(self.losses[places] - self.optimum), 1)[0])
+        return float(np.polyfit(np.log(self.rates[indices]), np.log(self.losses[indices] - self.optimum), 1)[0])
 
 
 def students_half(values: Array) -> float:
     """Half of Student's 95 % interval of a mean."""
     quantile = scipy.stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)
     return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def _statistic_past(sweep: RecordedSweep, statistic: Statistic) -> float:
-    """A linear statistic where some losses are infinite: finite if these have no weight in it."""
-    weights = statistic(np.eye(len(sweep.rates)))
-    used = weights != 0.0
-    return float(weights[used] @ sweep.losses[used])
 
 
 def _finite(value: float) -> float | None:

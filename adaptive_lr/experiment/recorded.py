@@ -9,7 +9,7 @@ from typing import Any
 
 from adaptive_lr.analysis.recorded import Request
 from adaptive_lr.analysis.recorded_summary import summarise
-from adaptive_lr.analysis.tables import read_table
+from adaptive_lr.analysis.table_files import read_table
 from adaptive_lr.experiment.base import AbstractExperiment
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.training import Trial
@@ -70,11 +70,13 @@ class RecordedRuns(AbstractExperiment):
             about=self.about,
             rerun=f"adaptive-lr run {self.name}",
         )
-        missing = [one.file for one in self.studies if not (self.folder / one.file).is_file()]
+        missing = [study.file for study in self.studies if not (self.folder / study.file).is_file()]
         if missing:
             return page | {"skipped": f"{missing[0]} is not there. {self.absent}", "is_experiment": True}
-        tables = {file: read_table(self.folder / file) for file in {one.file for one in self.studies}}
-        studies = {one.name: {"title": one.title, **summarise(tables[one.file], one.request)} for one in self.studies}
+        tables = {file: read_table(self.folder / file) for file in {study.file for study in self.studies}}
+        studies = {
+            study.name: {"title": study.title, **summarise(tables[study.file], study.request)} for study in self.studies
+        }
         return page | {"studies": studies, "is_experiment": True}
 
     def runs_to_show(self, numbers: Mapping[str, Any], *, everything: bool) -> list[Run]:

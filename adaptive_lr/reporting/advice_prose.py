@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adaptive_lr.reporting.recorded_prose import difference, listed
+from adaptive_lr.reporting.recorded_prose import difference, listed, words
 
 
 def headline(found: Mapping[str, Any]) -> str:
-    """The advice itself, in one line, from the firmest source there is for this kind of task."""
-    measured, recorded = found["measured"], [one for one in found["recorded"] if one["costs"]]
+    """The advice itself, in one line, from the firmest source there is for this kind of task: somebody's own runs, if there are any."""
+    measured, recorded = found["measured"], [study for study in found["recorded"] if study["costs"]]
     predicted = found["predicted"]["first"]["worst"]
     language, network = found["kind"] == "language", found["kind"] == "network"
+    if recorded and recorded[0]["own"]:
+        tied = _as_good(recorded[0])
+        others = f", or any of the {len(tied)} that the noise does not tell apart from it" if tied else ""
+        return f"Begin with {next(iter(recorded[0]['costs']))}{others}, from your own runs."
     if recorded and (language or not measured):
         return f"Begin with {next(iter(recorded[0]['costs']))}, from recorded runs."
     if language or (network and not measured):
@@ -26,11 +30,38 @@ def headline(found: Mapping[str, Any]) -> str:
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
-    """What is advised, from what is firmest: experiments, then recorded runs, then the bound."""
-    said = [_measured(found["measured"])] if found["measured"] else []
-    said += [_recorded(one, found["ratio"]) for one in found["recorded"]]
+    """What is advised, from what is firmest: somebody's own runs, then experiments, then other recorded runs, then the bound."""
+    own = [study for study in found["recorded"] if study["own"]]
+    said = [study["doubt"] for study in own if study["doubt"]]
+    said += [_recorded(study, found["ratio"]) for study in own]
+    said += [_against(study, found) for study in own if study["costs"]]
+    said += [_measured(found["measured"])] if found["measured"] else []
+    said += [_recorded(study, found["ratio"]) for study in found["recorded"] if not study["own"]]
     said.append(_predicted(found["predicted"]))
     return said
+
+
+def _against(study: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """What the package would say without somebody's own runs, and where these rank it."""
+    measured = found["measured"]
+    first = measured["schedules"][measured["first"]]["spec"] if measured else found["predicted"]["first"]["worst"]
+    source = "the experiments of this project" if measured else "the bound"
+    labels = list(study["costs"])
+    same = [index for index, label in enumerate(labels) if _family(label) == _family(first)]
+    rank = f" Your runs rank {labels[same[0]]} {same[0] + 1} of {len(labels)}." if same else ""
+    return f"Without your runs, {source} would say {first}: on other tasks, so where the two differ, take what your own runs say.{rank}"
+
+
+def _family(label: str) -> str:
+    """The name of a schedule without its numbers: ``DampedCosine(exponent=2)`` and ``damped cosine`` are one."""
+    return "".join(character for character in label.partition("(")[0].lower() if character.isalpha())
+
+
+def _as_good(study: Mapping[str, Any]) -> list[str]:
+    """Groups whose cost the noise does not tell apart from the least."""
+    costs = study["costs"]
+    first, *others = costs
+    return [label for label in others if study["noise"] is not None and costs[label] - costs[first] <= study["noise"]]
 
 
 def _measured(measured: Mapping[str, Any]) -> str:
@@ -58,32 +89,31 @@ def _ratio(row: Mapping[str, Any]) -> str:
     return f"{row['value']:.3g}{ends}"
 
 
-def _recorded(one: Mapping[str, Any], ratio: float) -> str:
-    if not one["costs"]:
-        return f"From the runs of {one['name']} nothing follows: they hold no grid of ratio {ratio:.3g} on rates in common, or it was not measured."
-    labels = list(one["costs"])
-    parts = [f"{label} {difference(one['costs'][label])}" for label in labels[:4]]
-    rest = f", …, {labels[-1]} {difference(one['costs'][labels[-1]])}" if len(labels) > 4 else ""
-    near = [
-        label
-        for label in labels[1:]
-        if one["noise"] is not None and one["costs"][label] - one["costs"][labels[0]] <= one["noise"]
-    ]
-    if one["noise"] is None:
+def _recorded(study: Mapping[str, Any], ratio: float) -> str:
+    runs = f"{study['runs']} runs of your own" if study["own"] else f"{study['runs']} recorded runs"
+    if not study["costs"]:
+        return f"From the {'recorded ' * (not study['own'])}runs of {study['name']} nothing follows: they hold no grid of ratio {ratio:.3g} on rates in common, or it was not measured."
+    labels = list(study["costs"])
+    parts = [f"{label} {difference(study['costs'][label])}" for label in labels[:4]]
+    rest = f", …, {labels[-1]} {difference(study['costs'][labels[-1]])}" if len(labels) > 4 else ""
+    near = _as_good(study)
+    if study["noise"] is None:
         noise = " How much of that is noise is not known."
     else:
-        noise = f" Differences below {one['noise']:.2g} may be noise" + (
+        noise = f" Differences below {study['noise']:.2g} may be noise" + (
             f", so that {listed(near)} may be as good." if near else "."
         )
-    window = f"{min(one['rates']):g} to {max(one['rates']):g}"
+    window = f"{min(study['rates']):g} to {max(study['rates']):g}"
+    better = "higher" if study["direction"] == "maximize" else "lower"
     edge = (
-        f" The best rate of {listed(one['at_edge'])} lies at their edge or outside: tuned in a wider window these would end lower."
-        if one["at_edge"]
+        f" The best rate of {listed(study['at_edge'])} lies at their edge or outside: tuned in a wider window these would end {better}."
+        if study["at_edge"]
         else ""
     )
+    said = words(study)
     return (
-        f"From {one['runs']} recorded runs ({one['name']}), rates {window}: {labels[0]}. What such a grid ends with, above the lowest {one['loss']} of "
-        f"all: {', '.join(parts)}{rest}.{noise}{edge}"
+        f"From {runs} ({study['name']}), rates {window}: {labels[0]}. How far {said.worse} the {said.best} {study['loss']} of "
+        f"all such a grid ends: {', '.join(parts)}{rest}.{noise}{edge}"
     )
 
 

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from adaptive_lr.reporting.recorded_prose import words
 
 COLOURS = (
     "#111111", "#1f6fd0", "#e07b1a", "#3c8d40", "#7b5ad6", "#c0508a", "#0fa3b1", "#b9a44c", "#b42318", "#5aa9e6", "#86b817", "#8a8a8a",
@@ -21,22 +24,24 @@ def study(numbers: Mapping[str, Any]) -> Figure:
     """Loss against learning rate, and regret against grid resolution, of all groups."""
     figure = Figure(figsize=(11.5, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for place, (label, row) in enumerate(numbers["groups"].items()):
+    lines = []
+    for index, (label, row) in enumerate(numbers["groups"].items()):
         style = {
-            "color": COLOURS[place % len(COLOURS)],
-            "linestyle": STYLES[place // len(COLOURS) % len(STYLES)],
+            "color": COLOURS[index % len(COLOURS)],
+            "linestyle": STYLES[index // len(COLOURS) % len(STYLES)],
             "linewidth": 1.5,
         }
-        _curve(left, row, label, style)
+        lines.append(_curve(left, row, style))
         grid = (numbers["common"]["groups"][label] if numbers["common"] else row)["grid"]
-        right.plot(grid["ratios"], [np.nan if one is None else one for one in grid["regret"]], **style)
+        right.plot(grid["ratios"], [np.nan if regret is None else regret for regret in grid["regret"]], **style)
     _limit(left, numbers)
-    left.set(xscale="log", xlabel=numbers["rate"], ylabel=numbers["loss"])
+    said = words(numbers)
+    left.set(xscale="log", xlabel=_plain(numbers["rate"]), ylabel=_plain(numbers["loss"]))
     shared = ", rates in common" if numbers["common"] else ""
     right.set(
         xscale="log",
         xlabel="grid ratio: neighbouring learning rates differ by this factor",
-        ylabel=f"regret: loss above own lowest{shared}",
+        ylabel=f"regret: {said.level} {said.worse} own {said.best}{shared}",
     )
     low, high = right.get_xlim()
     steps = (1.5, 2, 3, 5, 10, 20, 50, 100) if high < 60.0 else (2, 5, 10, 30, 100, 1000, 10_000)
@@ -46,23 +51,38 @@ def study(numbers: Mapping[str, Any]) -> Figure:
     for axes in (left, right):
         axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    labels = [_plain(label) for label in numbers["groups"]]
+    if len(labels) > _NAMED:
+        lines, labels = lines[:_NAMED], [*labels[: _NAMED - 1], f"… and {len(labels) - _NAMED + 1} more"]
+    # A label that begins with an underscore would be left out if the legend took it from the line.
+    figure.legend(lines, labels, loc="outside right center", fontsize=8, frameon=False)
     return figure
 
 
-def _curve(axes: Axes, row: Mapping[str, Any], label: str, style: Mapping[str, Any]) -> None:
+_NAMED = 36
+
+
+def _plain(text: str) -> str:
+    """A name as it is, and not as mathematics, at a length that fits; zero-width space before an underscore that would hide it."""
+    short = text if len(text) <= 60 else f"{text[:59]}…"
+    return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
+
+
+def _curve(axes: Axes, row: Mapping[str, Any], style: Mapping[str, Any]) -> Line2D:
     mean, low, high = (
-        np.array([np.nan if one is None else one for one in row["curve"][end]]) for end in ("mean", "low", "high")
+        np.array([np.nan if value is None else value for value in row["curve"][end]]) for end in ("mean", "low", "high")
     )
-    axes.plot(row["rates"], mean, label=label, marker="o", markersize=3, **style)
+    (line,) = axes.plot(row["rates"], mean, marker="o", markersize=3, **style)
     axes.fill_between(row["rates"], low, high, color=style["color"], alpha=0.12, linewidth=0)
     axes.plot([row["best_rate"]], [row["best"]["value"]], "o", color=style["color"], markersize=6)
+    return line
 
 
 def _limit(axes: Axes, numbers: Mapping[str, Any]) -> None:
-    """Cut off what is far above the rest, and mark it with an arrow."""
+    """Cut off what is far worse than the rest, and mark it with an arrow."""
+    sign = -1.0 if numbers["direction"] == "maximize" else 1.0
     points = [
-        (rate, loss)
+        (rate, sign * loss)
         for row in numbers["groups"].values()
         for rate, loss in zip(row["rates"], row["curve"]["mean"], strict=True)
         if loss is not None
@@ -73,7 +93,9 @@ def _limit(axes: Axes, numbers: Mapping[str, Any]) -> None:
     if losses.max() <= top:
         return
     top = max(top, float(losses[losses <= top].max()))
-    axes.set_ylim(least - 0.05 * (top - least), top + 0.05 * (top - least))
+    margin = 0.05 * (top - least)
+    axes.set_ylim(*sorted((sign * (least - margin), sign * (top + margin))))
     for rate, loss in points:
         if loss > top:
-            axes.annotate(f"↑ {loss:.3g}", (rate, top), fontsize=7, color="#667085", ha="center", va="bottom")
+            text = f"{'↓' if sign < 0 else '↑'} {sign * loss:.3g}"
+            axes.annotate(text, (rate, sign * top), fontsize=7, color="#667085", ha="center", va="bottom")

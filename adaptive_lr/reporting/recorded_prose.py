@@ -4,9 +4,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Estimate = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a metric is spoken of.
+
+    Attributes:
+        level: ``loss``, or ``value`` where more is better.
+        best: the adjective of what is good.
+        worst: of what is bad.
+        worse: the side on which worse ones lie.
+        moves: what it does away from its best rate.
+        bound: what it ideally is.
+    """
+
+    level: str
+    best: str
+    worst: str
+    worse: str
+    moves: str
+    bound: str
+
+
+_LOSS = Words("loss", "lowest", "highest", "above", "rises", "least possible loss")
+_METRIC = Words("value", "highest", "lowest", "below", "falls", "greatest possible value")
+
+
+def words(study: Mapping[str, Any]) -> Words:
+    """The words for a study's metric: those of a loss, or of a metric of which more is better."""
+    return _METRIC if study["direction"] == "maximize" else _LOSS
 
 
 def loss(estimate: Estimate) -> str:
@@ -16,8 +47,8 @@ def loss(estimate: Estimate) -> str:
 
 def difference(estimate: Estimate | float | None) -> str:
     """A difference of losses, with half the width of its interval where that is known."""
-    found = estimate if isinstance(estimate, Mapping) else {"value": estimate, "low": None}
-    return _with_half(found, _three_digits)
+    known = estimate if isinstance(estimate, Mapping) else {"value": estimate, "low": None}
+    return _with_half(known, _three_digits)
 
 
 def _three_digits(value: float) -> str:
@@ -41,21 +72,21 @@ def _with_half(estimate: Estimate, text: Callable[[float], str]) -> str:
 
 def resolution(row: Mapping[str, Any], ratio: str, key: str = "regret_mean") -> str:
     """What a grid of a ratio costs a group; a dash where the rates hold no such grid."""
-    found = row["resolution"][ratio]
-    return "–" if found is None else difference(found[key])
+    costs = row["resolution"][ratio]
+    return "–" if costs is None else difference(costs[key])
 
 
 def at_rho(row: Mapping[str, Any], rho: str) -> str:
     """What rho times the best rate costs, a tilde before what is interpolated; a dash outside the window."""
-    found = row["misspecification"].get(rho)
-    return "–" if found is None else f"{'~' if found['interpolated'] else ''}{difference(found['difference'])}"
+    cost = row["misspecification"].get(rho)
+    return "–" if cost is None else f"{'~' if cost['interpolated'] else ''}{difference(cost['difference'])}"
 
 
 def basin(row: Mapping[str, Any]) -> str:
     """Decades within the limit, with a sign where the window cut them off."""
-    found = row["basin"]
-    cut = found["cut_below"] or found["cut_above"]
-    return f"{'≥' if cut else ''}{found['decades']:.2f}"
+    width = row["basin"]
+    cut = width["cut_below"] or width["cut_above"]
+    return f"{'≥' if cut else ''}{width['decades']:.2f}"
 
 
 def judged_ratio(study: Mapping[str, Any]) -> str | None:
@@ -73,25 +104,27 @@ def judged_ratio(study: Mapping[str, Any]) -> str | None:
 
 def window(study: Mapping[str, Any], rates: Sequence[float] | None = None) -> str:
     """The lowest and highest rate that any group has, or of some rates."""
-    found = rates or [rate for row in study["groups"].values() for rate in row["rates"]]
-    return f"{min(found):g} to {max(found):g}"
+    every = rates or [rate for row in study["groups"].values() for rate in row["rates"]]
+    return f"{min(every):g} to {max(every):g}"
 
 
 def answer(study: Mapping[str, Any]) -> list[str]:
-    """What a study says, in a few sentences."""
-    groups = study["groups"]
+    """What a study says, in a few sentences; a doubt about which way its metric goes comes first."""
+    groups, said = study["groups"], words(study)
+    sentences = [study["doubt"]] if study["doubt"] else []
     if len(groups) == 1:
-        return [_alone(study, *next(iter(groups.items())))]
+        return [*sentences, _alone(study, *next(iter(groups.items())))]
     lowest = study["lowest"]
     first = groups[lowest["label"]]
-    highest = max(groups, key=lambda label: groups[label]["best"]["value"])
+    sign = -1.0 if study["direction"] == "maximize" else 1.0
+    last = max(groups, key=lambda label: sign * groups[label]["best"]["value"])
     tied = f"; the noise does not tell {listed(lowest['tied'])} apart from it" if lowest["tied"] else ""
     if not lowest["known"]:
         tied = "; how much of a difference is noise is not known"
-    sentences = [
-        f"Each at its own best rate, {lowest['label']} ends lowest ({loss(first['best'])}){tied}. {highest} ends highest "
-        f"({loss(groups[highest]['best'])})."
-    ]
+    sentences.append(
+        f"Each at its own best rate, {lowest['label']} ends {said.best} ({loss(first['best'])}){tied}. {last} ends {said.worst} "
+        f"({loss(groups[last]['best'])})."
+    )
     if study["common"] is not None:
         sentences += _compared(study)
     edge = [label for label, row in groups.items() if row["at_boundary"]]
@@ -101,14 +134,14 @@ def answer(study: Mapping[str, Any]) -> list[str]:
 
 
 def _compared(study: Mapping[str, Any]) -> list[str]:
-    common = study["common"]
+    common, said = study["common"], words(study)
     rows = {label: row for label, row in common["groups"].items() if row["sensitivity_log"]["value"] is not None}
     sentences = []
     if rows:
         order = sorted(rows, key=lambda label: rows[label]["sensitivity_log"]["value"])
         least, most = order[0], order[-1]
         sentences.append(
-            f"Over the rates in common ({window(study, common['rates'])}), the loss of {least} rises least above its own lowest, by "
+            f"Over the rates in common ({window(study, common['rates'])}), the {said.level} of {least} {said.moves} least {said.worse} its own {said.best}, by "
             f"{difference(rows[least]['sensitivity_log'])} in the mean over the logarithm of the rate{_reach(rows[least])}; that of {most} "
             f"most, by {difference(rows[most]['sensitivity_log'])}{_reach(rows[most])}."
         )
@@ -124,7 +157,7 @@ def _compared(study: Mapping[str, Any]) -> list[str]:
         if len(cheapest) > 1:
             parts = [f"{label} {difference(costs[label])}" for label in (*cheapest[:3], *cheapest[3:][-1:])]
             sentences.append(
-                f"Tuned on a grid of ratio {ratio} placed anywhere in that window, the loss lies above the lowest of all by: "
+                f"Tuned on a grid of ratio {ratio} placed anywhere in that window, the {said.level} lies {said.worse} the {said.best} of all by: "
                 f"{', '.join(parts[:3])}{f', …, {parts[3]}' if len(parts) > 3 else ''}."
             )
     return sentences
@@ -157,7 +190,7 @@ def _everywhere(groups: Mapping[str, Any], rho: str) -> bool:
 
 def shown_ratios(study: Mapping[str, Any]) -> list[str]:
     """The ratios of which some group's rates hold a grid."""
-    return [one for one in study["ratios"] if any(row["resolution"][one] for row in study["groups"].values())]
+    return [ratio for ratio in study["ratios"] if any(row["resolution"][ratio] for row in study["groups"].values())]
 
 
 def shown_rho(study: Mapping[str, Any]) -> list[str]:
@@ -167,16 +200,22 @@ def shown_rho(study: Mapping[str, Any]) -> list[str]:
 
 
 def _alone(study: Mapping[str, Any], label: str, row: Mapping[str, Any]) -> str:
+    said = words(study)
     where = ", at the edge of the recorded rates, so that a better one may lie outside" if row["at_boundary"] else ""
     return (
-        f"{label[0].upper()}{label[1:]}: lowest loss {loss(row['best'])} at {row['best_rate']:g}{where}. Over {window(study)} the loss rises "
-        f"{difference(row['sensitivity_log'])} above it in the mean over the logarithm of the rate."
+        f"{label[0].upper()}{label[1:]}: {said.best} {said.level} {loss(row['best'])} at {row['best_rate']:g}{where}. Over {window(study)} the "
+        f"{said.level} {said.moves} {difference(row['sensitivity_log'])} {said.worse} it in the mean over the logarithm of the rate."
     )
 
 
 def listed(labels: Sequence[str]) -> str:
-    """Labels in a sentence."""
+    """Labels in a sentence, the first few if there are very many."""
+    if len(labels) > _LISTED:
+        return f"{', '.join(labels[:_LISTED])} and {len(labels) - _LISTED} others"
     return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
+
+
+_LISTED = 20
 
 
 def all_rates(study: Mapping[str, Any]) -> list[float]:
@@ -184,10 +223,11 @@ def all_rates(study: Mapping[str, Any]) -> list[float]:
     return sorted({rate for row in study["groups"].values() for rate in row["rates"]})
 
 
-def cell(row: Mapping[str, Any], rate: float) -> str:
-    """The mean loss at a rate, with the number of runs where it is not 1; a dash where there is none."""
-    if rate not in row["rates"]:
-        return "–"
-    place = row["rates"].index(rate)
-    mean, count = row["curve"]["mean"][place], row["counts"][place]
+def cells(row: Mapping[str, Any], rates: Sequence[float]) -> list[str]:
+    """The mean loss at each of some rates, with the number of runs where it is not 1; a dash where there is none."""
+    by_rate = dict(zip(row["rates"], zip(row["curve"]["mean"], row["counts"], strict=True), strict=True))
+    return [_cell(*by_rate[rate]) if rate in by_rate else "–" for rate in rates]
+
+
+def _cell(mean: float | None, count: int) -> str:
     return f"{'diverged' if mean is None else f'{mean:.4f}'}{f' ({count})' if count != 1 else ''}"

@@ -9,7 +9,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from adaptive_lr.analysis.recorded import Request
 from adaptive_lr.analysis.recorded_summary import summarise
-from adaptive_lr.analysis.tables import one_row_a_run, read_table
+from adaptive_lr.analysis.run_steps import Steps, one_row_a_run
+from adaptive_lr.analysis.table_files import read_table
 from adaptive_lr.errors import InputError
 from adaptive_lr.experiment import run_experiment
 from adaptive_lr.reporting.events import read_events
@@ -95,19 +96,18 @@ STEPS = (
 @pytest.mark.parametrize(("reduce", "losses"), [("last", [3.0, math.nan, 6.0]), ("min", [3.0, 4.0, 2.0])])
 def test_steps_become_runs(tmp_path: Path, reduce: str, losses: list[float]) -> None:
     table = read_table(write(tmp_path / "a.csv", *STEPS))
-    runs, words = one_row_a_run(table, run="id", loss="loss", rate="lr", step="step", reduce=reduce)
+    runs, words = one_row_a_run(table, loss="loss", rate="lr", steps=Steps(run="id", step="step", reduce=reduce))
     by_run = dict(zip(runs.columns["id"], zip(runs.numbers("lr"), runs.numbers("loss"), strict=True), strict=True))
     for name, rate, loss in zip("xyz", (0.1, 0.2, 0.4), losses, strict=True):
         assert by_run[name] == pytest.approx((rate, loss), nan_ok=True)
     assert set(runs.columns["schedule"]) == {"cosine"}
     assert "tokens" not in runs.columns
-    assert "left out, because they change within a run: step, tokens" in words
+    assert "left out, because they change within a run: step, tokens" in words[0]
 
 
-def test_a_run_is_reduced_to_its_last_or_least_only(tmp_path: Path) -> None:
-    table = read_table(write(tmp_path / "a.csv", *STEPS))
-    with pytest.raises(InputError, match="last or min, got 'mean'"):
-        one_row_a_run(table, run="id", loss="loss", rate="lr", step=None, reduce="mean")
+def test_a_run_is_reduced_to_its_last_or_least_only() -> None:
+    with pytest.raises(InputError, match="last or min, or max where more is better, got 'mean'"):
+        Steps(run="id", reduce="mean")
 
 
 def log(folder: Path, losses: list[float], hyperparameters: Mapping[str, float | str] | None = None) -> None:
@@ -121,18 +121,21 @@ def log(folder: Path, losses: list[float], hyperparameters: Mapping[str, float |
 def test_events_with_names_in_the_path(tmp_path: Path) -> None:
     log(tmp_path / "cosine/lr=0.1,seed=0", [3.0, 1.0, 2.0])
     log(tmp_path / "cosine/lr=0.2_seed=1", [3.0, math.nan])
-    found = read_events(tmp_path, tag="test/loss")
+    found, _ = read_events(tmp_path, tag="test/loss", steps=Steps())
     assert found.columns["folder1"] == ["cosine", "cosine"]
     assert found.numbers("lr").tolist() == [0.1, 0.2]
     assert found.numbers("seed").tolist() == [0.0, 1.0]
     assert found.numbers("test/loss").tolist() == pytest.approx([2.0, math.nan], nan_ok=True)
-    assert read_events(tmp_path, tag="test/loss", reduce="min").numbers("test/loss").tolist() == [1.0, 3.0]
+    assert read_events(tmp_path, tag="test/loss", steps=Steps(reduce="min"))[0].numbers("test/loss").tolist() == [
+        1.0,
+        3.0,
+    ]
 
 
 def test_events_with_hyperparameters_of_the_plugin(tmp_path: Path) -> None:
     for place, rate in enumerate((0.1, 0.2, 0.4)):
         log(tmp_path / f"run{place}", [3.0, 2.0 - rate], {"lr": rate, "schedule": "cosine"})
-    table = read_events(tmp_path, tag="test/loss")
+    table, _ = read_events(tmp_path, tag="test/loss", steps=Steps())
     assert len(table) == 3
     groups = summarise(table, Request(rate="lr", loss="test/loss", by=("schedule",)))["groups"]
     assert groups["cosine"]["rates"] == [0.1, 0.2, 0.4]
@@ -146,7 +149,7 @@ def test_events_that_this_package_wrote(tmp_path: Path) -> None:
         write_events(runs, store, tmp_path / "runs")
         records = store.read(one.trial.digest() for one in runs)
     metric = STUDY.task.report_metric
-    table = read_events(tmp_path / "runs", tag=f"final/{metric}")
+    table, _ = read_events(tmp_path / "runs", tag=f"final/{metric}", steps=Steps())
     request = Request(rate="base_lr", loss=f"final/{metric}", by=("schedule",), where=(("study", "squares"),))
     groups = summarise(table, request)["groups"]
     assert set(groups) == set(EXPERIMENT.by_label)
@@ -159,11 +162,9 @@ def test_events_that_this_package_wrote(tmp_path: Path) -> None:
 
 def test_folders_without_what_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder"):
-        read_events(tmp_path / "absent", tag="x")
+        read_events(tmp_path / "absent", tag="x", steps=Steps())
     with pytest.raises(InputError, match="no TensorBoard event files below"):
-        read_events(tmp_path, tag="x")
+        read_events(tmp_path, tag="x", steps=Steps())
     log(tmp_path / "lr=0.1", [1.0])
     with pytest.raises(InputError, match="scalar 'loss'; did you mean 'test/loss'"):
-        read_events(tmp_path, tag="loss")
-    with pytest.raises(InputError, match="last or min"):
-        read_events(tmp_path, tag="test/loss", reduce="mean")
+        read_events(tmp_path, tag="loss", steps=Steps())

@@ -12,7 +12,7 @@ from adaptive_lr.analysis.advice import KINDS, Question, advise
 from adaptive_lr.analysis.evidence import evidence_from_numbers, evidence_from_report, shipped_evidence, write_shipped
 from adaptive_lr.analysis.recorded import Request
 from adaptive_lr.analysis.recorded_summary import summarise
-from adaptive_lr.analysis.tables import read_table
+from adaptive_lr.analysis.table_files import read_table
 from adaptive_lr.cli import app
 from adaptive_lr.errors import InputError
 from adaptive_lr.experiment import run_experiment
@@ -204,7 +204,7 @@ def test_own_runs_are_asked(folder: Path) -> None:
     write(folder / "runs.csv", *sweep_lines(RUNS))
     found = call("--grid-ratio", "10", "--task-kind", "language", "--runs", "runs.csv", *OPTIONS)
     assert found.exit_code == 0, found.output
-    assert "Begin with slow, from recorded runs." in found.stdout
+    assert "Begin with slow, from your own runs." in found.stdout
     assert "How much of that is noise is not known." in found.stdout
     assert "holds for their models, data and numbers of steps" in found.stdout
     coarse = call("--grid-ratio", "1000", "--task-kind", "language", "--runs", "runs.csv", *OPTIONS)

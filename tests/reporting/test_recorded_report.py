@@ -61,7 +61,8 @@ def test_page_is_one_file_with_the_figure_and_the_command(folder: Path) -> None:
     assert "Recorded runs" in text
     assert text.count("<svg") == 1
     assert not re.search(r"""(?:src|href)=["'](?!#)""", text)
-    assert "regret at ratio 5" in text
+    assert "regret ×5" in text
+    assert "regret ×5, recorded grids" in text
     assert "adaptive-lr robustness runs.csv --lr lr --loss loss --by schedule --where seed=0" in text
     numbers = json.loads((folder / "out/report.json").read_text())["experiments"]["recorded"]
     assert numbers["studies"]["runs"]["groups"]["cosine"]["counts"] == [1, 1, 1, 1]
@@ -104,7 +105,10 @@ def test_steps_become_runs_on_the_command_line(folder: Path) -> None:
         (["runs.csv", *OPTIONS, "--ratio", "1"], "--ratio must be above 1, got 1.0"),
         (["runs.csv", *OPTIONS, "--tolerance", "nan"], "--tolerance must be above 0, got nan"),
         (["runs.csv", *OPTIONS, "--initial-loss", "inf"], "--initial-loss must be a finite number, got inf"),
-        (["runs.csv", *OPTIONS, "--run", "seed", "--reduce", "mean"], "its last or min, got 'mean'"),
+        (
+            ["runs.csv", *OPTIONS, "--run", "seed", "--reduce", "mean"],
+            "its last or min, or max where more is better, got 'mean'",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(folder: Path, arguments: list[str], message: str) -> None:

@@ -1,0 +1,71 @@
+"""What somebody wants to know of a table of runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adaptive_lr.errors import InputError
+
+MOST_GROUPS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to read from a table of runs.
+
+    Attributes:
+        rate: the column of the learning rate: one number a run, the peak of its schedule.
+        loss: the column of the loss, or of a metric of which more is better.
+        by: columns whose values make the groups.
+        seed: the column of the seed.
+        where: columns and the value that they must have.
+        ignore: columns that may vary inside a group, because somebody says that they do not matter.
+        diverged: columns and values that mean that a run diverged.
+        direction: ``minimize``, ``maximize``, or None if nobody has said, which is read as ``minimize``.
+        initial: the loss before training; what diverged, or ended worse, counts as that.
+        optimum: the best possible loss.
+        window: lowest and highest rate to look at.
+        most_groups: more groups than this are refused.
+    """
+
+    rate: str
+    loss: str
+    by: tuple[str, ...] = ()
+    seed: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    ignore: tuple[str, ...] = ()
+    diverged: tuple[tuple[str, str], ...] = ()
+    direction: str | None = None
+    initial: float | None = None
+    optimum: float | None = None
+    window: tuple[float, float] | None = None
+    most_groups: int = MOST_GROUPS
+
+    @property
+    def maximise(self) -> bool:
+        """Whether more is better."""
+        return self.direction == "maximize"
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Columns that somebody has spoken about, other than to say that their value means a divergence."""
+        names = (self.rate, self.loss, self.seed, *self.by, *(name for name, _ in self.where), *self.ignore)
+        return tuple(name for name in names if name is not None)
+
+    def signed(self, value: float | None) -> float | None:
+        """A value in units of which less is better."""
+        return value if value is None or not self.maximise else -value
+
+    def check(self) -> None:
+        """Refuse one column in two roles.
+
+        Raises:
+            InputError: there is such a column.
+        """
+        roles: dict[str, str] = {}
+        seed = [] if self.seed is None else [("--seed", self.seed)]
+        for role, name in (("--lr", self.rate), ("--loss", self.loss), *seed, *(("--by", name) for name in self.by)):
+            if name in roles:
+                twice = f"{role} twice" if roles[name] == role else f"both {roles[name]} and {role}"
+                raise InputError(f"the column {name!r} is {twice}; one column is one thing")
+            roles[name] = role
