@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,16 @@ def fatal(trial: SearchTrial) -> float:
     return float(trial["x"])
 
 
+def changed(before: Any, after: Any) -> Any:
+    """The function ``before`` once somebody has written ``after`` in its place."""
+
+    def function(trial: SearchTrial) -> Any:
+        return after(trial)
+
+    function.__module__, function.__qualname__ = before.__module__, before.__qualname__
+    return function
+
+
 def negated(trial: SearchTrial) -> Iterator[float]:
     for value in descent(trial):
         yield -value
@@ -58,6 +69,17 @@ def states(path: Path) -> list[str]:
     connection = sqlite3.connect(path / "study.db")
     try:
         return [row[0] for row in connection.execute("SELECT state FROM trials ORDER BY number")]
+    finally:
+        connection.close()
+
+
+@contextmanager
+def edited(file: Path) -> Iterator[sqlite3.Connection]:
+    """A file of SQLite, for somebody who has no business there."""
+    connection = sqlite3.connect(file)
+    try:
+        yield connection
+        connection.commit()
     finally:
         connection.close()
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
-import sqlite3
+import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
 
 from adaptive_lr.errors import SpecError, StoreError
-from adaptive_lr.search.task import Outcome
+from adaptive_lr.search.journal import Journal, Run
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS runs (key TEXT PRIMARY KEY, number INTEGER NOT NULL, outcome TEXT NOT NULL)"
+if TYPE_CHECKING:
+    from adaptive_lr.search.space import Point
+
+_LATER: dict[str, Any] = {"rounds": False, "pruner": None, "in_flight": 8, "function": None}
+"""What earlier versions did not write down, and what it was."""
 
 
 class Directory:
@@ -49,16 +52,10 @@ class Directory:
         try:
             _write(self.path / "holder.json", {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()})
             self.identity = self._identified(dict(identity))
-            self._journal = sqlite3.connect(self.path / "runs.sqlite", isolation_level=None, timeout=60.0)
-            self._journal.execute("PRAGMA journal_mode=WAL")
-            self._journal.execute("PRAGMA synchronous=FULL")
-            self._journal.execute(_SCHEMA)
-        except sqlite3.Error as error:
-            self._lock.release()
-            raise StoreError(f"{path / 'runs.sqlite'} cannot be used: {error}") from error
+            self.journal = Journal(self.path / "runs.sqlite")
         except OSError as error:
             self._lock.release()
-            raise StoreError(f"cannot use {path}: {error.strerror or error}") from error
+            raise StoreError(f"cannot use {error.filename or path}: {error.strerror or error}") from error
         except BaseException:
             self._lock.release()
             raise
@@ -67,38 +64,16 @@ class Directory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._journal.close()
+        self.journal.close()
         self._lock.release()
 
-    def finished(self) -> dict[str, Outcome]:
-        """Every finished run by its key.
+    def plan(self, number: int, point: Point) -> None:
+        """Write down the point of a trial, before anything is done with it."""
+        self.journal.add_point(number, point)
 
-        Raises:
-            StoreError: the journal is damaged.
-        """
-        try:
-            rows = self._journal.execute("SELECT key, outcome FROM runs").fetchall()
-            return {key: Outcome.decoded(text) for key, text in rows}
-        except (sqlite3.Error, ValueError, LookupError, TypeError) as error:
-            raise StoreError(f"{self.path / 'runs.sqlite'} is damaged ({error}): use another directory") from error
-
-    def keep(self, runs: Iterable[tuple[str, int, Outcome]]) -> None:
-        """Write down finished runs, each with its key and the number of its trial; all are on disk when this returns, or none.
-
-        Raises:
-            StoreError: they cannot be written.
-        """
-        rows = [(key, number, outcome.encoded()) for key, number, outcome in runs]
-        try:
-            self._journal.execute("BEGIN IMMEDIATE")
-            self._journal.executemany("INSERT INTO runs VALUES (?, ?, ?)", rows)
-            self._journal.execute("COMMIT")
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._journal.execute("ROLLBACK")
-            raise StoreError(
-                f"cannot write to {self.path} ({error}): make room and run again; nothing is lost"
-            ) from error
+    def keep(self, runs: Iterable[tuple[str, Run]]) -> None:
+        """Write down finished runs by their keys; all are on disk when this returns, or none."""
+        self.journal.add_runs(runs)
 
     def _holder(self) -> str:
         try:
@@ -112,16 +87,19 @@ class Directory:
         if not file.exists():
             _write(file, {"id": uuid.uuid4().hex, **wanted})
         try:
-            found = json.loads(file.read_text())
-            name: str = found.pop("id")
+            held = json.loads(file.read_text(encoding="utf-8"))
+            name: str = held["id"]
+            held = _LATER | held
         except (ValueError, LookupError, TypeError, AttributeError):
             raise StoreError(f"{file} is damaged: use another directory") from None
         for key, value in wanted.items():
-            if found.get(key) != json.loads(json.dumps(value)):
+            if held.get(key) != json.loads(json.dumps(value)) and (key, held.get(key)) != ("function", None):
                 raise SpecError(
-                    f"{self.path} holds a search with {key} {json.dumps(found.get(key))}, not {json.dumps(value)}: "
+                    f"{self.path} holds a search with {key} {json.dumps(held.get(key))}, not {json.dumps(value)}: "
                     "use another directory, or ask for the same"
                 )
+        if held["function"] is None and wanted.get("function") is not None:
+            _write(file, held | {"function": wanted["function"]})
         return name
 
 
@@ -130,10 +108,21 @@ def _now() -> str:
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
-    """Write the file whole or not at all."""
-    new = file.with_name(file.name + ".new")
-    with new.open("w") as stream:
-        json.dump(content, stream, indent=2)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
+    """Write the file whole or not at all, and follow no link that somebody has laid where its parts come first."""
+    handle, part = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.", suffix=".new")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=2)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(part).chmod(0o666 & ~_umask())
+        Path(part).replace(file)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

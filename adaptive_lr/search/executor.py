@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from adaptive_lr.errors import RunError
-from adaptive_lr.search.task import Outcome, Task, run_task
+from adaptive_lr.search.guard import Guard, end_group
+from adaptive_lr.search.sent import sent
+from adaptive_lr.search.task import Outcome, SearchTrial, Task, run_task
 
 ATTEMPTS = 5
 """A task whose worker has died this often is what kills it."""
@@ -56,9 +60,14 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Does one task after the other, in this process: for debugging, and for functions that use all cores."""
+    """Does one task after the other, in this process: for debugging, and for functions that use all cores.
 
-    def __init__(self) -> None:
+    Args:
+        function: the user's own, which need not be sent anywhere; by default the one that the tasks carry.
+    """
+
+    def __init__(self, function: Callable[[SearchTrial], Any] | None = None) -> None:
+        self._function = function
         self._waiting: deque[Task] = deque()
 
     def room(self) -> int:
@@ -72,7 +81,7 @@ class InProcess:
     def collect(self) -> list[tuple[Task, Outcome]]:
         """See `Executor`."""
         task = self._waiting.popleft()
-        return [(task, run_task(task))]
+        return [(task, run_task(task, self._function))]
 
     def close(self) -> None:
         """See `Executor`."""
@@ -96,10 +105,12 @@ class ProcessPool(Generic[J]):
         self._waiting: deque[J] = deque()
         self._deaths: dict[str, int] = {}
         self._failed_starts = 0
+        self._longest = 0.0
+        self._guard = Guard()
         self._workers: list[_Worker[J]] = []
         try:
             for _ in range(workers):
-                self._workers.append(_Worker.started(self._events))
+                self._start()
         except BaseException:
             self.close()
             raise
@@ -116,36 +127,47 @@ class ProcessPool(Generic[J]):
 
     def collect(self) -> list[tuple[J, Any]]:
         """See `Executor`; a job that ends its process every time has an `Outcome` that says so."""
-        found: list[tuple[J, Any]] = []
-        while not found or not self._events.empty():
-            worker, content = self._events.get()
+        done: list[tuple[J, Any]] = []
+        while not done or not self._events.empty():
+            try:
+                worker, content = self._events.get(timeout=_LOOK)
+            except Empty:
+                self._look_for_long_runs()
+                continue
             if worker not in self._workers:
                 continue
             if content is _DEAD:
-                found += self._replaced(worker)
+                done += self._replaced(worker)
             elif content is None:
                 worker.ready, self._failed_starts = True, 0
             else:
                 assert worker.task is not None
                 self._deaths.pop(worker.task.key, None)
-                found.append((worker.task, content))
+                self._longest = max(self._longest, worker.seconds)
+                done.append((worker.task, content))
                 worker.task = None
             self._hand_out()
-        return found
+        return done
 
     def close(self) -> None:
-        """See `Executor`."""
+        """See `Executor`; whatever the workers have started ends with them."""
         workers, self._workers = self._workers, []
         for worker in workers:
-            worker.process.kill()
+            worker.kill()
         for worker in workers:
             worker.process.wait()
             worker.closed()
+        self._guard.close()
 
     @property
     def processes(self) -> list[int]:
         """The numbers of the worker processes."""
         return [worker.process.pid for worker in self._workers]
+
+    def _start(self) -> None:
+        worker = _Worker.started(self._events)
+        self._workers.append(worker)
+        self._guard.watch(worker.process.pid)
 
     def _hand_out(self) -> None:
         for worker in self._workers:
@@ -154,30 +176,67 @@ class ProcessPool(Generic[J]):
             if worker.ready and worker.task is None:
                 worker.start_on(self._waiting.popleft())
 
+    def _look_for_long_runs(self) -> None:
+        """Say which run takes a minute and ten times as long as any before it, and again each time that has doubled."""
+        for worker in self._workers:
+            limit = max(PATIENCE, 10.0 * self._longest) * worker.patience
+            if worker.task is not None and worker.seconds > limit:
+                worker.patience *= 2.0
+                self._say(
+                    f"process {worker.process.pid} has been at {_label(worker.task)} for {worker.seconds:.0f} s; the longest "
+                    f"before took {self._longest:.0f} s. If it hangs, end that process: its run is done again"
+                )
+
     def _replaced(self, worker: _Worker[J]) -> list[tuple[J, Any]]:
         code = worker.process.wait()
         worker.closed()
         self._workers.remove(worker)
+        self._guard.forget(worker.process.pid)
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts > 2 * ATTEMPTS + len(self._workers):
-                raise RunError(f"the worker processes end while they start (code {code}); finished runs are kept")
-        self._workers.append(_Worker.started(self._events))
+                raise RunError(f"the worker processes end while they start ({_cause(code)}); finished runs are kept")
+        self._start()
         task = worker.task
         if task is None:
             return []
         deaths = self._deaths[task.key] = self._deaths.get(task.key, 0) + 1
-        cause = f"signal {-code}" if code < 0 else f"code {code}"
         if deaths >= ATTEMPTS:
-            reason = f"ended its process {deaths} times ({cause}), perhaps for want of memory"
-            return [(task, Outcome(error=reason))]
-        self._say(f"a worker process died ({cause}); its run is done again")
+            memory = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+            return [(task, Outcome(error=f"ended its process {deaths} times ({_cause(code)}){memory}"))]
+        self._say(f"a worker process died ({_cause(code)}); its run is done again")
         self._waiting.appendleft(task)
         return []
 
 
+PATIENCE = 60.0
+"""Shorter runs, in seconds, are not called long."""
+
+_LOOK = 5.0
+"""How often, in seconds, to look for runs that hang."""
+
 _DEAD = object()
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from adaptive_lr.search.worker import main; main()"
+_PROGRAM = "from adaptive_lr.search.worker import main; main()"
+
+
+def _cause(code: int) -> str:
+    """Why a process ended, from its exit code.
+
+    >>> _cause(7), _cause(-9), _cause(-11)
+    ('code 7', 'signal 9', 'signal 11, SIGSEGV')
+    """
+    if code >= 0:
+        return f"code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+    return "signal 9" if name == "SIGKILL" else f"signal {-code}, {name}"
+
+
+def _label(job: Job) -> str:
+    trial = getattr(job, "trial", None)
+    return "a batch" if trial is None else f"trial {trial.number}"
 
 
 @dataclass(eq=False)
@@ -186,40 +245,57 @@ class _Worker(Generic[J]):
     ready: bool = False
     task: J | None = None
     known: bytes = b""
+    began: float = 0.0
+    patience: float = 1.0
     _reader: threading.Thread = field(init=False, repr=False)
 
     @classmethod
     def started(cls, events: SimpleQueue[tuple[_Worker[J], Any]]) -> Self:
         # One thread a process: what a run gives then does not depend on how many processes there are.
         threads = {name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        program = f"import sys; sys.path[:] = {sys.path!r}; {_PROGRAM}"
         process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM.format(path=sys.path), str(os.getpid())],
+            [sys.executable, "-c", program, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | threads,
             process_group=0 if os.name == "posix" else None,  # Ctrl-C is for the coordinator alone
         )
         worker = cls(process)
+        worker._send(list(sys.argv))  # by the pipe, since everybody can see a command line
         worker._reader = threading.Thread(target=worker._listen, args=(events,), daemon=True)
         worker._reader.start()
         threading.Thread(target=worker._watch, args=(events,), daemon=True).start()
         return worker
 
+    @property
+    def seconds(self) -> float:
+        """How long it has been at its task."""
+        return time.monotonic() - self.began
+
     def start_on(self, task: J) -> None:
         """Send the task, and the function only if it is not the one of the task before."""
-        assert self.process.stdin is not None
-        self.task = task
+        self.task, self.began, self.patience = task, time.monotonic(), 1.0
         short: Job = replace(task, function=b"") if task.function == self.known else task  # type: ignore[type-var]  # a dataclass
         self.known = task.function
-        with contextlib.suppress(OSError):  # it is dead, which its reader finds out
-            pickle.dump(short, self.process.stdin)
-            self.process.stdin.flush()
+        self._send(sent(short))
+
+    def kill(self) -> None:
+        """End it and all that it has started."""
+        end_group(self.process.pid)
+        self.process.kill()
 
     def closed(self) -> None:
         assert self.process.stdin is not None
         self._reader.join(timeout=1.0)
         with contextlib.suppress(OSError):
             self.process.stdin.close()
+
+    def _send(self, content: Any) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):  # it is dead, which its reader finds out
+            pickle.dump(content, self.process.stdin)
+            self.process.stdin.flush()
 
     def _listen(self, events: SimpleQueue[tuple[_Worker[J], Any]]) -> None:
         assert self.process.stdout is not None
@@ -229,6 +305,10 @@ class _Worker(Generic[J]):
 
     def _watch(self, events: SimpleQueue[tuple[_Worker[J], Any]]) -> None:
         # Not the end of its output: processes that the function started may hold that open.
+        if hasattr(os, "waitid"):  # its number is its own until it is waited for, so the group is ended before that
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+            end_group(self.process.pid)
         self.process.wait()
         self._reader.join(timeout=1.0)
         events.put((self, _DEAD))

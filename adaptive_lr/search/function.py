@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.process
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from adaptive_lr.errors import RunError, SpecError
 
 if TYPE_CHECKING:
+    from adaptive_lr.search.directory import Directory
     from adaptive_lr.search.executor import Executor
     from adaptive_lr.search.plan import Direction, OnError, Plan, Pruner
     from adaptive_lr.search.result import SearchResult
     from adaptive_lr.search.samplers import SamplerName
     from adaptive_lr.search.space import SpaceLike
-    from adaptive_lr.search.study import Progress
+    from adaptive_lr.search.study import Coordinator, Progress
     from adaptive_lr.search.task import SearchTrial
 
     Train = Callable[[SearchTrial], float | Iterator[float] | Sequence[float]]
@@ -81,9 +83,12 @@ def search(
     >>> len(found.trials), found.best_value < 0.1
     (20, True)
     """
+    from adaptive_lr.search.named import name_of, source_of
     from adaptive_lr.search.plan import Plan
+    from adaptive_lr.search.sent import sent
     from adaptive_lr.search.space import Space
 
+    _refuse_while_loading()
     if not callable(train):
         raise SpecError(f"train must be a function of a trial, got {train!r}")
     plan = Plan(
@@ -97,17 +102,30 @@ def search(
         on_error=on_error,
         in_flight=in_flight,
     )
-    function = _pickled(train, whole=cluster is not None)
     return run_plan(
         plan,
         Path(directory),
-        lambda: _executor(workers, cluster, say),
-        function=function,
+        lambda: _executor(train, workers, cluster, say),
+        function=b"" if workers == 0 and cluster is None else sent(train, whole=cluster is not None),
         storage=storage,
         name=name,
         advance=advance,
         say=say,
+        identity={"function": name_of(train)},
+        source=source_of(train),
     )
+
+
+def _refuse_while_loading() -> None:
+    """Refuse to search in a process that only loads the script, to do something for the one that searches.
+
+    Raises:
+        RunError: this is such a process.
+    """
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        raise RunError(
+            'search() was called while another process loads this script: put the call under if __name__ == "__main__":'
+        )
 
 
 def run_plan(
@@ -121,77 +139,81 @@ def run_plan(
     advance: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
     identity: dict[str, Any] | None = None,
+    source: str | None = None,
 ) -> SearchResult:
     """Do a planned search with runs done by ``executor()``, which is made once everything else is in order.
 
     Raises:
         SpecError: the grid has fewer points than there are trials.
     """
+    from adaptive_lr.search.address import safe
     from adaptive_lr.search.directory import Directory
-    from adaptive_lr.search.ledger import Ledger, safe
+    from adaptive_lr.search.ledger import Ledger
     from adaptive_lr.search.result import SearchResult
     from adaptive_lr.search.samplers import grid_size, proposer
+    from adaptive_lr.search.storage import sqlite_address
     from adaptive_lr.search.study import Coordinator
 
     proposer(plan.sampler, plan.space, plan.seed, plan.directions)  # says what does not fit before anything is written
     if plan.sampler == "grid" and plan.trials > grid_size(plan.space):
         raise SpecError(f"the grid has {grid_size(plan.space)} points, so trials must not be {plan.trials}")
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        say(text)
+
     with Directory(path, plan.identity() | (identity or {})) as directory, contextlib.ExitStack() as stack:
-        url = storage or f"sqlite:///{directory.path / 'study.db'}"
         ledger = Ledger(
-            url,
+            storage or directory.path / "study.db",
             name=name or directory.path.name,
             directions=plan.directions,
             owner=directory.identity,
             distributions=plan.space.distributions(),
-            say=say,
+            say=note,
         )
         stack.callback(ledger.close)
         doing = executor()
         stack.callback(doing.close)
-        coordinator = Coordinator(plan, directory, ledger, doing, function=function, advance=advance)
+        coordinator = Coordinator(plan, directory, ledger, doing, function=function, source=source, advance=advance)
+        for line in _read_notes(directory, coordinator, (identity or {}).get("function")):
+            note(line)
         records = coordinator.run()
+        if unread := coordinator.unread():
+            note(f"no run looked at {', '.join(map(repr, unread))} of the search space: their values mean nothing")
         return SearchResult(
             trials=records,
             directions=plan.directions,
             directory=directory.path,
-            storage=safe(url),
+            storage=safe(storage) if storage else sqlite_address(directory.path / "study.db"),
             ran=coordinator.ran,
             space=plan.space,
+            notes=tuple(notes),
         )
 
 
-def _executor(workers: int, cluster: str | None, say: Callable[[str], None]) -> Executor:
+def _read_notes(directory: Directory, coordinator: Coordinator, name: str | None) -> Iterator[str]:
+    """Look at the runs that a directory holds.
+
+    Yields:
+        What is to be said of them.
+    """
+    damaged = directory.journal.content.damaged
+    if damaged:
+        named = ", ".join(dict.fromkeys(damaged[:5])) + (" and more" if len(damaged) > 5 else "")
+        yield (
+            f"{directory.journal.path} is damaged: {named}; what is lost is done again, the rest is kept, and so is the file, as "
+            f"{directory.journal.path.name}.damaged"
+        )
+    if others := coordinator.other_sources:
+        yield f"{others} of the finished runs are of another version of {name}: its source has changed since"
+
+
+def _executor(train: Any, workers: int, cluster: str | None, say: Callable[[str], None]) -> Executor:
     from adaptive_lr.search.executor import InProcess, ProcessPool
 
     if cluster is not None:
         from adaptive_lr.search.distributed import Cluster
 
         return Cluster(cluster, say)
-    return InProcess() if workers == 0 else ProcessPool(workers, say)
-
-
-def _pickled(train: Any, *, whole: bool) -> bytes:
-    """The function by its name; with the module that it stands in if ``whole``, for machines that do not have it.
-
-    Raises:
-        RunError: it cannot be pickled.
-    """
-    import sys
-
-    import cloudpickle
-
-    module = sys.modules.get(getattr(train, "__module__", ""))
-    file = getattr(module, "__file__", None)
-    whole = whole and module is not None and file is not None and "site-packages" not in file
-    whole = whole and module is not None and module.__name__.partition(".")[0] not in ("__main__", "adaptive_lr")
-    try:
-        if whole:
-            cloudpickle.register_pickle_by_value(module)
-        return cast(bytes, cloudpickle.dumps(train))
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise RunError(f"train cannot be sent to another process ({reason}): make what it uses inside of it") from error
-    finally:
-        if whole:
-            cloudpickle.unregister_pickle_by_value(module)
+    return InProcess(train) if workers == 0 else ProcessPool(workers, say)

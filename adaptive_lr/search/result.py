@@ -50,6 +50,7 @@ class SearchResult:
         directory: where the search is kept.
         storage: the address of the study, which ``optuna-dashboard`` opens.
         ran: how many runs were done by this call; the others were done before.
+        notes: what is to be known of them: runs of another version of the function, names that no run looked at, damage.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -58,6 +59,7 @@ class SearchResult:
     storage: str
     ran: int
     space: Space = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def best(self) -> Point:

@@ -13,7 +13,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -34,14 +34,6 @@ STARTUP = 10
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """A point, and what the sampler wants to be stored with it."""
-
-    point: Point
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Result:
     """What became of a trial: ``values`` if it was finished, with the ``step`` it was pruned at, or neither if it failed."""
 
@@ -59,10 +51,10 @@ class Result:
 class Proposer(Protocol):
     """Proposes points in the order of their numbers."""
 
-    def propose(self) -> Proposal:
+    def propose(self) -> Point:
         """The next point."""
 
-    def restore(self, proposal: Proposal) -> None:
+    def restore(self, point: Point) -> None:
         """Take the next point to have been this one, as it was before a restart."""
 
     def learn(self, number: int, result: Result) -> None:
@@ -118,10 +110,10 @@ class _Listed:
             axes = [axis.grid(name) for name, axis in space.axes.items()]
             self._grid = [dict(zip(space.axes, values, strict=True)) for values in itertools.product(*axes)]
 
-    def propose(self) -> Proposal:
+    def propose(self) -> Point:
         number, self._next = self._next, self._next + 1
         if self._kind == "grid":
-            return Proposal(dict(self._grid[number % len(self._grid)]))
+            return dict(self._grid[number % len(self._grid)])
         axes = self._space.axes
         if self._kind == "random":
             units = np.random.default_rng([self._seed, number]).random(len(axes))
@@ -132,9 +124,9 @@ class _Listed:
             if number:
                 engine.fast_forward(number)
             units = engine.random(1)[0]
-        return Proposal({name: axis.at(float(unit)) for (name, axis), unit in zip(axes.items(), units, strict=True)})
+        return {name: axis.at(float(unit)) for (name, axis), unit in zip(axes.items(), units, strict=True)}
 
-    def restore(self, proposal: Proposal) -> None:
+    def restore(self, point: Point) -> None:
         self._next += 1
 
     def learn(self, number: int, result: Result) -> None:
@@ -152,17 +144,21 @@ class _Model:
         self._storage = self._study._storage
         self._ids: list[int] = []
 
-    def propose(self) -> Proposal:
+    def propose(self) -> Point:
         with quiet(), _one_thread(self._kind == "gp"):
             self._study.sampler = self._sampler(len(self._ids))
             trial = self._study.ask(self._distributions)
         self._ids.append(trial._trial_id)
-        # CMA-ES keeps its state in these; those of TPE are for processes that share a study.
-        attributes = self._storage.get_trial_system_attrs(trial._trial_id) if self._kind == "cmaes" else {}
-        return Proposal({name: trial.params[name] for name in self._distributions}, dict(attributes))
+        return {name: trial.params[name] for name in self._distributions}
 
-    def restore(self, proposal: Proposal) -> None:
-        trial = running(proposal, self._distributions)
+    def restore(self, point: Point) -> None:
+        if self._kind == "cmaes":
+            # Its state, into which earlier points and results have gone, is made again by asking for the same points. It is never
+            # read from a study that others can write to, where Optuna would keep it as a pickle.
+            self._study.enqueue_trial(point)
+            assert self.propose() == point
+            return
+        trial = running(point, self._distributions)
         self._ids.append(self._storage.create_new_trial(self._study._study_id, template_trial=trial))
 
     def learn(self, number: int, result: Result) -> None:
@@ -182,14 +178,9 @@ class _Model:
         return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
-def running(proposal: Proposal, distributions: dict[str, Any]) -> optuna.trial.FrozenTrial:
+def running(point: Point, distributions: dict[str, Any]) -> optuna.trial.FrozenTrial:
     """A trial that was asked for and has no result, with all its values at once."""
-    return create_trial(
-        state=TrialState.RUNNING,
-        params=dict(proposal.point),
-        distributions=distributions,
-        system_attrs=proposal.attributes,
-    )
+    return create_trial(state=TrialState.RUNNING, params=dict(point), distributions=distributions)
 
 
 @contextlib.contextmanager

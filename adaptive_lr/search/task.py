@@ -7,7 +7,7 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from types import GeneratorType
@@ -18,6 +18,42 @@ if TYPE_CHECKING:
     from adaptive_lr.spec import Spec
 
     S = TypeVar("S", bound=Spec)
+
+
+class _Watched(dict[str, "Value"]):
+    """A point that notes which of its values were asked for, and the numbers of the specs that it was applied to."""
+
+    def __init__(self, point: Point) -> None:
+        super().__init__(point)
+        self.read: set[str] = set()
+        self.leaves: list[str] = []
+
+    def __getitem__(self, name: str) -> Value:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        self.read |= super().keys()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self.read |= super().keys()
+        return super().keys()
+
+    def values(self) -> Any:
+        self.read |= super().keys()
+        return super().values()
+
+    def items(self) -> Any:
+        self.read |= super().keys()
+        return super().items()
+
+    def unread(self) -> tuple[str, ...]:
+        return tuple(name for name in dict.keys(self) if name not in self.read)
 
 
 @dataclass(frozen=True)
@@ -49,12 +85,18 @@ class SearchTrial(Mapping[str, Any]):
     def apply(self, spec: S, prefix: str = "") -> S:
         """The spec with those of its numbers that the point names, under ``prefix.`` if one is given.
 
+        A number inside of a part has the name of the part before it: ``then.exponent`` for a warm-up's schedule. A run in which
+        nothing reads the ``exponent`` of the space, while a spec has a ``then.exponent``, fails and says so.
+
         >>> from adaptive_lr import DampedCosine
         >>> SearchTrial({"lr": 0.1, "exponent": 2.0}, 0, 0).apply(DampedCosine())
         DampedCosine(exponent=2)
         """
         start = f"{prefix}." if prefix else ""
-        leaves = {name: self.point[start + name] for name in spec.leaves() if start + name in self.point}
+        names = [start + name for name in spec.leaves()]
+        if isinstance(self.point, _Watched):
+            self.point.leaves += names
+        leaves = {name.removeprefix(start): self.point[name] for name in names if name in self.point}
         return spec.with_leaves(leaves)  # type: ignore[arg-type]  # the spec checks that they are numbers
 
 
@@ -63,18 +105,16 @@ class Task:
     """A run: the function and everything that its result depends on.
 
     Attributes:
-        function: pickled by value or by name.
+        function: as `adaptive_lr.search.sent` packs it.
         trial: what it is called with.
-        objectives: how many numbers it must give.
+        maximised: whether more is better, for each of the numbers that it must give.
         cuts: after ``step`` yields the run ends unless its value is as good as ``bound``: pairs ``(step, bound)``.
-        maximise: whether more is better.
     """
 
     function: bytes
     trial: SearchTrial
-    objectives: int = 1
+    maximised: tuple[bool, ...] = (False,)
     cuts: tuple[tuple[int, float], ...] = ()
-    maximise: bool = False
 
     @property
     def key(self) -> str:
@@ -97,6 +137,7 @@ class Outcome:
         seconds: how long it took.
         error: why it failed, in a line.
         traceback: where.
+        unread: the names of the space that it did not look at.
     """
 
     values: tuple[float, ...] = ()
@@ -105,6 +146,7 @@ class Outcome:
     seconds: float = 0.0
     error: str | None = None
     traceback: str | None = None
+    unread: tuple[str, ...] = ()
 
     def encoded(self) -> str:
         """JSON."""
@@ -114,7 +156,7 @@ class Outcome:
     def decoded(cls, text: str) -> Outcome:
         """What `encoded` wrote."""
         data = json.loads(text)
-        return cls(**data | {"values": tuple(data["values"]), "curve": tuple(data["curve"])})
+        return cls(**data | {name: tuple(data.get(name, ())) for name in ("values", "curve", "unread")})
 
 
 def digest(point: Mapping[str, Value], seed: int) -> str:
@@ -123,20 +165,35 @@ def digest(point: Mapping[str, Value], seed: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def run_task(task: Task) -> Outcome:
-    """Call the function; whatever it does wrong is in the outcome."""
+def run_task(task: Task, function: Callable[[SearchTrial], Any] | None = None) -> Outcome:
+    """Call the function; whatever it does wrong is in the outcome.
+
+    Args:
+        task: the run.
+        function: what to call; by default what the task carries.
+    """
     started = time.perf_counter()
     curve: list[float] = []
+    watched = _Watched(task.trial.point)
+    trial = SearchTrial(watched, task.trial.seed, task.trial.number)
+    values, pruned, reason, where = tuple[float, ...](), False, None, None
     try:
-        values, pruned = _called(task, curve)
-        return Outcome(values=values, curve=tuple(curve), pruned=pruned, seconds=time.perf_counter() - started)
+        values, pruned = _called(function or _received(task.function), trial, task, curve)
+        _refuse_misnamed(watched)
     except _BadResultError as problem:
-        where = None
-        reason = str(problem)
+        values, reason = (), str(problem)
     except (Exception, SystemExit) as error:
         where = traceback.format_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outcome(curve=tuple(curve), seconds=time.perf_counter() - started, error=reason, traceback=where)
+    return Outcome(
+        values=values,
+        curve=tuple(curve),
+        pruned=pruned and reason is None,
+        seconds=time.perf_counter() - started,
+        error=reason,
+        traceback=where,
+        unread=watched.unread(),
+    )
 
 
 class _BadResultError(Exception):
@@ -144,57 +201,85 @@ class _BadResultError(Exception):
 
 
 @lru_cache(maxsize=8)
-def _unpickled(function: bytes) -> Any:
-    import cloudpickle
+def _received(function: bytes) -> Any:
+    from adaptive_lr.search.sent import received
 
-    return cloudpickle.loads(function)
+    return received(function)
 
 
-def _called(task: Task, curve: list[float]) -> tuple[tuple[float, ...], bool]:
-    found = _unpickled(task.function)(task.trial)
-    if not isinstance(found, GeneratorType):
-        return _values(found, task.objectives, "returned"), False
-    if task.objectives > 1:
+def _called(
+    function: Callable[[SearchTrial], Any], trial: SearchTrial, task: Task, curve: list[float]
+) -> tuple[tuple[float, ...], bool]:
+    given = function(trial)
+    if not isinstance(given, GeneratorType):
+        return _values(given, task.maximised, "returned"), False
+    if len(task.maximised) > 1:
         raise _BadResultError("is a generator, which can have one objective only: return a tuple instead")
-    cuts = dict(task.cuts)
+    cuts, (maximise,) = dict(task.cuts), task.maximised
     try:
-        for one in found:
-            (value,) = _values(one, 1, "yielded")
+        while True:
+            try:
+                item = next(given)
+            except StopIteration as end:
+                if end.value is not None:  # what is returned after the last yield is what the run came to
+                    return (_number(end.value, maximise, "returned"),), False
+                break
+            value = _number(item, maximise, "yielded")
             curve.append(value)
             bound = cuts.get(len(curve))
-            if bound is not None and (value < bound if task.maximise else value > bound):
+            if bound is not None and (value < bound if maximise else value > bound):
                 return (value,), True
     finally:
-        found.close()
+        given.close()
     if not curve:
         raise _BadResultError("ended without a value: yield the loss at least once, the last one counts")
     return (curve[-1],), False
 
 
-def _values(found: Any, objectives: int, verb: str) -> tuple[float, ...]:
-    if objectives == 1:
-        return (_number(found, verb),)
-    if isinstance(found, str) or not isinstance(found, Sequence) or len(found) != objectives:
+def _refuse_misnamed(point: _Watched) -> None:
+    """Refuse a run that left a number of the space unread, while a spec that the point was applied to has it by a longer name.
+
+    Raises:
+        _BadResultError: it did.
+    """
+    for name in point.unread():
+        last = name.rpartition(".")[2]
+        meant = [leaf for leaf in dict.fromkeys(point.leaves) if leaf.rpartition(".")[2] == last]
+        if meant:
+            raise _BadResultError(
+                f"left {name!r} of the search space unread: apply() looked for {', '.join(dict.fromkeys(point.leaves))}; "
+                f"did you mean {meant[0]!r}?"
+            )
+
+
+def _values(given: Any, maximised: tuple[bool, ...], verb: str) -> tuple[float, ...]:
+    if len(maximised) == 1:
+        return (_number(given, maximised[0], verb),)
+    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(maximised):
         raise _BadResultError(
-            f"{verb} {_shown(found)}: with {objectives} objectives it must return a tuple of {objectives}"
+            f"{verb} {_shown(given)}: with {len(maximised)} objectives it must return a tuple of {len(maximised)}"
         )
-    return tuple(_number(one, verb) for one in found)
+    return tuple(_number(number, more, verb) for number, more in zip(given, maximised, strict=True))
 
 
-def _number(found: Any, verb: str) -> float:
-    if found is None:
+def _number(given: Any, maximise: bool, verb: str) -> float:
+    if given is None:
         raise _BadResultError(f"{verb} None: it must return the loss as a number, or yield it")
-    if isinstance(found, bool | str | bytes):
-        raise _BadResultError(f"{verb} {_shown(found)}, which is no number")
+    if isinstance(given, bool | str | bytes):
+        raise _BadResultError(f"{verb} {_shown(given)}, which is no number")
     try:
-        value = float(found)
-    except (TypeError, ValueError, RuntimeError):
-        raise _BadResultError(f"{verb} {_shown(found)}, which is no number") from None
+        value = float(given)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise _BadResultError(f"{verb} {_shown(given)}, which is no number") from None
+    worst = "-math.inf" if maximise else "math.inf"
     if math.isnan(value):
-        raise _BadResultError(f"{verb} nan: return math.inf for a run that diverged")
+        raise _BadResultError(f"{verb} nan: return {worst} for a run that diverged")
+    if value == (math.inf if maximise else -math.inf):
+        word = "maximised" if maximise else "minimised"
+        raise _BadResultError(f"{verb} {value}, the best there can be when it is {word}: return {worst} if it diverged")
     return value
 
 
-def _shown(found: Any) -> str:
-    text = repr(found)
+def _shown(given: Any) -> str:
+    text = repr(given)
     return text if len(text) <= 80 else f"{text[:77]}..."

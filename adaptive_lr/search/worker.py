@@ -17,6 +17,8 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import IO, Any
 
+from adaptive_lr.search.sent import received
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -40,14 +42,18 @@ def main() -> None:
     """Do tasks until the input ends."""
     _die_with_parent(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
-    answers = os.fdopen(os.dup(1), "wb")
+    answers, source = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)  # what the function prints must not get between the answers
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # nor must what it reads, or a process that it starts, take tasks away or wait for more
+    os.close(nothing)
+    sys.argv = pickle.load(source)
     tasks: SimpleQueue[Any] = SimpleQueue()
-    threading.Thread(target=_read, args=(os.fdopen(os.dup(0), "rb"), tasks), daemon=True).start()
+    threading.Thread(target=_read, args=(source, tasks), daemon=True).start()
     _answer(answers, None)
     function = b""
     while True:
-        task = tasks.get()
+        task = received(tasks.get())
         function = task.function or function
         _answer(answers, replace(task, function=function).run())
 

@@ -13,11 +13,11 @@ import adaptive_lr
 from adaptive_lr import DampedCosine, Range, SearchTrial, search
 from adaptive_lr.errors import RunError, SpecError, StoreError
 from adaptive_lr.search.executor import ProcessPool
-from adaptive_lr.search.function import _pickled
 from adaptive_lr.search.plan import Direction
 from adaptive_lr.search.samplers import SAMPLERS
+from adaptive_lr.search.sent import sent
 from adaptive_lr.search.task import Outcome, Task
-from tests.searched import descent, fatal, history, journaled, negated, parabola, raising, states, wavering
+from tests.searched import changed, descent, fatal, history, journaled, negated, parabola, raising, states, wavering
 
 SPACE = {"x": Range(0.001, 1.0, log=True), "kind": ["a", "b"]}
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +88,7 @@ def test_seeds_give_different_searches(tmp_path: Path) -> None:
 
 def test_a_finished_search_runs_nothing_and_more_trials_continue_it(tmp_path: Path) -> None:
     first = search(parabola, SPACE, trials=13, directory=tmp_path / "a", workers=0)
-    again = search(raising, SPACE, trials=13, directory=tmp_path / "a", workers=0)
+    again = search(changed(parabola, raising), SPACE, trials=13, directory=tmp_path / "a", workers=0)
     assert again.ran == 0
     assert history(again) == history(first)
     longer = search(parabola, SPACE, trials=30, directory=tmp_path / "a", workers=0)
@@ -103,7 +103,7 @@ def test_a_finished_search_runs_nothing_and_more_trials_continue_it(tmp_path: Pa
 def test_a_lost_study_is_made_again_from_the_finished_runs(tmp_path: Path) -> None:
     first = search(parabola, SPACE, trials=20, directory=tmp_path, workers=0)
     (tmp_path / "study.db").unlink()
-    again = search(raising, SPACE, trials=20, directory=tmp_path, workers=0)
+    again = search(changed(parabola, raising), SPACE, trials=20, directory=tmp_path, workers=0)
     assert again.ran == 0
     assert history(again) == history(first)
 
@@ -287,7 +287,7 @@ def test_a_function_sees_one_thread_whatever_the_number_of_workers(tmp_path: Pat
 
 def test_workers_end_with_the_pool() -> None:
     pool: ProcessPool[Task] = ProcessPool(2)
-    pool.submit(Task(function=_pickled(parabola, whole=False), trial=SearchTrial({"x": 0.3, "kind": "a"}, 0, 0)))
+    pool.submit(Task(function=sent(parabola), trial=SearchTrial({"x": 0.3, "kind": "a"}, 0, 0)))
     ((_, outcome),) = pool.collect()
     assert outcome.values == (0.0,)
     running = pool.processes

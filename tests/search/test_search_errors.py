@@ -12,7 +12,7 @@ import pytest
 from adaptive_lr import Range, SearchTrial, search
 from adaptive_lr.errors import RunError, SpecError, StoreError
 from adaptive_lr.search.task import Outcome
-from tests.searched import history, journaled, parabola, raising, states
+from tests.searched import changed, edited, history, journaled, parabola, raising, states
 
 SPACE = {"x": Range(0.001, 1.0, log=True), "kind": ["a", "b"]}
 
@@ -23,22 +23,37 @@ def test_a_damaged_study_is_named_and_can_be_moved_away(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot use sqlite.*not a database; finished runs are kept"):
         search(parabola, SPACE, trials=12, directory=tmp_path, workers=0)
     (tmp_path / "study.db").unlink()
-    again = search(raising, SPACE, trials=12, directory=tmp_path, workers=0)
+    again = search(changed(parabola, raising), SPACE, trials=12, directory=tmp_path, workers=0)
     assert history(again) == history(first)
 
 
-@pytest.mark.parametrize("content", [b"nonsense" * 1000, None])
-def test_a_damaged_journal_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_a_journal_that_is_none_is_named(tmp_path: Path) -> None:
     search(parabola, SPACE, trials=2, directory=tmp_path, workers=0)
-    if content is not None:
-        (tmp_path / "runs.sqlite").write_bytes(content)
-    else:
-        connection = sqlite3.connect(tmp_path / "runs.sqlite")
-        connection.execute("UPDATE runs SET outcome = '{'")
-        connection.commit()
-        connection.close()
-    with pytest.raises(StoreError, match=r"runs\.sqlite"):
+    (tmp_path / "runs.sqlite").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(StoreError, match=r"runs\.sqlite cannot be used .*not a database.*: use another directory"):
         search(parabola, SPACE, trials=2, directory=tmp_path, workers=0)
+
+
+def test_rows_of_the_journal_that_are_damaged_are_named_and_their_runs_are_done_again(tmp_path: Path) -> None:
+    whole = search(parabola, SPACE, trials=12, directory=tmp_path, workers=0)
+    with edited(tmp_path / "runs.sqlite") as journal:
+        journal.execute("UPDATE runs SET outcome = '{' WHERE number = 3")
+        journal.execute("UPDATE runs SET outcome = replace(outcome, '0.', '1.') WHERE number = 5")
+        journal.execute("UPDATE runs SET key = 'x' WHERE number = 7")
+        journal.execute("UPDATE points SET point = replace(point, '0.', '1.') WHERE number = 8")
+        journal.execute("DELETE FROM points WHERE number = 9")
+    said: list[str] = []
+    again = search(parabola, SPACE, trials=12, directory=tmp_path, workers=0, say=said.append)
+    assert again.ran == 3
+    assert history(again) == history(whole)
+    assert again.notes == tuple(said)
+    damage = "the point of trial 8, the run of trial 3, the run of trial 5, the run of trial 7"
+    assert said == [
+        f"{tmp_path}/runs.sqlite is damaged: {damage}; what is lost is done again, the rest is kept, and so is the file, as "
+        "runs.sqlite.damaged"
+    ]
+    assert search(parabola, SPACE, trials=12, directory=tmp_path, workers=0, say=said.append).ran == 0
+    assert len(said) == 1
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +114,7 @@ def test_what_is_finished_when_a_run_fails_is_kept_and_the_run_is_repeated(tmp_p
     with pytest.raises(RunError, match=r"trial 7 .* ZeroDivisionError: .*; 7 finished runs are kept: mend it"):
         search(broken, SPACE, trials=12, directory=tmp_path, workers=0)
     assert states(tmp_path)[:7] == ["COMPLETE"] * 7
-    found = search(parabola, SPACE, trials=12, directory=tmp_path, workers=0)
+    found = search(changed(broken, parabola), SPACE, trials=12, directory=tmp_path, workers=0)
     assert found.ran == 5
     assert states(tmp_path) == ["COMPLETE"] * 12
 

@@ -1,0 +1,128 @@
+"""Optuna storages: a file of one's own, or whatever an address names."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy.exc
+from optuna.storages import RDBStorage
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import QueuePool
+
+from adaptive_lr.errors import StoreError
+from adaptive_lr.search.address import safe, without_secrets
+
+TROUBLE = (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, OSError)
+"""What is raised when a storage does not do what it is asked for."""
+
+_LASTING = (
+    sqlalchemy.exc.ArgumentError,
+    sqlalchemy.exc.NoSuchModuleError,
+    sqlalchemy.exc.NotSupportedError,
+    sqlalchemy.exc.ProgrammingError,
+)
+_REFUSED = re.compile(
+    r"authentication|password|pg_hba|permission denied|(role|database|user) .* does not exist"
+    r"|Access denied|Unknown database|resolve host|certificate",
+    re.IGNORECASE,
+)
+
+
+def sqlite_address(path: Path) -> str:
+    """The address of a file, whatever its name holds."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def open_storage(url: str) -> RDBStorage:
+    """The storage of that address; a `StoreError` says that there is none, that a driver is missing, or another Optuna made it."""
+    if url.startswith("sqlite:///"):
+        return _explained(lambda: _opened_file(url), url)
+    driver = re.sub(r"^postgresql://", "postgresql+psycopg://", url)
+    template = driver.replace("{", "{{").replace("}", "}}")  # Optuna fills in a template
+    return _explained(lambda: RDBStorage(template, engine_kwargs={"pool_pre_ping": True}), url)
+
+
+def open_file(path: Path) -> RDBStorage:
+    """The storage in that file; first made under another name, so that no half of it is ever found.
+
+    With a write-ahead log, so that a dashboard may read.
+    """
+    if not path.exists():
+        new = path.with_name(path.name + ".new")
+        for leftover in (new.with_name(new.name + ending) for ending in ("", "-wal", "-shm", "-journal")):
+            leftover.unlink(missing_ok=True)
+        made = _connected(new)
+        made.remove_session()
+        made.engine.dispose()
+        new.replace(path)
+    return _connected(path)
+
+
+def refused(error: BaseException) -> bool:
+    """Whether asking again is of no use: a wrong password, a database that is not there, a command that is not understood."""
+    cause = error.__cause__ or error
+    return isinstance(cause, _LASTING) or _REFUSED.search(str(getattr(cause, "orig", cause))) is not None
+
+
+def reason(error: BaseException, url: str) -> str:
+    """What a driver says went wrong, without what is secret in the address."""
+    cause = error.__cause__ or error
+    return without_secrets(str(getattr(cause, "orig", cause)), url)
+
+
+def _opened_file(url: str) -> RDBStorage:
+    database = make_url(url).database
+    return open_file(Path(database)) if database else RDBStorage(url)
+
+
+def _connected(path: Path) -> RDBStorage:
+    # The file is opened here and not by its address, in which a ? or a % means something.
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=60, check_same_thread=False)
+
+    address = "sqlite:///study.db"
+    storage = RDBStorage(address, engine_kwargs={"creator": connect, "poolclass": QueuePool})
+
+    @event.listens_for(storage.engine, "connect")
+    def pragmas(connection: Any, record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    storage.remove_session()
+    storage.engine.dispose()
+    return storage
+
+
+def _explained(attempt: Callable[[], RDBStorage], url: str) -> RDBStorage:
+    """What ``attempt`` opens; errors in a line, and without the chain that holds the address as it was given.
+
+    Raises:
+        StoreError: there is no such kind of storage, its driver is not installed, or another Optuna made it.
+    """
+    try:
+        return attempt()
+    except TROUBLE as error:
+        if not isinstance(error, sqlalchemy.exc.ArgumentError | sqlalchemy.exc.NoSuchModuleError):
+            raise
+        said = f"{_quoted(url)} is no address of a storage: sqlite:///…, postgresql://…, mysql://…"
+    except ImportError as error:
+        extra = ": pip install 'adaptive-lr[postgresql]'" if "psycopg" in str(error) else ""
+        said = f"{safe(url)} needs a driver that is not installed ({without_secrets(str(error), url)}){extra}"
+    except RuntimeError:  # of its version of the tables
+        said = (
+            f"{safe(url)} was written by another version of Optuna than {optuna.__version__}: move it away, or name another "
+            "storage, and run again; finished runs are kept"
+        )
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        said = f"{_quoted(url)} is no address of a storage: sqlite:///…, postgresql://…, mysql://…"
+    raise StoreError(said)
+
+
+def _quoted(url: str) -> str:
+    return repr(safe(url))
