@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,38 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from adaptive_lr.errors import OutputError
+from adaptive_lr.files import make_folder, replace_file
 
 Array = NDArray[Any]
+
+LONGEST = 80
+"""Characters of a name that a figure shows."""
+
+
+def readable(name: object) -> str:
+    r"""A name that somebody gave, on one line, not too long, and without what no file or terminal should get.
+
+    >>> readable("two\nlines"), readable("\x1b[2J"), len(readable("x" * 1000))
+    ('two lines', '�[2J', 80)
+    """
+    text = " ".join(str(name)[: 4 * LONGEST].split())
+    if len(text) > LONGEST:
+        text = text[: LONGEST - 1] + "…"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def plain(name: object) -> str:
+    r"""The same for a figure: no formula is read between dollars, and no label is dropped for its first character.
+
+    Every label, title and tick that is not a word of this package goes through it.
+
+    >>> print(plain("US$ and $x$"))
+    US\$ and \$x\$
+    """
+    shown = readable(name)
+    if shown.startswith("_"):  # for matplotlib such a label is none
+        shown = "\u200b" + shown
+    return shown.replace("$", r"\$")
 
 
 def draw_multipliers(rows: Mapping[str, Array], u: Array, axes: Axes | None = None, *, legend: bool = True) -> Axes:
@@ -29,7 +60,7 @@ def draw_multipliers(rows: Mapping[str, Array], u: Array, axes: Axes | None = No
     if axes is None:
         axes = Figure(figsize=(7.0, 4.0), layout="constrained").subplots()
     for label, row in rows.items():
-        axes.plot(u, row, label=label, linewidth=1.8)
+        axes.plot(u, row, label=plain(label), linewidth=1.8)
     axes.set(xlabel="progress u = t/T", ylabel="multiplier m(u)", ylim=(-0.02, 1.04), xlim=(0.0, 1.0))
     axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -45,17 +76,13 @@ def thumbnail(row: Array, u: Array, name: str, ending: str) -> bytes:
     axes.set(xlabel="", ylabel="")
     if ending == "svg":
         return as_svg(figure, name).encode()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=ending, dpi=110)
-    return buffer.getvalue()
+    return _drawn(figure, ending, name, dpi=110)
 
 
 def as_svg(figure: Figure, name: str) -> str:
     """The figure as an ``svg`` element; ``name`` keeps its identifiers apart from those of others on the same page."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    markup = buffer.getvalue().decode()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        markup = _drawn(figure, "svg", name).decode()
     return markup[markup.index("<svg") :]
 
 
@@ -63,12 +90,20 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG or SVG, by the file's ending; the same figure gives the same bytes.
 
     Raises:
-        OutputError: the ending is neither ``.png`` nor ``.svg``.
+        OutputError: the ending is neither ``.png`` nor ``.svg``, or the file cannot be written.
     """
     ending = path.suffix.lower()
     if ending not in (".png", ".svg"):
         raise OutputError(f"a figure is written as .png or .svg, got {path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Date": None} if ending == ".svg" else {"Software": None}
-    with mpl.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(path, dpi=130, metadata=metadata)
+    make_folder(path.parent)
+    replace_file(path, _drawn(figure, ending[1:], path.stem, dpi=130))
+
+
+def _drawn(figure: Figure, ending: str, name: str, *, dpi: int = 100) -> bytes:
+    """The figure as ``png`` or ``svg``; the same figure under the same name gives the same bytes."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if ending == "svg" else {"Software": None}
+    with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box is drawn, which says it
+        figure.savefig(buffer, format=ending, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adaptive_lr.analysis.robustness import RATIOS
-from adaptive_lr.drawing import draw_multipliers
+from adaptive_lr.drawing import draw_multipliers, plain
 from adaptive_lr.schedules import AbstractSchedule, progress, table
 
 SHADES = {
@@ -54,7 +54,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
         style = {"color": paint[label], "linestyle": STYLES.get(row["group"], "-"), "linewidth": 1.5}
         _loss_curve(left, study["rates"], row, label, style)
         _cost_curve(right, row["resolution"], style)
-    left.set(xscale="log", yscale="log", xlabel="base learning rate", ylabel=metric_title(study))
+    left.set(xscale="log", yscale="log", xlabel="base learning rate", ylabel=plain(metric_title(study)))
     left.axhline(_untrained(study), color="#bbbbbb", linewidth=0.8, zorder=0)
     left.annotate("before training", (study["rates"][0], _untrained(study)), fontsize=7, color="#888888", va="bottom")
     right.set(
@@ -83,7 +83,7 @@ def overview_figure(studies: Mapping[str, Mapping[str, Any]]) -> Figure:
                 style = {**OVERVIEW[name], "linewidth": 1.6, "label": name if name == "fixed" else f"{name}, chosen"}
                 style |= {"label": f"plain {study['reference']}"} if name == "plain cosine" else {}
                 _cost_curve(axes, study["schedules"][label]["resolution"], style)
-        axes.set_title(study["label"] + (", AdamW" if study["optimizer"] == "adamw" else ""), fontsize=8)
+        axes.set_title(plain(study["label"] + (", AdamW" if study["optimizer"] == "adamw" else "")), fontsize=8)
         axes.set(xscale="log")
         _cost_axes(axes)
         axes.tick_params(labelsize=7)
@@ -117,7 +117,7 @@ def _loss_curve(
     axes: Axes, rates: Sequence[float], row: Mapping[str, Any], label: str, style: Mapping[str, Any]
 ) -> None:
     curve = row["curve"]
-    axes.plot(rates, curve["mean"], label=label, **style)
+    axes.plot(rates, curve["mean"], label=plain(label), **style)
     axes.fill_between(rates, curve["low"], curve["high"], color=style["color"], alpha=0.12, linewidth=0)
     axes.plot([row["best_rate"]], [row["best"]["value"]], "o", color=style["color"], markersize=4)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from adaptive_lr.files import replace_file
+
 
 def page_environment(**names: Any) -> Environment:
     """The package's templates, with names that they may use."""
@@ -22,7 +24,5 @@ def page_environment(**names: Any) -> Environment:
 
 
 def replace_page(path: Path, text: str) -> None:
-    """Write a file so that whoever reads it meanwhile finds the old or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    """Write a page; whoever reads it meanwhile finds the old or the new one. A lone surrogate, which no file can hold, becomes ``?``."""
+    replace_file(path, text.encode("utf-8", "replace"))

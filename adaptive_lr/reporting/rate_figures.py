@@ -11,6 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from adaptive_lr.drawing import plain
 from adaptive_lr.reporting.prose import study_title
 
 PALETTE = (
@@ -35,21 +36,20 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
         for label, row in study["contestants"].items():
             if not row["relative"]:
                 curve = row["curve"]
-                axes.plot(
-                    curve["rates"], np.maximum(_relative(curve["mean"], study), 1e-3), label=label, **looks[label]
-                )
+                heights = np.maximum(_relative(curve["mean"], study), 1e-3)
+                axes.plot(curve["rates"], heights, label=plain(label), **looks[label])
         axes.axhline(1.0, color="#bbbbbb", linewidth=0.8, zorder=0)
         axes.set(xscale="log", yscale="log")
         axes.yaxis.set_major_formatter(_plain)
         if np.ptp(np.log10(axes.get_ylim())) < 1.0:
             axes.yaxis.set_minor_formatter(_plain)
             axes.tick_params(axis="y", which="minor", labelsize=7)
-        axes.set_title(study_title(study), fontsize=8)
+        axes.set_title(plain(study_title(study)), fontsize=8)
         _tidy(axes)
     for axes in panels[len(studies) :]:
         axes.set_visible(False)
     figure.supxlabel("starting rate", fontsize=8)
-    figure.supylabel("final loss, × the oracle-tuned " + experiment["reference"], fontsize=8)
+    figure.supylabel("final loss, × the oracle-tuned " + plain(experiment["reference"]), fontsize=8)
     names: dict[str, Any] = {}
     for axes in panels[: len(studies)]:
         names |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -83,7 +83,12 @@ def trace(experiment: Mapping[str, Any], label: str, name: str) -> Figure:
     panels[0].set(yscale="log", xscale="log", xlabel="step", ylabel="learning rate")
     panels[0].legend(fontsize=7, frameon=False)
     for axes, key in zip(panels[1:], readings, strict=True):
-        axes.set(xscale="log", xlabel="step", ylabel=key.replace("_", " "), yscale="log" if key == "edge" else "linear")
+        axes.set(
+            xscale="log",
+            xlabel="step",
+            ylabel=plain(key.replace("_", " ")),
+            yscale="log" if key == "edge" else "linear",
+        )
     for axes in panels:
         _tidy(axes)
         for axis in (axes.xaxis, axes.yaxis):

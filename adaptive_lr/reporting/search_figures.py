@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from adaptive_lr.drawing import plain
 from adaptive_lr.reporting.prose import study_title
 
 
@@ -38,12 +39,12 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
         axes.minorticks_off()
         axes.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
         axes.set_yticks([0.25, 0.5, 1, 2, 4, 8], ["0.25", "0.5", "1", "2", "4", "8"])
-        axes.set_title(study_title(study), fontsize=8)
+        axes.set_title(plain(study_title(study)), fontsize=8)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(studies) :]:
         axes.set_visible(False)
     bar = figure.colorbar(painted, ax=panels[: len(studies)].tolist(), shrink=0.8)
     bar.set_ticks(np.log2([0.75, 0.85, 1.0, 1.18, 1.33]).tolist(), labels=["0.75", "0.85", "1", "1.18", "1.33"])
-    bar.set_label(f"loss on the report seeds, × {experiment['reference']}", fontsize=8)
+    bar.set_label(f"loss on the report seeds, × {plain(experiment['reference'])}", fontsize=8)
     return figure

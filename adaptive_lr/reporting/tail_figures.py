@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from adaptive_lr.drawing import plain
 from adaptive_lr.reporting.tail_prose import title
 
 
@@ -27,9 +28,11 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
             colour = "#1f6fd0" if label.startswith("cosine") else "#e07b1a"
             axes.plot([row["predicted"]] * 2, [low, high], color=colour, linewidth=1.2)
             axes.plot(row["predicted"], value, "o", color=colour, markersize=5)
-            axes.annotate(label, (row["predicted"], value), fontsize=6.5, xytext=(4, 3), textcoords="offset points")
+            axes.annotate(
+                plain(label), (row["predicted"], value), fontsize=6.5, xytext=(4, 3), textcoords="offset points"
+            )
         axes.plot([0.04, 0.6], [0.04, 0.6], color="#999999", linestyle=":", linewidth=1.2)
-        axes.set_title(title(study), fontsize=8)
+        axes.set_title(plain(title(study)), fontsize=8)
         _tidy(axes)
     for axes in panels[len(studies) :]:
         axes.set_visible(False)
@@ -53,7 +56,7 @@ def study(found: Mapping[str, Any]) -> Figure:
             row["curve"]["mean"],
             color=colour,
             linestyle=style,
-            label=f"{label} (p = {row['p']:g})",
+            label=f"{plain(label)} (p = {row['p']:g})",
         )
     axes.axhline(found["initial"], color="#bbbbbb", linewidth=0.8)
     axes.set(
