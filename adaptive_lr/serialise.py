@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
@@ -11,12 +10,17 @@ from typing import Any, cast
 import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 
+from adaptive_lr.documents import DEEPEST, MOST_DIGITS
+from adaptive_lr.documents import parse_json as parse_json
+from adaptive_lr.documents import parse_yaml as parse_yaml
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import SCHEDULES, AbstractSchedule
 from adaptive_lr.spec import decode, encode, lookup
 
 FORMAT = 1
 """Version of the layout of a document."""
+
+_MOST_BITS = (10**MOST_DIGITS).bit_length()
 
 
 def to_dict(spec: AbstractSchedule) -> dict[str, Any]:
@@ -39,16 +43,12 @@ def to_dict(spec: AbstractSchedule) -> dict[str, Any]:
 def from_dict(document: Mapping[str, Any]) -> AbstractSchedule:
     """The schedule that `to_dict` turned into ``document``; which version of this package wrote it does not matter.
 
-    Raises:
-        SpecError: the document has a newer format, is no such document, or holds a value that is not allowed.
+    A `SpecError` says that the document has a newer format, is no such document, or holds a value that is not allowed.
 
     >>> from_dict({"format": 1, "adaptive_lr": "0.1.0", "spec": {"kind": "linear", "floor": 0.5}})
     Linear(floor=0.5)
     """
-    try:
-        return _decoded(document)
-    except RecursionError:
-        raise SpecError("the document is nested too deeply") from None
+    return _decoded(document)
 
 
 def to_json(spec: AbstractSchedule, *, indent: int | None = 2) -> str:
@@ -57,16 +57,8 @@ def to_json(spec: AbstractSchedule, *, indent: int | None = 2) -> str:
 
 
 def from_json(text: str) -> AbstractSchedule:
-    """The schedule that `to_json` wrote.
-
-    Raises:
-        SpecError: the text is no JSON, or see `from_dict`.
-    """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"this is no JSON: {_one_line(error)}") from None
-    return from_dict(document)
+    """The schedule that `to_json` wrote; a `SpecError` if the text is no JSON or gives a name twice, or see `from_dict`."""
+    return from_dict(parse_json(text))
 
 
 def to_yaml(spec: AbstractSchedule) -> str:
@@ -83,31 +75,10 @@ def from_yaml(text: str) -> AbstractSchedule:
     return from_dict(parse_yaml(text))
 
 
-def parse_yaml(text: str) -> Any:
-    """What a YAML text says, with 1e-3 for a number.
-
-    Raises:
-        SpecError: the text is no YAML.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"this is no YAML: {_one_line(error)}") from None
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader, which also knows 1e-3 for a number; YAML 1.1 wants a point in it."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z"), list("-+0123456789")
-)
-
-
 def _decoded(document: Any) -> AbstractSchedule:
     if not isinstance(document, Mapping):
         raise SpecError(f"a document must be a mapping with format and spec, got {type(document).__name__}")
-    _check_keys(document)
+    _check_content(document)
     number = document.get("format")
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise SpecError(f"the format of a document must be a whole number of at least 1, got {number!r}")
@@ -124,19 +95,28 @@ def _decoded(document: Any) -> AbstractSchedule:
     return cast(AbstractSchedule, decode(content, SCHEDULES))
 
 
-def _check_keys(value: Any) -> None:
-    if isinstance(value, Mapping):
-        for name, content in value.items():
-            if not isinstance(name, str):
-                raise SpecError(f"the names in a document must be text, got {name!r}")
-            _check_keys(content)
-    elif isinstance(value, list | tuple):
-        for content in value:
-            _check_keys(content)
+def _check_content(document: Mapping[Any, Any]) -> None:
+    """See that names are text, that a float can hold the numbers, and that nothing is nested without end.
 
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    Raises:
+        SpecError: one of that does not hold.
+    """
+    level: list[Any] = [document]
+    for _ in range(DEEPEST + 1):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                if wrong := [name for name in value if not isinstance(name, str)]:
+                    raise SpecError(f"the names in a document must be text, got {wrong[0]!r}")
+                inner += value.values()
+            elif isinstance(value, list | tuple):
+                inner += value
+            elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                raise SpecError(f"a whole number in the document has more than {MOST_DIGITS} digits")
+        if not inner:
+            return
+        level = inner
+    raise SpecError(f"the document is nested too deeply: {DEEPEST} levels are allowed")
 
 
 def _version() -> str:

@@ -1,4 +1,5 @@
 import json
+import time
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from adaptive_lr import (
     to_json,
     to_yaml,
 )
-from adaptive_lr.serialise import FORMAT
+from adaptive_lr.serialise import FORMAT, parse_json, parse_yaml
 from adaptive_lr.spec import stack
 from tests.conftest import EXAMPLES, legal_schedules
 
@@ -123,3 +124,89 @@ def test_only_single_schedules_are_written() -> None:
         to_dict("linear")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="a stack of schedules"):
         to_json(stack([Linear(), Linear(floor=0.5)]))
+
+
+def laughs(level: str) -> str:
+    """Each line holds ten times the line before."""
+    lines = ["a0: &a0 {x: 1}" if "{" in level else "a0: &a0 [x, x]"]
+    for index in range(1, 10):
+        lines.append(f"a{index}: &a{index} {level.format(*[f'*a{index - 1}'] * 10)}")
+    return "\n".join(lines)
+
+
+LAUGHS = {
+    "lists": laughs("[{}, {}, {}, {}, {}, {}, {}, {}, {}, {}]"),
+    "mappings": laughs("{{k0: {}, k1: {}, k2: {}, k3: {}, k4: {}, k5: {}, k6: {}, k7: {}, k8: {}, k9: {}}}"),
+    "merged": laughs("{{<<: [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}]}}"),
+    "names": laughs("[{}, {}, {}, {}, {}, {}, {}, {}, {}, {}]") + "\n? *a9\n: 1",
+    "itself": "&a [*a]",
+    "itself by name": "a: &a {x: *a}",
+}
+
+
+@pytest.mark.parametrize("text", LAUGHS.values(), ids=LAUGHS)
+def test_aliases_in_aliases_are_refused_at_once(text: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(SpecError, match=r"the document is too large|stands inside of what it is an alias for"):
+        parse_yaml(text)
+    assert time.monotonic() - start < 5.0
+
+
+def test_an_alias_is_read() -> None:
+    assert parse_yaml("a: &x [1, 2]\nb: *x\nc: &m {k: 1}\nd: {<<: *m, k: 2}") == {
+        "a": [1, 2],
+        "b": [1, 2],
+        "c": {"k": 1},
+        "d": {"k": 2},
+    }
+
+
+@pytest.mark.parametrize("depth", [65, 300, 5000])
+@pytest.mark.parametrize("ends", ["[]", "{}"])
+def test_brackets_in_brackets_are_refused(depth: int, ends: str) -> None:
+    inner = "1" if ends == "[]" else ""
+    text = ("[" * depth + inner + "]" * depth) if ends == "[]" else '{"a":' * depth + "1" + "}" * depth
+    for parse in (parse_json, parse_yaml):
+        with pytest.raises(SpecError, match="nested too deeply: 64 levels are allowed"):
+            parse(text)
+
+
+def test_a_number_with_five_thousand_digits_is_refused() -> None:
+    for parse in (parse_json, parse_yaml):
+        with pytest.raises(SpecError, match="a whole number may have 300 digits, one here has 5000"):
+            parse("[" + "9" * 5000 + "]")
+    with pytest.raises(SpecError, match="a whole number in the document has more than 300 digits"):
+        from_dict({"format": 1, "spec": {"kind": "warmup", "steps": 10**400, "then": {"kind": "linear"}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 1, "spec": {"kind": "linear", "floor": 0.1, "floor": 0.2}}', "the name 'floor' is given twice"),
+        ('{"format": 1, "format": 1, "spec": {"kind": "linear"}}', "the name 'format' is given twice"),
+    ],
+)
+def test_a_name_given_twice_is_refused(text: str, message: str) -> None:
+    for read in (from_json, from_yaml):
+        with pytest.raises(SpecError, match=message):
+            read(text)
+
+
+@pytest.mark.parametrize("text", ["1_000", "1:30", "010", "0x1f", "0b11", "1e", "."])
+def test_what_is_no_number_in_yaml_1_2_is_not_taken_for_one(text: str) -> None:
+    assert parse_yaml(text) == text
+    with pytest.raises(SpecError, match=r"DampedCosine\.k must be a number"):
+        from_yaml(f"format: 1\nspec: {{kind: damped_cosine, k: '{text}'}}")
+
+
+@pytest.mark.parametrize("text", ["1", "-3", "+3", "0.5", ".5", "5.", "1e-3", "1.5E+7", "0", "1e400"])
+def test_numbers_in_yaml_are_those_of_python(text: str) -> None:
+    assert parse_yaml(text) == float(text)
+
+
+def test_a_huge_yaml_text_is_refused_and_a_long_table_is_read() -> None:
+    with pytest.raises(SpecError, match="may have 1000000 characters, this one has 1000001: write it as JSON"):
+        parse_yaml("a" * 1_000_001)
+    values = [1.0 - index / 50_000 for index in range(50_001)]
+    text = json.dumps({"format": 1, "spec": {"kind": "points", "u": [1.0 - m for m in values], "m": values}})
+    assert from_json(text).leaves()["m.50000"] == 0.0

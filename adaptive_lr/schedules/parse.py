@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -14,6 +15,21 @@ S = TypeVar("S", bound=Spec)
 
 ALIASES = {"cosine": "damped_cosine"}
 """Other names under which a schedule is found."""
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text as a shell would have them.
+
+    Raises:
+        SpecError: a quote is not closed, or the text ends with a backslash.
+
+    >>> split_words("wsd cooldown=0.1"), split_words("points 'values=(1, 0)'")
+    (['wsd', 'cooldown=0.1'], ['points', 'values=(1, 0)'])
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise SpecError(f"cannot split {text!r} into words: {str(error).lower()}") from None
 
 
 def parse_schedules(words: Sequence[str]) -> dict[str, AbstractSchedule]:
@@ -54,29 +70,29 @@ def parse_spec(words: Sequence[str], kinds: Iterable[type[S]], what: str) -> S:
     """
     if not words:
         raise SpecError(f"the {what} has no name")
-    by_name = {one.kind: one for one in kinds}
+    by_name = {kind.kind: kind for kind in kinds}
     return _made(by_name[lookup(words[0], by_name, what)], _fields(words[0], words[1:]))
 
 
 def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
-    kinds = {one.kind: one for one in SCHEDULES if not _holds_others(one)}
+    kinds = {schedule.kind: schedule for schedule in SCHEDULES if not _holds_others(schedule)}
     if name == Warmup.kind:
         raise SpecError("write warmup=0.05 (a fraction) or warmup=500 (steps) after another schedule")
-    if name in {one.kind for one in SCHEDULES} - set(kinds):
+    if name in {schedule.kind for schedule in SCHEDULES} - set(kinds):
         raise SpecError(f"a {name} is made of other schedules: make it in Python, here only warmup=… can be said")
     kind = ALIASES.get(name) or lookup(name, [*kinds, *ALIASES], "schedule")
     given = _fields(name, settings)
     warmup = given.pop("warmup", None)
-    found = _made(kinds[kind], given)
+    schedule = _made(kinds[kind], given)
     if warmup is None:
-        return found
+        return schedule
     if isinstance(warmup, int | float) and warmup >= 1:
-        return Warmup(steps=warmup, then=found)  # type: ignore[arg-type]  # a fraction of a step is refused there
-    return Warmup(fraction=warmup, then=found)
+        return Warmup(steps=warmup, then=schedule)  # type: ignore[arg-type]  # a fraction of a step is refused there
+    return Warmup(fraction=warmup, then=schedule)
 
 
 def _fields(name: str, settings: Sequence[str]) -> dict[str, Any]:
-    pairs = [one.partition("=") for one in settings]
+    pairs = [setting.partition("=") for setting in settings]
     given = [key for key, _, _ in pairs]
     if repeated := {key for key in given if given.count(key) > 1}:
         raise SpecError(f"{name} has {sorted(repeated)[0]} twice")
@@ -86,10 +102,10 @@ def _fields(name: str, settings: Sequence[str]) -> dict[str, Any]:
 
 def _made(kind: type[S], given: Mapping[str, Any]) -> S:
     many = _holding_many(kind)
-    values = {key: (one,) if key in many and isinstance(one, float) else one for key, one in given.items()}
-    found = decode({"kind": kind.kind, **values}, [kind])
-    assert isinstance(found, kind)
-    return found
+    values = {key: (value,) if key in many and isinstance(value, float) else value for key, value in given.items()}
+    made = decode({"kind": kind.kind, **values}, [kind])
+    assert isinstance(made, kind)
+    return made
 
 
 def _holds_others(kind: type[Spec]) -> bool:
@@ -101,10 +117,20 @@ def _holding_many(kind: type[Spec]) -> list[str]:
 
 
 def _value(text: str) -> Any:
-    if text[:1] in ("(", "[") and text[-1:] in (")", "]"):  # as Python prints a tuple
-        return tuple(_value(part.strip()) for part in text[1:-1].rstrip(", ").split(","))
-    if "," in text:
-        return tuple(_value(part) for part in text.split(","))
+    ends = text[:1] + text[-1:]
+    if len(text) > 1 and ends in ("()", "[]"):  # as Python prints a tuple
+        return _parts(text[1:-1].rstrip(", "))
+    return _parts(text) if "," in text else _scalar(text)
+
+
+def _parts(text: str) -> tuple[Any, ...]:
+    """Numbers between commas; none holds others, so nothing here goes deeper."""
+    return tuple(_scalar(part.strip()) for part in text.split(",")) if text else ()
+
+
+def _scalar(text: str) -> Any:
+    if "_" in text:  # Python would read 1_000 as a number, nobody else does
+        return text
     try:
         return float(text)
     except ValueError:

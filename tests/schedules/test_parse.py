@@ -16,7 +16,7 @@ from adaptive_lr import (
     Trapezoid,
     Warmup,
 )
-from adaptive_lr.schedules.parse import parse_schedules, parse_spec
+from adaptive_lr.schedules.parse import parse_schedules, parse_spec, split_words
 from adaptive_lr.tasks import TASKS, Perceptron
 from adaptive_lr.training import OPTIMIZERS, AdamW
 from tests.conftest import COMPOSED
@@ -146,3 +146,24 @@ def test_any_spec_that_holds_no_others_is_made_of_words() -> None:
 def test_words_that_make_no_spec_are_refused(words: list[str], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         parse_spec(words, TASKS, "task")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 20_000])
+@pytest.mark.parametrize("ends", ["()", "[]"])
+def test_brackets_in_brackets_are_refused_in_one_line(depth: int, ends: str) -> None:
+    text = ends[0] * (depth + 1) + "0.5" + ends[1] * (depth + 1)
+    with pytest.raises(SpecError, match=r"Step\.milestones must be a number") as caught:
+        parse_schedules(["step", f"milestones={text}"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["(0.5]", "[0.5)", "(", "(0.5", "0.5)", "1_0"])
+def test_what_is_no_number_is_not_taken_for_one(text: str) -> None:
+    with pytest.raises(SpecError, match=r"Step\.milestones must be"):
+        parse_schedules(["step", f"milestones={text}"])
+
+
+@pytest.mark.parametrize("text", ["wsd 'cooldown=0.1", 'wsd "', "wsd \\"])
+def test_a_quote_that_is_not_closed_is_said(text: str) -> None:
+    with pytest.raises(SpecError, match=r"into words: no (closing quotation|escaped character)"):
+        split_words(text)
