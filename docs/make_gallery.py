@@ -67,14 +67,14 @@ def examples(schedule_class: type[AbstractSchedule]) -> dict[str, AbstractSchedu
     """What to draw of a class; its default if nothing else is said."""
     kind = schedule_class.kind
     if kind in composed():
-        return {repr(one): one for one in composed()[kind]}
-    found: dict[str, AbstractSchedule] = {}
+        return {repr(schedule): schedule for schedule in composed()[kind]}
+    curves: dict[str, AbstractSchedule] = {}
     for fields in SHOWN.get(kind, ("",)):
         try:
-            found |= {repr(one): one for one in parse_schedules([kind, *fields.split()]).values()}
+            curves |= {repr(schedule): schedule for schedule in parse_schedules([kind, *fields.split()]).values()}
         except SpecError as error:
             raise SystemExit(f"say in SHOWN what to draw of {kind}: {error}") from None
-    return found
+    return curves
 
 
 def entry(schedule_class: type[AbstractSchedule]) -> str:
@@ -89,7 +89,7 @@ def entry(schedule_class: type[AbstractSchedule]) -> str:
 def controller_entry(controller_class: type[AbstractController]) -> str:
     """The section of one controller: formula, rule, what it asks to see, fields with their defaults."""
     default = controller_class()
-    asks = ", ".join(f"`{one.name}`" for one in Signal if one in controller_class.needs) or "nothing"
+    asks = ", ".join(f"`{signal.name}`" for signal in Signal if signal in controller_class.needs) or "nothing"
     fields = ", ".join(f"`{name}={value}`" for name, value in encode(default).items() if not isinstance(value, dict))
     extra = 100.0 * default.extra_steps(STEPS) / STEPS
     facts = f"Asks to see {asks}; {extra:.1f} % more work in {STEPS} steps. Fields: {fields}."

@@ -84,8 +84,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session", params=SCHEDULES, ids=lambda schedule: schedule.kind)
 def schedule_class(request: pytest.FixtureRequest) -> type[AbstractSchedule]:
     """Every member of ``SCHEDULES`` in turn."""
-    found: type[AbstractSchedule] = request.param
-    return found
+    family: type[AbstractSchedule] = request.param
+    return family
 
 
 @pytest.fixture(scope="session")
@@ -98,9 +98,9 @@ def shortest_run(schedule: AbstractSchedule) -> int:
     """The least number of steps that leaves something after every warm-up inside ``schedule``."""
     if isinstance(schedule, Sequence):
         last = schedule.steps[-1] if schedule.steps else 1
-        return last + 60 + max(shortest_run(one) for one in schedule.schedules) * 20
+        return last + 60 + max(shortest_run(part) for part in schedule.schedules) * 20
     if isinstance(schedule, Product):
-        return max(shortest_run(one) for one in schedule.schedules)
+        return max(shortest_run(part) for part in schedule.schedules)
     if isinstance(schedule, Scaled | Restarts):
         return 200 * shortest_run(schedule.then)
     if not isinstance(schedule, Warmup):
@@ -145,7 +145,7 @@ COMPOSED: dict[type[AbstractSchedule], Callable[[Schedules], Schedules]] = {
         st.sampled_from((1, 2, 3)),
         st.floats(0.125, 1.0),
     ),
-    Product: lambda inner: st.builds(lambda one, other: Product(schedules=(one, other)), inner, inner),
+    Product: lambda inner: st.builds(lambda first, second: Product(schedules=(first, second)), inner, inner),
     Scaled: lambda inner: st.builds(lambda then, factor: Scaled(then=then, factor=factor), inner, st.floats(0.0, 1.0)),
     Plateau: lambda inner: st.builds(lambda damping: Plateau(damping=damping), st.floats(0.0, 1.0)),
 }
@@ -173,7 +173,7 @@ def legal_schedules(
         rule = item.metadata
         if "component" in rule:
             # A warm-up may hold a warm-up, and no third one.
-            others = tuple(one for one in inside if one is not schedule_class and one not in COMPOSED)
+            others = tuple(family for family in inside if family is not schedule_class and family not in COMPOSED)
             inner = legal_schedules(draw(st.sampled_from(others)), searched=searched, inside=others)
             data[item.name] = draw(inner)
         elif "options" in rule:

@@ -33,15 +33,15 @@ CHECKS: tuple[Check, ...] = (*VALUES, *STATE, *TENSORS, *DRIVING)
 
 def failures(case: Case) -> dict[str, str]:
     """The reason by name of every check that the case fails."""
-    found = {}
+    reasons = {}
     for check in CHECKS:
         try:
             check(case)
         except NotApplicable:
             continue
         except AssertionError as error:
-            found[check.name] = str(error)
-    return found
+            reasons[check.name] = str(error)
+    return reasons
 
 
 __all__ = ["CHECKS", "Case", "Check", "NotApplicable", "SchedulerFactory", "failures"]

@@ -180,13 +180,13 @@ def rates(optimizer: Optimizer) -> list[float]:
 
 def parameters(optimizer: Optimizer) -> list[Tensor]:
     """Every parameter, by group."""
-    return [one for group in optimizer.param_groups for one in group["params"]]
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def update(optimizer: Optimizer) -> None:
     """One update on the loss ½|p|²."""
-    for one in parameters(optimizer):
-        one.grad = one.detach().clone()
+    for parameter in parameters(optimizer):
+        parameter.grad = parameter.detach().clone()
     optimizer.step()
 
 
@@ -223,9 +223,9 @@ def expect_same(
     ``relative`` is measured against the larger of the two; what is below 1e-15 counts as zero then.
     """
     expect(len(got) == len(want), f"{when}: {len(got)} steps instead of {len(want)}")
-    for at, (mine, theirs) in enumerate(zip(got, want, strict=True), start):
-        expect(len(mine) == len(theirs), f"{when}: {len(mine)} rates for {len(theirs)} groups")
-        for a, b in zip(mine, theirs, strict=True):
+    for at, (got_row, want_row) in enumerate(zip(got, want, strict=True), start):
+        expect(len(got_row) == len(want_row), f"{when}: {len(got_row)} rates for {len(want_row)} groups")
+        for a, b in zip(got_row, want_row, strict=True):
             slack = max(relative * max(abs(a), abs(b)), 1e-15 if relative else 0.0)
             expect(a == b or abs(a - b) <= slack, f"{when}: step {at} has the rate {a:.7g}, not {b:.7g}")
 

@@ -80,7 +80,7 @@ def check_added_group(case: Case) -> None:
     got = [*train(case, pair, case.total_steps - half, start=half), rates(pair.optimizer)]
     expect_same([row[:-1] for row in got], want[half:], "the groups before it", start=half)
     new = [row[-1] for row in got]
-    expect(all(math.isfinite(one) and one >= 0.0 for one in new), f"the new group: rates {new}")
+    expect(all(math.isfinite(rate) and rate >= 0.0 for rate in new), f"the new group: rates {new}")
     require(len({row[0] for row in got[1:]}) > 1, "the rate does not change after the middle of the run")
     expect(len(set(new[1:])) > 1, f"the new group stays at {new[-1]:.7g}")
 

@@ -33,8 +33,8 @@ from adaptive_lr.testing.values import ROUNDING, last_rates
 
 def _set_parameters(optimizer: Optimizer, values: list[Tensor]) -> None:
     with torch.no_grad():
-        for one, value in zip(parameters(optimizer), values, strict=True):
-            one.copy_(value)
+        for parameter, value in zip(parameters(optimizer), values, strict=True):
+            parameter.copy_(value)
 
 
 def _expect_resumed(case: Case, *, optimizer_before: bool, optimizer_last: bool) -> None:
@@ -42,7 +42,7 @@ def _expect_resumed(case: Case, *, optimizer_before: bool, optimizer_last: bool)
     for stop in stops(case):
         pair = build(case)
         train(case, pair, stop)
-        values = [one.detach().clone() for one in parameters(pair.optimizer)]
+        values = [parameter.detach().clone() for parameter in parameters(pair.optimizer)]
         optimizer_state = copy.deepcopy(pair.optimizer.state_dict())
         scheduler_state = copy.deepcopy(pair.scheduler.state_dict())
         rest = case.total_steps - stop
@@ -90,8 +90,8 @@ def check_resume_by_last_epoch(case: Case) -> None:
     want = uninterrupted(case)
     for stop in stops(case):
         # Whether the checkpoint is made before or after step() is not agreed upon; a scheduler may rely on one of them.
-        found = [_by_last_epoch(case, stop, stepped=stepped) for stepped in (True, False)]
-        best = min(found, key=lambda got: _distance(got, want[stop:-1]))
+        attempts = [_by_last_epoch(case, stop, stepped=stepped) for stepped in (True, False)]
+        best = min(attempts, key=lambda got: _distance(got, want[stop:-1]))
         expect_same(best, want[stop:-1], f"built with last_epoch={stop - 1}", relative=ROUNDING, start=stop)
 
 
@@ -109,7 +109,7 @@ def _by_last_epoch(case: Case, stop: int, *, stepped: bool) -> list[list[float]]
 
 
 def _distance(got: list[list[float]], want: list[list[float]]) -> float:
-    return max(abs(a - b) for mine, theirs in zip(got, want, strict=True) for a, b in zip(mine, theirs, strict=True))
+    return max(abs(a - b) for rows in zip(got, want, strict=True) for a, b in zip(*rows, strict=True))
 
 
 @Check
@@ -145,8 +145,8 @@ def check_state_is_plain_data(case: Case) -> None:
 
 def _culprit(message: str) -> str:
     """The one informative sentence in torch's page of advice."""
-    found = [line for line in message.splitlines() if "Unsupported" in line or "GLOBAL" in line]
-    return " ".join((found or message.splitlines())[0].split())[:160]
+    informative = [line for line in message.splitlines() if "Unsupported" in line or "GLOBAL" in line]
+    return " ".join((informative or message.splitlines())[0].split())[:160]
 
 
 @Check

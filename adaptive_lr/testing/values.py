@@ -30,10 +30,10 @@ def last_rates(scheduler: LRScheduler) -> list[float]:
 
 
 def _expect_multiple(case: Case, got: list[float], multiple: float, when: str) -> None:
-    for mine, base in zip(got, case.rates, strict=True):
+    for rate, base in zip(got, case.rates, strict=True):
         expect(
-            abs(mine - base * multiple) <= ROUNDING * base,
-            f"{when}: the rate is {mine:.7g}, {base:.7g} x {multiple:.7g} was promised",
+            abs(rate - base * multiple) <= ROUNDING * base,
+            f"{when}: the rate is {rate:.7g}, {base:.7g} x {multiple:.7g} was promised",
         )
 
 

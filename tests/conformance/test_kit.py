@@ -45,9 +45,9 @@ class TestKnownFailure(SchedulerConformance):
 
 @pytest.mark.parametrize("scheduler", WRONG, ids=lambda scheduler: scheduler.__name__)
 def test_wrong_scheduler_fails_the_check_that_is_meant_for_it_and_no_other(scheduler: type[Right]) -> None:
-    found = failures(case_of(scheduler))
-    assert list(found) == [WRONG[scheduler]], found
-    reason = found[WRONG[scheduler]]
+    reasons = failures(case_of(scheduler))
+    assert list(reasons) == [WRONG[scheduler]], reasons
+    reason = reasons[WRONG[scheduler]]
     assert reason
     assert "\n" not in reason
 
@@ -83,8 +83,8 @@ def test_scheduler_that_raises_fails_with_the_reason_in_one_line() -> None:
     def broken(optimizer: Optimizer) -> LRScheduler:
         raise RuntimeError("no\nscheduler")
 
-    found = failures(Case(name="broken", factory=broken, total_steps=STEPS))
-    assert set(found.values()) == {"RuntimeError: no scheduler"}
+    reasons = failures(Case(name="broken", factory=broken, total_steps=STEPS))
+    assert set(reasons.values()) == {"RuntimeError: no scheduler"}
 
 
 @pytest.mark.parametrize(("field", "value"), [("total_steps", 5), ("rates", (0.1,))])

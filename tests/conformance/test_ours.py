@@ -77,8 +77,8 @@ def test_every_family_conforms_with_tensor_rates(example: AbstractSchedule) -> N
 class TestEveryOptimizer(SchedulerConformance):
     @pytest.fixture(params=["float", "tensor"])
     def rate(self, request: pytest.FixtureRequest) -> str:
-        found: str = request.param
-        return found
+        kind: str = request.param
+        return kind
 
     @pytest.fixture(params=OPTIMIZERS)
     def case(self, request: pytest.FixtureRequest, rate: str, family: type[AbstractSchedule]) -> Case:
@@ -86,8 +86,8 @@ class TestEveryOptimizer(SchedulerConformance):
 
     @pytest.fixture(params=[DampedCosine, Warmup], ids=lambda family: family.kind)
     def family(self, request: pytest.FixtureRequest) -> type[AbstractSchedule]:
-        found: type[AbstractSchedule] = request.param
-        return found
+        family: type[AbstractSchedule] = request.param
+        return family
 
 
 @pytest.mark.slow

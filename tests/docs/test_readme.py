@@ -14,10 +14,10 @@ def test_example_runs_as_written_and_trains(tmp_path: Path, monkeypatch: pytest.
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
-    found = re.fullmatch(r"loss (\S+), learning rate (\S+)\n", printed.getvalue())
-    assert found is not None
-    assert float(found[1]) < 1e-3
-    assert float(found[2]) == 0.0
+    line = re.fullmatch(r"loss (\S+), learning rate (\S+)\n", printed.getvalue())
+    assert line is not None
+    assert float(line[1]) < 1e-3
+    assert float(line[2]) == 0.0
     for other in others:
         exec(compile(other, "README.md", "exec"), {})
 

@@ -29,15 +29,15 @@ def test_there_are_commands() -> None:
     assert len(COMMANDS) == 4
 
 
-@pytest.mark.parametrize(("command", "printed"), COMMANDS, ids=[f"{place}" for place in range(len(COMMANDS))])
+@pytest.mark.parametrize(("command", "printed"), COMMANDS, ids=[f"{index}" for index in range(len(COMMANDS))])
 def test_command_prints_what_the_tutorial_says(folder: Path, command: str, printed: str) -> None:
     name, *arguments = shlex.split(command)
     assert name == "adaptive-lr"
-    found = CliRunner(env={"COLUMNS": "1000"}).invoke(app, arguments)
+    result = CliRunner(env={"COLUMNS": "1000"}).invoke(app, arguments)
     refusal = "differ in schedule" in printed
-    assert found.exit_code == (2 if refusal else 0), found.output
+    assert result.exit_code == (2 if refusal else 0), result.output
     for line in printed.splitlines():
-        assert line in found.output.replace("\u00a0", " ")
+        assert line in result.output.replace("\u00a0", " ")
     assert ("--report" in arguments) == (folder / "report/index.html").is_file()
 
 
