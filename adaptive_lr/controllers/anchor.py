@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.base import LARGEST, AbstractController, Moment, Observation, Signal, finite, zeros
+from adaptive_lr.controllers.probe import far, judged, typical
 from adaptive_lr.spec import Range, number, spec
+
+STEEP = 3.0
+"""A second failure that rises by more than so many times what was promised is not followed: on a parabola, a quarter of that step would diverge."""
 
 
 class AnchorState(NamedTuple):
@@ -18,13 +22,19 @@ class AnchorState(NamedTuple):
     log_edge: Tensor
     """ln of the largest multiplier that passes the test, as far as is known."""
     last: Tensor
-    """+1 if the last probe passed, -1 if it failed, 0 before the first."""
+    """+1 if the last probe that said something passed, -1 if it failed, 0 before the first."""
     streak: Tensor
     """How many probes in a row went the same way, less one."""
     passed: Tensor
     """1 once a probe has passed."""
+    failed: Tensor
+    """1 once a probe has failed."""
     total: Tensor
-    """Sum of ``log_edge`` over the second half of the window."""
+    """Sum of ``log_edge`` over the probes of the second half of the window that count."""
+    counted: Tensor
+    """How many they are."""
+    log_descent: Tensor
+    """Running mean of ln <g, D>, once a probe has passed."""
 
 
 @spec
@@ -34,8 +44,14 @@ class Anchor(AbstractController):
     In the first W steps, each step is first made at p = the present edge, the loss is evaluated there on the same minibatch, and
     the probe passes if f(theta - p D) <= f(theta) - decrease p <g, D>. Then ln edge grows or falls by ln(growth) (1 + streak/2), at
     most 6 ln(growth), and the step is shortened to fraction min(p, edge) m(u): it is never made at the edge. It is not made at all before
-    the first probe has passed, nor in a streak of failures that ended at more than twice the loss. After the window the edge is
-    the geometric mean over the window's second half, and nothing more is observed. W = max(``window`` T, ``least_steps``), at most T/2.
+    the first probe has passed, nor where one failed by much: in a streak of failures by more than 3 times what was promised; and at once by a
+    hundred times what a step promises typically (a running mean of ln <g, D>), or if <g, D> itself is so long, or the probe not finite. After the window the edge is
+    the geometric mean over the probes of the window's second half, those before the first pass and the first failure left out, and nothing more is observed. W = max(``window`` T, ``least_steps``), at most T/2.
+
+    A probe can also say nothing: on a minibatch without a gradient (<g, D> = 0: all of it masked, say), or where both what is promised and
+    what happened are lost in rounding. It then neither passes nor fails and is in no mean, and the step is made as if there had been no probe. Only
+    before the first pass an unseen step along a descent is lengthened, since nothing but a longer one can be seen. Where the whole window says
+    nothing, the run goes on at the base rate. Neither a shift nor a factor of the loss changes anything, up to rounding.
 
     The starting rate is forgotten after some log(error)/(6 log growth) steps. The constants were chosen on other seeds than those of
     the experiment that reports on them: ``decrease`` 0.5 is the maximum of a parabola, so that the edge is 1/curvature along the
@@ -61,12 +77,15 @@ class Anchor(AbstractController):
     def init(self, trials: int) -> AnchorState:
         """The first step would be made at the base rate itself."""
         nothing = zeros(trials)
-        return AnchorState(nothing - math.log(self.fraction), nothing, nothing, nothing, nothing)
+        return AnchorState(nothing - math.log(self.fraction), *7 * (nothing,))
+
+    def settled(self, state: AnchorState) -> Tensor:
+        """The settled ln of the edge, after the window, ``[B]``: the mean, or what is known where no probe counted."""
+        return torch.where(state.counted > 0.0, state.total / state.counted.clamp(min=1.0), state.log_edge)
 
     def multiplier(self, state: AnchorState, now: Moment) -> Tensor:
         """See the class."""
-        length = self.length(now.total_steps)
-        log_edge = state.log_edge if now.step < length else state.total / (length - length // 2)
+        log_edge = state.log_edge if now.step < self.length(now.total_steps) else self.settled(state)
         return self.fraction * log_edge.exp() * now.scheduled
 
     def trial(self, state: AnchorState, now: Moment) -> Tensor:
@@ -77,26 +96,34 @@ class Anchor(AbstractController):
 
     def update(self, state: AnchorState, seen: Observation) -> tuple[AnchorState, Tensor]:
         """See the class."""
-        usable = finite(seen.loss, seen.descent)
-        passed = seen.probe_loss <= seen.loss - self.decrease * seen.trial * seen.descent
-        sign = torch.where(passed, 1.0, -1.0).to(torch.float64)
+        verdict, known = judged(seen, self.decrease), state.passed > 0.0
+        searching = verdict.short & ~known
+        moves = verdict.heard | searching
+        sign = torch.where(verdict.passed | searching, 1.0, -1.0).to(torch.float64)
         streak = torch.where(sign == state.last, state.streak + 1.0, 0.0)
         change = sign * math.log(self.growth) * (1.0 + streak / 2.0).clamp(max=6.0)
         limit = math.log(LARGEST)
-        log_edge = torch.where(usable, state.log_edge + change, state.log_edge).clamp(-limit, limit)
-        length = self.length(seen.now.total_steps)
-        counted = seen.now.step >= length // 2
-        found = AnchorState(
+        log_edge = torch.where(moves, state.log_edge + change, state.log_edge).clamp(-limit, limit)
+        passed = torch.maximum(state.passed, verdict.passed.to(torch.float64))
+        failed = torch.maximum(state.failed, (verdict.heard & ~verdict.passed).to(torch.float64))
+        counts = verdict.heard & (passed > 0.0) & (failed > 0.0)
+        counts &= seen.now.step >= self.length(seen.now.total_steps) // 2
+        updated = AnchorState(
             log_edge=log_edge,
-            last=torch.where(usable, sign, state.last),
-            streak=torch.where(usable, streak, state.streak),
-            passed=torch.maximum(state.passed, (usable & passed).to(torch.float64)),
-            total=state.total + log_edge if counted else state.total,
+            last=torch.where(moves, sign, state.last),
+            streak=torch.where(moves, streak, state.streak),
+            passed=passed,
+            failed=failed,
+            total=torch.where(counts, state.total + log_edge, state.total),
+            counted=state.counted + counts.to(torch.float64),
+            log_descent=torch.where(passed > 0.0, typical(state.log_descent, seen.descent, known), state.log_descent),
         )
-        far = ~(seen.probe_loss <= 2.0 * seen.loss + 1.0) & (streak > 0.0)
-        made = usable & (found.passed > 0.0) & ~far
+        failing = verdict.heard & ~verdict.passed
+        steep = ~(seen.probe_loss - seen.loss <= STEEP * (seen.trial * seen.descent).abs())
+        too_far = failing & (known & far(seen, state.log_descent) | (streak > 0.0) & steep)
+        made = finite(seen.loss, seen.descent) & (passed > 0.0) & ~too_far
         applied = self.fraction * torch.minimum(seen.trial, log_edge.exp()) * seen.now.scheduled
-        return found, torch.where(made, applied, 0.0)
+        return updated, torch.where(made, applied, 0.0)
 
     def readings(self, state: AnchorState) -> dict[str, Tensor]:
         """The edge, and how many probes in a row passed, negative for failures."""

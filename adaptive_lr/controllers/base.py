@@ -22,6 +22,9 @@ NOT_SEEN = torch.tensor(torch.nan, dtype=torch.float64)
 HALF = torch.tensor(0.5, dtype=torch.float64)
 """What an `Observation` holds of the first part's share where nothing was said."""
 
+EXACT = torch.tensor(torch.finfo(torch.float64).eps, dtype=torch.float64)
+"""What an `Observation` holds of the precision where nothing was said."""
+
 LARGEST = 1e12
 """No controller goes further than this from the base rate, up or down."""
 
@@ -117,6 +120,7 @@ class Observation:
         part_share: which part that is, b/B of the minibatch.
         curvature_square: |H z|^2 for a fixed direction z of length 1, from a finite difference of gradients.
         curvature_change: |H z - H z of the last reading|^2.
+        resolution: the distance of 1 from the next larger number in the precision of the losses.
     """
 
     now: Moment
@@ -140,6 +144,7 @@ class Observation:
     part_share: Tensor = HALF
     curvature_square: Tensor = NOT_SEEN
     curvature_change: Tensor = NOT_SEEN
+    resolution: Tensor = EXACT
 
 
 class AbstractController(Spec, ABC):

@@ -18,6 +18,7 @@ from adaptive_lr.controllers.base import (
     ones,
     zeros,
 )
+from adaptive_lr.controllers.probe import ROUNDINGS
 from adaptive_lr.spec import Range, number, spec
 
 DECAY = 0.7
@@ -45,7 +46,7 @@ class CurvatureCap(AbstractController):
     Every ``every`` steps the step is first made at a = 0.1 eta_t, and g' is the gradient of the same minibatch there: h is the curvature
     along D, and on a parabola the step of length ``edge`` ends at the minimum, twice that length is the edge of stability. ln edge is
     averaged with decay 0.7 (that of a ratio of two noisy numbers is skewed, that of its logarithm hardly). A reading with <g, D> or h
-    not positive is ignored. As in `PolyakReanchor`, s stays low once lowered, so that the schedule starts anew from the bound.
+    not positive, or with h lost in rounding, is ignored. As in `PolyakReanchor`, s stays low once lowered, so that the schedule starts anew from the bound.
 
     With every = 1 and sigma = 1 this is CDAT of Roulet et al. 2024, arXiv:2407.06183, as an upper bound; as the rate itself it diverges or
     stalls with momentum. Half of the way to the minimum is safe under the noise of a minibatch. Every 20 steps costs 5 %. It
@@ -79,7 +80,8 @@ class CurvatureCap(AbstractController):
         now = seen.now
         curvature = (seen.descent - seen.probe_descent) / seen.trial
         edge = seen.descent / curvature
-        usable = edge.isfinite() & (edge > 0.0) & (seen.descent > 0.0) & (curvature > 0.0)
+        change, rounding = seen.descent - seen.probe_descent, ROUNDINGS * seen.resolution * seen.descent
+        usable = edge.isfinite() & (edge > 0.0) & (seen.descent > 0.0) & (change > rounding)
         new = bounded(edge).log()
         log_edge = torch.where(state.read > 0.0, average(state.log_edge, new, DECAY, usable), new)
         log_edge = torch.where(usable, log_edge, state.log_edge)
@@ -88,8 +90,8 @@ class CurvatureCap(AbstractController):
         if now.step < self.until * now.total_steps:
             lower = bounded(torch.minimum(scale, self._cap(log_edge, read) / now.scheduled))
             scale = torch.where(usable & (now.scheduled > 0.0), lower, scale)
-        found = CurvatureCapState(log_edge, read, scale)
-        return found, self.multiplier(found, now)
+        updated = CurvatureCapState(log_edge, read, scale)
+        return updated, self.multiplier(updated, now)
 
     def _cap(self, log_edge: Tensor, read: Tensor) -> Tensor:
         return torch.where(read > 0.0, self.sigma * log_edge.exp(), LARGEST)

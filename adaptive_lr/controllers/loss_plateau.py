@@ -34,7 +34,7 @@ class LossPlateau(AbstractController):
 
     The rule of `torch.optim.lr_scheduler.ReduceLROnPlateau` with its defaults, except for what it looks at: not a validation loss each
     epoch but the mean of the training loss over ``interval`` of the run, 50 of them by default, so that ``patience`` means the same in runs of
-    any length. An interval improves if its mean is below best (1 - threshold); after a reduction ``cooldown`` intervals pass uncounted;
+    any length. An interval improves if its mean is below best - threshold |best|; after a reduction ``cooldown`` intervals pass uncounted;
     the factor stays above ``floor``. Losses that are not finite are left out of the mean; an interval of such only is no improvement.
     """
 
@@ -73,7 +73,7 @@ class LossPlateau(AbstractController):
 
     def _closed(self, state: LossPlateauState) -> LossPlateauState:
         mean = torch.where(state.losses > 0.0, state.total / state.losses, torch.inf)
-        better = mean < state.best * (1.0 - self.threshold)
+        better = mean < state.best * (1.0 - self.threshold * state.best.sign())
         bad = torch.where(better, 0.0, state.bad + 1.0)
         bad = torch.where(state.waiting > 0.0, 0.0, bad)
         waiting = (state.waiting - 1.0).clamp(min=0.0)

@@ -72,7 +72,8 @@ class MomoCap(AbstractController):
 
     def update(self, state: MomoCapState, seen: Observation) -> tuple[MomoCapState, Tensor]:
         """See the class."""
-        usable = finite(seen.loss, seen.gradient_dot_parameters)
+        silent = seen.descent == 0.0  # no gradient, so that nothing was added to the mean gradient either
+        usable = finite(seen.loss, seen.gradient_dot_parameters) & ~silent
         loss = DECAY * state.loss + (1.0 - DECAY) * torch.where(usable, seen.loss, 0.0)
         product = DECAY * state.product + (1.0 - DECAY) * torch.where(usable, seen.gradient_dot_parameters, 0.0)
         weight = DECAY * state.weight + (1.0 - DECAY) * usable.to(torch.float64)
@@ -81,7 +82,7 @@ class MomoCap(AbstractController):
         target = self._reset(state.target, here, weight)
         room = (here - weight * target).clamp(min=0.0)
         known = usable & finite(here, room) & (slope > 0.0) & (weight > 0.0)
-        cap = torch.where(known, room / slope, LARGEST)
+        cap = torch.where(known, room / slope, torch.where(silent, state.cap, LARGEST))
         decided = torch.minimum(seen.now.scheduled, cap)
         if self.estimate_target == "on":
             estimate = ((here - 0.5 * decided * slope) / weight).clamp(min=self.target)

@@ -69,9 +69,9 @@ class NoiseScaleDamping(AbstractController):
         # A share of a half divides by powers of two, which rounds nothing.
         signal = (seen.gradient_square - share * seen.half_square) / (1.0 - share)
         noise = (seen.half_square - seen.gradient_square) / (1.0 / share - 1.0)
-        usable = finite(signal, noise)
-        found = NoiseScaleDampingState(
+        usable = finite(signal, noise) & (seen.gradient_square + seen.half_square > 0.0)
+        updated = NoiseScaleDampingState(
             signal=average(state.signal, signal, self.decay, usable),
             noise=average(state.noise, noise, self.decay, usable),
         )
-        return found, seen.trial
+        return updated, seen.trial

@@ -70,7 +70,9 @@ class PolyakReanchor(AbstractController):
     def update(self, state: PolyakReanchorState, seen: Observation) -> tuple[PolyakReanchorState, Tensor]:
         """See the class."""
         now, gap = seen.now, seen.loss - self.target
-        usable = finite(gap, seen.descent)
+        usable = finite(gap, seen.descent) & (
+            seen.descent != 0.0
+        )  # without a gradient, the loss says nothing of the slope
         gaps = average(state.gap, gap, DECAY, usable)
         slopes = average(state.slope, seen.descent.clamp(min=0.0), DECAY, usable)
         cap = torch.where(slopes > 0.0, self.k * gaps.clamp(min=0.0) / slopes, LARGEST)
@@ -80,5 +82,5 @@ class PolyakReanchor(AbstractController):
         if now.step < self.until * now.total_steps:
             lower = bounded(torch.minimum(scale, cap / now.scheduled))
             scale = torch.where(positive & (now.scheduled > 0.0), lower, scale)
-        found = PolyakReanchorState(gaps, slopes, torch.where(positive, bounded(cap), state.cap), scale)
-        return found, torch.minimum(scale * now.scheduled, cap)
+        updated = PolyakReanchorState(gaps, slopes, torch.where(positive, bounded(cap), state.cap), scale)
+        return updated, torch.minimum(scale * now.scheduled, cap)

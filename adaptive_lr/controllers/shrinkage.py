@@ -66,6 +66,9 @@ class ShrinkageDamping(AbstractController):
         """See the class."""
         noise, square = 0.5 * seen.curvature_change, seen.curvature_square
         usable = finite(noise, square) & (noise >= 0.0) & (square > 0.0)
+        usable &= (
+            seen.curvature_change != square
+        )  # the last reading was zero: a minibatch without a loss to differentiate
         ratio = torch.where(square > noise, noise / (square - noise), self.limit).clamp(0.0, self.limit)
         damping = average(state.damping, ratio, DECAY, usable)
         return ShrinkageDampingState(damping), self.multiplier(state, seen.now)

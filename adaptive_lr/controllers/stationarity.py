@@ -80,7 +80,7 @@ class StationarityDrop(AbstractController):
         decided = self.multiplier(state, seen.now)
         # With D = base d, the base rate included, this is base z: a constant factor, which no test for zero sees.
         z = seen.parameters_dot_direction + 0.5 * seen.trial * seen.direction_square
-        usable = (state.total + z).isfinite()
+        usable = (state.total + z).isfinite() & (z != 0.0)  # nothing moved, so there is no sample
         added = state._replace(
             total=torch.where(usable, state.total + z, state.total),
             inside=state.inside + usable.to(torch.float64),
@@ -90,14 +90,14 @@ class StationarityDrop(AbstractController):
 
     def _judged(self, state: StationarityDropState, full: Tensor) -> StationarityDropState:
         """The state after some trials' batches became full."""
-        place = torch.arange(BATCHES, dtype=torch.float64)
+        index = torch.arange(BATCHES, dtype=torch.float64)
         last = state.filled.clamp(max=BATCHES - 1.0)  # past the planned end of a run
-        here = full.unsqueeze(1) & (place == last.unsqueeze(1))
+        here = full.unsqueeze(1) & (index == last.unsqueeze(1))
         mean = state.total / state.inside.clamp(min=1.0)
         means = torch.where(here, mean.unsqueeze(1), state.means)
         filled = torch.where(full, last + 1.0, state.filled)
         count = (self.recent * filled).floor()
-        recent = (place >= (filled - count).unsqueeze(1)) & (place < filled.unsqueeze(1))
+        recent = (index >= (filled - count).unsqueeze(1)) & (index < filled.unsqueeze(1))
         stationary = full & (count >= LEAST_BATCHES) & self._may_be_zero(means, recent, count)
         lower = (state.scale * self.factor).clamp(min=1.0 / LARGEST)
         return StationarityDropState(

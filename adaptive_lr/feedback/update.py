@@ -8,8 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from adaptive_lr.controllers.base import HALF, AbstractController, Moment, Observation, Signal, bounded
+from adaptive_lr.controllers.base import EXACT, HALF, AbstractController, Moment, Observation, Signal, bounded
 from adaptive_lr.feedback.statistics import Replay, Space, Statistics, Vector
+
+RESOLUTION = {
+    kind: torch.tensor(torch.finfo(kind).eps, dtype=torch.float64)
+    for kind in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+}
+"""By the precision of a loss."""
 
 TOLD = (1, 10)
 """The rescues of which is told."""
@@ -97,9 +103,10 @@ class Control:
         if part is not None:
             self.statistics.values["half_square"] = part.square
         self.statistics.after(signals, self.trial, replay)
+        resolution = self._resolution()
         self.seen = self.statistics.gathered()
         share = HALF if part is None else torch.tensor(part.share, dtype=torch.float64)
-        seen = Observation(now=now, trial=self.trial, part_share=share, **self.seen)
+        seen = Observation(now=now, trial=self.trial, part_share=share, resolution=resolution, **self.seen)
         self.state, decided = self.controller.update(self.state, seen)
         sound = _sound(seen, signals)
         if not bool(sound.all()):
@@ -122,6 +129,15 @@ class Control:
             self.space.restore(self.restored)
             made = torch.where(self.restored, 0.0, made)
         return made
+
+    def _resolution(self) -> Tensor:
+        """The distance of 1 from the next larger number in the coarsest precision of what the probe showed."""
+        values = self.statistics.values
+        read = [values[name] for name in ("probe_loss", "probe_descent") if name in values]
+        kinds = {value.dtype for value in read}
+        if any(value.device.type != "cpu" for value in read):
+            kinds.add(torch.float32)  # in which they are gathered
+        return max((RESOLUTION[kind] for kind in kinds), default=EXACT, key=float)
 
     def tell(self) -> None:
         """Warn if the last update was the first of the one trial to be rescued, or the tenth: training must not seem to go well then."""

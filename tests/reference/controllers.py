@@ -29,6 +29,7 @@ from adaptive_lr import (
     Static,
     StationarityDrop,
 )
+from tests.reference.probe import Window, says
 from tests.reference.progress_anchor import progress_anchor
 from tests.reference.walk import Walk, cos, dot
 
@@ -40,57 +41,46 @@ def static(spec: Static, walk: Walk) -> Iterator[float]:
         yield walk.m(t)
 
 
+def window(inner: Anchor, steps: int) -> tuple[int, Window]:
+    W = min(max(math.floor(inner.window * steps), inner.least_steps), steps // 2)
+    return W, Window(inner.fraction, inner.decrease, inner.growth, W // 2)
+
+
 def anchor(spec: Anchor, walk: Walk) -> Iterator[float]:
-    W = min(max(math.floor(spec.window * walk.steps), spec.least_steps), walk.steps // 2)
-    le, streak, last, seen, edges = -math.log(spec.fraction), 0, 0, False, []
+    W, search = window(spec, walk.steps)
     for t in range(walk.steps):
         f, g, D = walk.look(t)
         if t < W:
-            p = math.exp(le)
-            there = walk.loss(t, walk.theta - p * D)
-            s = 1 if there <= f - spec.decrease * p * dot(g, D) else -1
-            streak = streak + 1 if s == last else 0
-            le += s * math.log(spec.growth) * min(1 + streak / 2, 6)
-            last, seen = s, seen or s > 0
-            eta = spec.fraction * min(p, math.exp(le)) * walk.m(t)
-            if not seen or (there > 2 * f + 1 and streak > 0):
-                eta = 0.0
-            edges += [le] if t >= W // 2 else []
+            there = walk.loss(t, walk.theta - math.exp(search.le) * D)
+            eta = search.probe(t, f, there, dot(g, D), walk.m(t))
         else:
-            eta = spec.fraction * math.exp(float(np.mean(edges))) * walk.m(t)
+            eta = spec.fraction * search.edge() * walk.m(t)
         walk.theta = walk.theta - eta * D
         yield eta
 
 
 def anchor_lift(spec: AnchorLift, walk: Walk) -> Iterator[float]:
     inner, rho, lift, previous = spec.anchor, 0.0, 0.0, np.zeros(1)
-    W = min(max(math.floor(inner.window * walk.steps), inner.least_steps), walk.steps // 2)
-    le, streak, last, seen, edges = -math.log(inner.fraction), 0, 0, False, []
+    W, search = window(inner, walk.steps)
     for t in range(walk.steps):
         f, g, D = walk.look(t)
         if t < W:
-            p = math.exp(le)
-            there = walk.loss(t, walk.theta - p * D)
-            s = 1 if there <= f - inner.decrease * p * dot(g, D) else -1
-            streak = streak + 1 if s == last else 0
-            le += s * math.log(inner.growth) * min(1 + streak / 2, 6)
-            last, seen = s, seen or s > 0
-            eta = inner.fraction * min(p, math.exp(le)) * walk.m(t)
-            if not seen or (there > 2 * f + 1 and streak > 0):
-                eta = 0.0
-            edges += [le] if t >= W // 2 else []
+            there = walk.loss(t, walk.theta - math.exp(search.le) * D)
+            eta = search.probe(t, f, there, dot(g, D), walk.m(t))
         else:
-            eta = inner.fraction * math.exp(float(np.mean(edges)) + lift) * walk.m(t)
+            eta = inner.fraction * search.edge() * math.exp(lift) * walk.m(t)
             if t < spec.end * walk.steps:
                 rho = 0.98 * rho + 0.02 * cos(g, previous)
             if spec.start * walk.steps <= t < spec.end * walk.steps and t % spec.every == 0:
-                passed = walk.loss(t, walk.theta - 2 * eta * D) <= f - spec.decrease * 2 * eta * dot(g, D)
-                if not passed:
-                    lift -= math.log(spec.growth)
-                elif rho > spec.alignment:
-                    lift += math.log(spec.growth)
+                there = walk.loss(t, walk.theta - 2 * eta * D)
+                if says(f, there, 2 * eta * dot(g, D)):
+                    if there > f - spec.decrease * 2 * eta * dot(g, D):
+                        lift -= math.log(spec.growth)
+                    elif rho > spec.alignment:
+                        lift += math.log(spec.growth)
                 lift = min(max(lift, 0.0), math.log(spec.limit))
-                eta = inner.fraction * math.exp(float(np.mean(edges)) + lift) * walk.m(t)
+                accident = there > f - spec.decrease * 2 * eta * dot(g, D) and search.far(f, there, 2 * eta, dot(g, D))
+                eta = 0.0 if accident else inner.fraction * search.edge() * math.exp(lift) * walk.m(t)
         walk.theta, previous = walk.theta - eta * D, g
         yield eta
 
@@ -111,8 +101,9 @@ def polyak_reanchor(spec: PolyakReanchor, walk: Walk) -> Iterator[float]:
     F, N, s = 0.0, 0.0, 1.0
     for t in range(walk.steps):
         f, g, D = walk.look(t)
-        F = 0.9 * F + 0.1 * (f - spec.target)
-        N = 0.9 * N + 0.1 * max(dot(g, D), 0.0)
+        if dot(g, D) != 0:
+            F = 0.9 * F + 0.1 * (f - spec.target)
+            N = 0.9 * N + 0.1 * max(dot(g, D), 0.0)
         cap = spec.k * F / N
         if t < spec.until * walk.steps:
             s = min(s, cap / walk.m(t))
@@ -230,7 +221,7 @@ def loss_plateau(spec: LossPlateau, walk: Walk) -> Iterator[float]:
         walk.theta = walk.theta - eta * D
         losses.append(f)
         if len(losses) == max(1, round(spec.interval * walk.steps)):
-            if np.mean(losses) < best * (1 - spec.threshold):
+            if best == math.inf or np.mean(losses) < best - spec.threshold * abs(best):
                 best, bad = float(np.mean(losses)), 0
             else:
                 bad += 1
