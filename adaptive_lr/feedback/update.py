@@ -12,10 +12,10 @@ from adaptive_lr.controllers.base import EXACT, HALF, AbstractController, Moment
 from adaptive_lr.feedback.statistics import Replay, Space, Statistics, Vector
 
 RESOLUTION = {
-    kind: torch.tensor(torch.finfo(kind).eps, dtype=torch.float64)
-    for kind in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    kind: torch.tensor(share * torch.finfo(kind).eps, dtype=torch.float64)
+    for kind, share in ((torch.float64, 1.0), (torch.float32, 1.0), (torch.float16, 0.25), (torch.bfloat16, 0.25))
 }
-"""By the precision of a loss."""
+"""By the precision of a loss; sums in half precision are made in single, so that only the last rounding counts."""
 
 TOLD = (1, 10)
 """The rescues of which is told."""
