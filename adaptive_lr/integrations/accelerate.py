@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
 from adaptive_lr.errors import SpecError
+from adaptive_lr.integrations.again import Start, Step, devices_of
 from adaptive_lr.integrations.minibatch import Minibatch
 from adaptive_lr.schedulers.controlled_lr import ControlledLR
 
@@ -29,23 +31,25 @@ class Controlled:
             raise SpecError(f"scheduler must be a ControlledLR, prepared or not, got {scheduler!r}")
         self.scheduler = inner
         self._accelerator, self._minibatch = accelerator, Minibatch()
+        self._step = Step(devices=devices_of(inner.optimizer))
 
     def backward(self, loss_function: Callable[..., Tensor], *batch: Any) -> Tensor:
         """Evaluate the loss of a batch and make the backward pass; the loss, detached.
 
-        The function must depend on the minibatch through its arguments only: it is called again at steps in which the controller probes.
+        At steps in which the controller probes, the function is called again on the same batch as it was, with the same random numbers
+        of torch, numpy and Python. The buffers of the modules that it calls are put back; other things that it changes are not.
         """
         accelerator, parts = self._accelerator, self._accelerator.gradient_accumulation_steps
         if self._minibatch.shown:
             self._minibatch.close(self.scheduler)
+        again: Callable[[], Tensor] | None = None
         with accelerator.autocast():
-            loss = loss_function(*batch)
+            if self.scheduler.probes:
+                loss, start = self._step.first(loss_function, batch, {})
+                again = functools.partial(self._repeat, loss_function, start, parts)
+            else:
+                loss = loss_function(*batch)
         accelerator.backward(loss)
-
-        def again() -> Tensor:
-            with accelerator.autocast():
-                return cast(Tensor, loss_function(*batch) / parts)
-
         self._minibatch.add(loss.detach() / parts, again)
         if accelerator.sync_gradients:
             self._minibatch.show(self.scheduler)
@@ -56,3 +60,9 @@ class Controlled:
         norm = self._accelerator.clip_grad_norm_(parameters, max_norm)
         self.scheduler.show(grad_norm=norm)
         return norm
+
+    def _repeat(self, loss_function: Callable[..., Tensor], start: Start, parts: int) -> Tensor:
+        batch, keywords = start.copied_arguments()
+        with self._accelerator.autocast():
+            loss: Tensor = self._step(loss_function, batch, keywords, start)
+        return loss / parts
