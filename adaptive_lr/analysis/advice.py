@@ -61,7 +61,7 @@ class Question:
         if budget is not None and budget < 1:
             raise InputError(f"a budget must be at least 1 trial, got {budget}")
         if budget is not None and budget > MOST_TRIALS:
-            raise InputError(f"a budget must be at most {MOST_TRIALS} trials, got {budget:.3g}")
+            raise InputError(f"a budget must be at most {MOST_TRIALS} trials, got one of {len(str(budget))} digits")
         if not (math.isfinite(decades) and 0.0 < decades <= 20.0):
             raise InputError(f"decades must be above 0 and at most 20, got {decades!r}")
         if ratio is None:

@@ -12,6 +12,7 @@ import numpy as np
 from adaptive_lr.analysis.direction import words_of
 from adaptive_lr.analysis.outcomes import order
 from adaptive_lr.analysis.request import Request
+from adaptive_lr.analysis.run_states import state_columns
 from adaptive_lr.analysis.stats import Array
 from adaptive_lr.analysis.tables import Table, number, shortened
 from adaptive_lr.errors import InputError
@@ -279,7 +280,8 @@ def unmixed(table: Table, rates: Array, cells: Cells, request: Request) -> list[
     Raises:
         InputError: another column varies inside a group.
     """
-    told = {*request.told, *(name for name, _ in request.diverged)} - set(request.ignore)
+    # What a tracker's states mean has been settled: those that stand here are of runs with a result.
+    told = {*request.told, *(name for name, _ in request.diverged), *state_columns(table)} - set(request.ignore)
     prefix = _CONFIGURED.match(request.rate)
     kinds: dict[str, list[str]] = {"own": [], "measured": [], "moving": [], "ignored": [], "between": []}
     mixed = {}

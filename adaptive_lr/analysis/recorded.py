@@ -14,6 +14,7 @@ from adaptive_lr.analysis.recorded_sweep import Noise, RecordedSweep
 from adaptive_lr.analysis.request import Request
 from adaptive_lr.analysis.stats import Array
 from adaptive_lr.analysis.tables import Flags, Table, shortened
+from adaptive_lr.analysis.tables import quoted as cell_in_words
 from adaptive_lr.errors import InputError
 
 __all__ = ["Request", "Selection", "quoted", "select"]
@@ -102,7 +103,7 @@ def _check_rates(table: Table, usable: Flags, request: Request) -> None:
     if not len(wrong):
         return
     text = table.column(request.rate)[wrong[0]]
-    where = f"{table.source}, {table.places[wrong[0]]}: {request.rate} is {text!r}, a learning rate must be above 0"
+    where = f"{table.source}, {table.places[wrong[0]]}: {request.rate} is {cell_in_words(text)}, a learning rate must be above 0"
     bounds = f" (from {LEAST_RATE:g} to {GREATEST_RATE:g})"
     raise InputError(f"{where}{bounds}; --window LOWEST:HIGHEST leaves out runs without one, such as a baseline")
 

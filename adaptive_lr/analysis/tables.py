@@ -97,8 +97,7 @@ class Table:
         if None in values:
             row = values.index(None)
             text = self.column(name)[row]
-            shown = repr(text if len(text) <= 60 else f"{text[:60]}…")
-            raise InputError(f"{self.source}, {self.places[row]}: {name} is {shown}, not a number{_why(text)}")
+            raise InputError(f"{self.source}, {self.places[row]}: {name} is {quoted(text)}, not a number{_why(text)}")
         return np.array(values, dtype=np.float64)
 
     def blank(self, name: str) -> Flags:
@@ -127,6 +126,11 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
     close = difflib.get_close_matches(name.lower(), [other.lower() for other in known], n=1, cutoff=0.5)
     typed = [other for other in known if close and other.lower() == close[0]]
     return next(iter([*typed, *sorted(inside, key=len)]), None)
+
+
+def quoted(text: str) -> str:
+    """A cell in a message, not more of it than can be read."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
 def shortened(words: Sequence[str], most: int) -> str:

@@ -41,9 +41,8 @@ def read_events(folder: Path, *, tag: str, steps: Steps) -> tuple[Table, list[st
     keep, notes = long_enough({names[path]: events.scalars[tag][-1][0] for path, events in runs.items()}, steps, "step")
     lacking = [names[path] for path in loaded if path not in runs and path.parent not in runs]
     if lacking:
-        notes.append(
-            f"No result, since they have no scalar {tag}: {len(lacking)} folders ({shortened(lacking, 6)}); left out."
-        )
+        count = "1 folder" if len(lacking) == 1 else f"{len(lacking)} folders"
+        notes.append(f"No result, since they have no scalar {tag}: {count} ({shortened(lacking, 6)}); left out.")
     records = [
         _record(
             names[path],
