@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from adaptive_lr.cli.searched import bar, summary, write_page
 from adaptive_lr.errors import RunError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def search(
@@ -66,10 +68,9 @@ def search(
             from adaptive_lr.reporting.search_report import refuse_directory
 
             refuse_directory(report, directory)  # before hours of work, not after
-        train = _loaded(function)
-        with bar(trials) as advance, _traceback():
+        with _arguments(function), bar(trials) as advance, _traceback():
             found = run(
-                train,
+                _loaded(function),
                 space,
                 trials=trials,
                 directory=directory,
@@ -90,34 +91,85 @@ def search(
 
 
 def _loaded(place: str) -> Any:
-    """The function at MODULE:NAME, looked for in the working directory too.
+    """The function at MODULE:NAME, looked for in the working directory too, or in FILE.py:NAME, whatever else is called so.
 
     Raises:
         SpecError: there is no such function.
-        RunError: its module cannot be imported.
     """
     module, colon, name = place.rpartition(":")
     if not colon or not module or not name:
         raise SpecError(f"the function must be given as MODULE:NAME or FILE.py:NAME, got {place!r}")
-    folder = Path.cwd()
     if module.endswith(".py"):
         if not Path(module).is_file():
             raise SpecError(f"there is no file {module}")
-        folder, module = Path(module).resolve().parent, Path(module).stem
-    sys.path.insert(0, str(folder))
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and module.split(".")[0] == error.name:
-            raise SpecError(f"there is no module {module!r} here or among the installed ones") from None
-        raise RunError(f"{module} cannot be imported: {error}") from error
-    except Exception as error:
-        raise RunError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+        thing = _imported(module, lambda: _from_file(Path(module).resolve()))
+    else:
+        sys.path.insert(0, str(Path.cwd()))
+        thing = _imported(module, lambda: importlib.import_module(module))
     for part in name.split("."):
-        if not hasattr(found, part):
-            raise SpecError(f"{module} has no function {name!r}")
-        found = getattr(found, part)
-    return found
+        if not hasattr(thing, part):
+            raise SpecError(f"{module} has no function {name!r}{_mistaken(module)}")
+        thing = getattr(thing, part)
+    return thing
+
+
+def _from_file(file: Path) -> Any:
+    """The module in the file, which keeps its name where no other module has it."""
+    from adaptive_lr.search.sent import load
+
+    name, folder = file.stem, str(file.parent)
+    held = getattr(sys.modules.get(name), "__file__", None)
+    known = None if name in sys.modules else importlib.machinery.PathFinder.find_spec(name, sys.path)
+    other = {Path(origin).resolve() for origin in (held, known and known.origin) if origin} - {file}
+    taken = other or name in sys.stdlib_module_names or not name.isidentifier()
+    if taken:
+        name = "_" + re.sub(r"\W", "_", name)
+        sys.path.append(folder)  # last: what is called like a module of Python's own must not be found in its place
+    else:
+        sys.path.insert(0, folder)
+    return load(name, file)
+
+
+def _imported(name: str, load: Callable[[], Any]) -> Any:
+    """What ``load`` imports.
+
+    Raises:
+        SpecError: there is no such module.
+        RunError: it cannot be imported.
+    """
+    try:
+        return load()
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.split(".")[0] == error.name:
+            raise SpecError(f"there is no module {name!r} here or among the installed ones") from None
+        raise RunError(f"{name} cannot be imported: {error}") from error
+    except SystemExit as error:
+        raise RunError(
+            f"{name} ended the program while it was imported (exit code {error.code}): what it does when it is run, such as reading "
+            'its arguments, belongs under if __name__ == "__main__":'
+        ) from error
+    except Exception as error:
+        raise RunError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _mistaken(module: str) -> str:
+    """What to write instead, if a file here is called like a module that is found before it."""
+    file = Path(f"{module}.py")
+    other = getattr(sys.modules.get(module), "__file__", None)
+    if not file.is_file() or other is None or Path(other).resolve() == file.resolve():
+        return ""
+    return f": that is {other}; for the file here write {file}:NAME"
+
+
+@contextmanager
+def _arguments(function: str) -> Iterator[None]:
+    """Let the module read the command line of a script that is run alone: the options here are not its own."""
+    before = sys.argv
+    sys.argv = [function.rpartition(":")[0] or function]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 @contextmanager

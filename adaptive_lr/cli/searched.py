@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def summary(found: SearchResult) -> None:
             out.print(f"{', '.join(f'{value:.6g}' for value in one.values)} at {_words(one.point)}", soft_wrap=True)
     elif found.pruned + found.skipped < len(found.trials):
         out.print(f"best {found.best_value:.6g} at [bold]{_words(found.best)}[/bold]", soft_wrap=True)
-    out.print(f"look at it: [bold]optuna-dashboard {escape(found.storage)}[/bold]", soft_wrap=True)
+    out.print(f"look at it: [bold]optuna-dashboard {escape(shlex.quote(found.storage))}[/bold]", soft_wrap=True)
 
 
 def write_page(found: SearchResult, folder: Path, *, title: str, verdict: str | None = None) -> None:

@@ -130,7 +130,7 @@ def again(found: SearchResult) -> list[str]:
         go_on = f"search_shapes(shapes, trials={more}, directory=Path({str(found.directory)!r}), store=store, …)"
     else:
         go_on = f"adaptive-lr search MODULE:NAME --space SPACE --trials {more} --directory {folder}{_options(identity)}"
-    return [go_on, f"optuna-dashboard {found.storage}"]
+    return [go_on, f"optuna-dashboard {shlex.quote(found.storage)}"]
 
 
 def _options(identity: Mapping[str, Any]) -> str:

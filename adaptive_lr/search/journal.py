@@ -139,6 +139,8 @@ class Journal:
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
+        if not self.path.exists():  # its connection would go on writing to what nobody will ever read
+            raise StoreError(f"{self.path} was deleted while the search was running: its finished runs are lost")
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
@@ -146,10 +148,6 @@ class Journal:
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-            if not self.path.exists():
-                raise StoreError(
-                    f"{self.path} was deleted while the search was running: run again; what had finished is lost"
-                ) from error
             raise StoreError(
                 f"cannot write to {self.path} ({error}): make room and run again; nothing is lost"
             ) from error

@@ -19,7 +19,7 @@ from adaptive_lr.search.journal import same
 from adaptive_lr.search.plan import Direction
 from adaptive_lr.search.samplers import Result, quiet, running
 from adaptive_lr.search.space import Point
-from adaptive_lr.search.storage import TROUBLE, open_file, open_storage, reason, refused, sqlite_address
+from adaptive_lr.search.storage import TROUBLE, open_storage, reason, refused, sqlite_address
 
 T = TypeVar("T")
 
@@ -211,7 +211,7 @@ class Ledger:
             )
 
     def _connected(self) -> RDBStorage:
-        return open_storage(self._url) if self._file is None else open_file(self._file)
+        return open_storage(self._url if self._file is None else self._file)
 
     def _signed(self) -> int:
         try:

@@ -145,21 +145,28 @@ class _Model:
         self._ids: list[int] = []
 
     def propose(self) -> Point:
-        with quiet(), _one_thread(self._kind == "gp"):
-            self._study.sampler = self._sampler(len(self._ids))
-            trial = self._study.ask(self._distributions)
-        self._ids.append(trial._trial_id)
-        return {name: trial.params[name] for name in self._distributions}
+        params = self._asked().params
+        return {name: params[name] for name in self._distributions}
 
     def restore(self, point: Point) -> None:
         if self._kind == "cmaes":
             # Its state, into which earlier points and results have gone, is made again by asking for the same points. It is never
             # read from a study that others can write to, where Optuna would keep it as a pickle.
             self._study.enqueue_trial(point)
-            assert self.propose() == point
+            self._asked()
             return
         trial = running(point, self._distributions)
         self._ids.append(self._storage.create_new_trial(self._study._study_id, template_trial=trial))
+
+    def _asked(self) -> optuna.Trial:
+        with quiet(), _one_thread(self._kind == "gp"):
+            self._study.sampler = self._sampler(len(self._ids))
+            trial = self._study.ask(self._distributions)
+            _ = (
+                trial.relative_params
+            )  # where all values are given beforehand, the model is not looked at until one asks for it
+        self._ids.append(trial._trial_id)
+        return trial
 
     def learn(self, number: int, result: Result) -> None:
         identity = self._ids[number]

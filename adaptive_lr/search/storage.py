@@ -39,16 +39,18 @@ def sqlite_address(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
-def open_storage(url: str) -> RDBStorage:
-    """The storage of that address; a `StoreError` says that there is none, that a driver is missing, or another Optuna made it."""
-    if url.startswith("sqlite:///"):
-        return _explained(lambda: _opened_file(url), url)
-    driver = re.sub(r"^postgresql://", "postgresql+psycopg://", url)
+def open_storage(where: Path | str) -> RDBStorage:
+    """The storage in a file or at an address; a `StoreError` says that there is none, or that another Optuna made it."""
+    if isinstance(where, Path):
+        return _explained(lambda: _opened(where), sqlite_address(where))
+    if where.startswith("sqlite:///"):
+        return _explained(lambda: _opened_file(where), where)
+    driver = re.sub(r"^postgresql://", "postgresql+psycopg://", where)
     template = driver.replace("{", "{{").replace("}", "}}")  # Optuna fills in a template
-    return _explained(lambda: RDBStorage(template, engine_kwargs={"pool_pre_ping": True}), url)
+    return _explained(lambda: RDBStorage(template, engine_kwargs={"pool_pre_ping": True}), where)
 
 
-def open_file(path: Path) -> RDBStorage:
+def _opened(path: Path) -> RDBStorage:
     """The storage in that file; first made under another name, so that no half of it is ever found.
 
     With a write-ahead log, so that a dashboard may read.
@@ -78,7 +80,7 @@ def reason(error: BaseException, url: str) -> str:
 
 def _opened_file(url: str) -> RDBStorage:
     database = make_url(url).database
-    return open_file(Path(database)) if database else RDBStorage(url)
+    return _opened(Path(database)) if database else RDBStorage(url)
 
 
 def _connected(path: Path) -> RDBStorage:
