@@ -8,7 +8,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adaptive_lr.controllers.base import LARGEST, AbstractController, Moment, Observation, Signal, finite, zeros
+from adaptive_lr.controllers.base import (
+    COUNT,
+    LARGEST,
+    LOG_FACTOR,
+    AbstractController,
+    Limits,
+    Moment,
+    Observation,
+    Signal,
+    finite,
+    zeros,
+)
 from adaptive_lr.controllers.probe import far, judged, typical
 from adaptive_lr.spec import Range, number, spec
 
@@ -59,7 +70,7 @@ class Anchor(AbstractController):
     """
 
     kind = "anchor"
-    needs = Signal.LOSS | Signal.STEP | Signal.PROBE
+    needs = Signal.LOSS | Signal.GRADIENT | Signal.STEP | Signal.PROBE
     fraction: float = number("(0, 1]", default=0.25, search=Range(0.05, 1.0, log=True))
     window: float = number("(0, 0.5]", default=0.05)
     least_steps: int = number("[1, inf)", default=40, integer=True)
@@ -81,7 +92,19 @@ class Anchor(AbstractController):
 
     def settled(self, state: AnchorState) -> Tensor:
         """The settled ln of the edge, after the window, ``[B]``: the mean, or what is known where no probe counted."""
-        return torch.where(state.counted > 0.0, state.total / state.counted.clamp(min=1.0), state.log_edge)
+        mean = (state.total / state.counted.clamp(min=1.0)).clamp(*LOG_FACTOR)
+        return torch.where(state.counted > 0.0, mean, state.log_edge)
+
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {
+            "log_edge": LOG_FACTOR,
+            "last": (-1.0, 1.0),
+            "streak": COUNT,
+            "passed": (0.0, 1.0),
+            "failed": (0.0, 1.0),
+            "counted": COUNT,
+        }
 
     def multiplier(self, state: AnchorState, now: Moment) -> Tensor:
         """See the class."""
@@ -124,6 +147,22 @@ class Anchor(AbstractController):
         made = finite(seen.loss, seen.descent) & (passed > 0.0) & ~too_far
         applied = self.fraction * torch.minimum(seen.trial, log_edge.exp()) * seen.now.scheduled
         return updated, torch.where(made, applied, 0.0)
+
+    def remark(self, state: AnchorState, now: Moment) -> str | None:
+        """At the window's end, that it did not find the edge."""
+        length = self.length(now.total_steps)
+        if now.step != length - 1 or bool((state.passed * state.failed)[0]):
+            return None
+        shown = f"{type(self).__name__} did not find the edge in its window of {length} steps (T = {now.total_steps})"
+        if not bool(state.last[0]):
+            return (
+                f"{shown}: no probe said anything, because the minibatches have no gradient (all masked, or the parameters frozen?) or the base "
+                "learning rate is 0; the run goes on at the base rate"
+            )
+        factor = f"{float(state.log_edge[0].exp()):.2g} times the base rate"
+        if not bool(state.passed[0]):
+            return f"{shown}: no probe passed, down to {factor}, and no step was made so far; start lower, or train for more steps"
+        return f"{shown}: every probe passed, up to {factor}, from where the run goes on; start higher, or train for more steps"
 
     def readings(self, state: AnchorState) -> dict[str, Tensor]:
         """The edge, and how many probes in a row passed, negative for failures."""

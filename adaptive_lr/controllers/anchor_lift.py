@@ -10,7 +10,9 @@ from torch import Tensor
 
 from adaptive_lr.controllers.anchor import Anchor, AnchorState
 from adaptive_lr.controllers.base import (
+    LOG_FACTOR,
     AbstractController,
+    Limits,
     Moment,
     Observation,
     Signal,
@@ -76,6 +78,10 @@ class AnchorLift(AbstractController):
         """Not lifted."""
         return AnchorLiftState(self.anchor.init(trials), zeros(trials), zeros(trials))
 
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return self.anchor.limits() | {"alignment": (-1.0, 1.0), "lift": (0.0, LOG_FACTOR[1])}
+
     def multiplier(self, state: AnchorLiftState, now: Moment) -> Tensor:
         """See the class."""
         return state.lift.exp() * self.anchor.multiplier(state.anchor, now)
@@ -85,6 +91,10 @@ class AnchorLift(AbstractController):
         if now.step < self.anchor.length(now.total_steps):
             return self.anchor.trial(state.anchor, now)
         return self.multiplier(state, now) * (2.0 if self._probes(now.step, now.total_steps) else 1.0)
+
+    def remark(self, state: AnchorLiftState, now: Moment) -> str | None:
+        """That of the anchor."""
+        return self.anchor.remark(state.anchor, now)
 
     def update(self, state: AnchorLiftState, seen: Observation) -> tuple[AnchorLiftState, Tensor]:
         """See the class."""

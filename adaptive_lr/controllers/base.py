@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import Spec
 
 State = Any
@@ -27,6 +30,15 @@ EXACT = torch.tensor(torch.finfo(torch.float64).eps, dtype=torch.float64)
 
 LARGEST = 1e12
 """No controller goes further than this from the base rate, up or down."""
+
+Limits = tuple[float, float]
+"""The least and the largest value that is legal."""
+
+HUGE = sys.float_info.max
+FINITE: Limits = (-HUGE, HUGE)
+COUNT: Limits = (0.0, HUGE)
+FACTOR: Limits = (1.0 / LARGEST, LARGEST)
+LOG_FACTOR: Limits = (-math.log(LARGEST), math.log(LARGEST))
 
 
 ALIGNMENT_DECAY = 0.98
@@ -196,6 +208,33 @@ class AbstractController(Spec, ABC):
         """Which trials go back to what was kept at the last ``Signal.KEEP``, ``[B]`` of bool; None for no rescue at all."""
         return None
 
+    def remark(self, state: State, now: Moment) -> str | None:
+        """What whoever trains should hear of the update at ``now``: that something is set wrongly, or was not found out. By default nothing.
+
+        Only of the first trial, and at most once a run.
+        """
+        return None
+
+    def limits(self) -> dict[str, Limits]:
+        """The least and the largest legal value by field of the state, for those that need not merely be finite."""
+        return {}
+
+    def check_state(self, state: State, trials: int) -> None:
+        """Refuse a state that this controller can never have been in.
+
+        Raises:
+            SpecError: it has other parts than that of `init`, or parts of another shape or precision, or a number that is not legal.
+        """
+        limits, shown = self.limits(), type(self).__name__
+        for (name, expected), (_, value) in _pairs(self.init(trials), state, f"{shown}'s state"):
+            if not isinstance(value, Tensor) or value.shape != expected.shape or value.dtype != expected.dtype:
+                raise SpecError(
+                    f"{name} must be a tensor {list(expected.shape)} of {expected.dtype}, got {_kind(value)}"
+                )
+            least, most = limits.get(name.rsplit(".", 1)[-1], FINITE)
+            if not bool(((value >= least) & (value <= most)).all()):
+                raise SpecError(f"{name} must lie in [{least:g}, {most:g}], got {value.flatten()[:3].tolist()}")
+
     def readings(self, state: State) -> dict[str, Tensor]:
         """Numbers worth a curve in TensorBoard, each ``[B]``; by default every one in the state, and as ``anchor/edge`` in those inside."""
         named: dict[str, Any] = state._asdict()
@@ -206,6 +245,36 @@ class AbstractController(Spec, ABC):
             elif value.dim() == 1:
                 found[name] = value
         return found
+
+
+def _pairs(expected: Any, state: Any, name: str) -> Iterator[tuple[tuple[str, Tensor], tuple[str, Any]]]:
+    """The tensors of two states side by side, with their names.
+
+    Yields:
+        What is expected and what is there.
+
+    Raises:
+        SpecError: they are not made of the same parts.
+    """
+    if isinstance(expected, Tensor):
+        yield (name, expected), (name, state)
+        return
+    if type(state) is not type(expected):
+        raise SpecError(f"{name} must be a {type(expected).__name__}, got {type(state).__name__}")
+    for field, inner in expected._asdict().items():
+        yield from _pairs(inner, getattr(state, field), f"{name}.{field}")
+
+
+def _kind(value: object) -> str:
+    return f"{list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def too_high(name: str, target: float) -> str:
+    """The remark of a controller whose target is above the losses."""
+    return (
+        f"the losses are below {name}.target = {target:g}, which must be the least loss there can be: their steps are not made; write, say, "
+        f"{name}(target=…) with a number below every loss"
+    )
 
 
 def zeros(trials: int) -> Tensor:

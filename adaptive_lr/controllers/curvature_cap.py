@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.base import (
+    FACTOR,
     LARGEST,
+    LOG_FACTOR,
     AbstractController,
+    Limits,
     Moment,
     Observation,
     Signal,
@@ -66,6 +69,10 @@ class CurvatureCap(AbstractController):
     def init(self, trials: int) -> CurvatureCapState:
         """No bound yet."""
         return CurvatureCapState(zeros(trials), zeros(trials), ones(trials))
+
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {"log_edge": LOG_FACTOR, "read": (0.0, 1.0), "scale": FACTOR}
 
     def multiplier(self, state: CurvatureCapState, now: Moment) -> Tensor:
         """See the class."""

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from adaptive_lr.controllers.base import LARGEST, AbstractController, Moment, Observation, Signal, ones, zeros
+from adaptive_lr.controllers.base import (
+    COUNT,
+    FACTOR,
+    HUGE,
+    LARGEST,
+    AbstractController,
+    Limits,
+    Moment,
+    Observation,
+    Signal,
+    ones,
+    zeros,
+)
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import Range, number, spec
 
@@ -73,6 +86,18 @@ class Greedy(AbstractController):
         nothing = zeros(trials)
         window = torch.zeros(trials, self.window, dtype=torch.float64)
         return GreedyState(window, nothing, nothing + torch.inf, nothing, nothing, nothing, nothing, ones(trials))
+
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {
+            "losses": COUNT,
+            "best": (-HUGE, math.inf),
+            "good": COUNT,
+            "bad": COUNT,
+            "waiting": COUNT,
+            "at_floor": COUNT,
+            "scale": FACTOR,
+        }
 
     def multiplier(self, state: GreedyState, now: Moment) -> Tensor:
         """See the class."""

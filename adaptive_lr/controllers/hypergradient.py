@@ -10,7 +10,9 @@ from torch import Tensor
 
 from adaptive_lr.controllers.base import (
     LARGEST,
+    LOG_FACTOR,
     AbstractController,
+    Limits,
     Moment,
     Observation,
     Signal,
@@ -59,6 +61,10 @@ class Hypergradient(AbstractController):
     def init(self, trials: int) -> HypergradientState:
         """The schedule."""
         return HypergradientState(zeros(trials))
+
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {"log_scale": LOG_FACTOR}
 
     def multiplier(self, state: HypergradientState, now: Moment) -> Tensor:
         """See the class."""

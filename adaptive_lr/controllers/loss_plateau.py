@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from adaptive_lr.controllers.base import LARGEST, AbstractController, Moment, Observation, Signal, ones, zeros
+from adaptive_lr.controllers.base import (
+    COUNT,
+    FACTOR,
+    HUGE,
+    LARGEST,
+    AbstractController,
+    Limits,
+    Moment,
+    Observation,
+    Signal,
+    ones,
+    zeros,
+)
 from adaptive_lr.spec import Range, number, spec
 
 
@@ -55,6 +68,10 @@ class LossPlateau(AbstractController):
         """Nothing reduced."""
         nothing = zeros(trials)
         return LossPlateauState(nothing, nothing, nothing + torch.inf, nothing, nothing, ones(trials))
+
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {"losses": COUNT, "best": (-HUGE, math.inf), "bad": COUNT, "waiting": COUNT, "scale": FACTOR}
 
     def multiplier(self, state: LossPlateauState, now: Moment) -> Tensor:
         """See the class."""

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.base import (
+    FACTOR,
     LARGEST,
     AbstractController,
+    Limits,
     Moment,
     Observation,
     Signal,
     bounded,
     finite,
     ones,
+    too_high,
     zeros,
 )
 from adaptive_lr.spec import choice, number, spec
@@ -66,9 +69,18 @@ class MomoCap(AbstractController):
         nothing = zeros(trials)
         return MomoCapState(nothing, nothing, nothing, ones(trials) * LARGEST, nothing + self.target)
 
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {"weight": (0.0, 1.0), "cap": FACTOR}
+
     def multiplier(self, state: MomoCapState, now: Moment) -> Tensor:
         """Under the bound of the step before."""
         return torch.minimum(now.scheduled, state.cap)
+
+    def remark(self, state: MomoCapState, now: Moment) -> str | None:
+        """That ``target`` is above the losses, where the bound is zero and training stands still."""
+        low = bool(state.loss[0] < state.weight[0] * self.target)
+        return too_high("MomoCap", self.target) if low else None
 
     def update(self, state: MomoCapState, seen: Observation) -> tuple[MomoCapState, Tensor]:
         """See the class."""

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.base import (
+    COUNT,
+    FACTOR,
     LARGEST,
     AbstractController,
+    Limits,
     Moment,
     Observation,
     Signal,
@@ -17,6 +20,7 @@ from adaptive_lr.controllers.base import (
     bounded,
     finite,
     ones,
+    too_high,
     zeros,
 )
 from adaptive_lr.spec import Range, number, spec
@@ -63,9 +67,17 @@ class PolyakReanchor(AbstractController):
         """No bound yet."""
         return PolyakReanchorState(zeros(trials), zeros(trials), ones(trials) * LARGEST, ones(trials))
 
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {"slope": COUNT, "cap": FACTOR, "scale": FACTOR}
+
     def multiplier(self, state: PolyakReanchorState, now: Moment) -> Tensor:
         """Under the bound of the step before."""
         return torch.minimum(state.scale * now.scheduled, state.cap)
+
+    def remark(self, state: PolyakReanchorState, now: Moment) -> str | None:
+        """That ``target`` is above the losses, where the bound is zero and training stands still."""
+        return too_high("PolyakReanchor", self.target) if bool(state.gap[0] < 0.0) else None
 
     def update(self, state: PolyakReanchorState, seen: Observation) -> tuple[PolyakReanchorState, Tensor]:
         """See the class."""

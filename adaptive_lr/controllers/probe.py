@@ -41,11 +41,13 @@ def judged(seen: Observation, decrease: float) -> Verdict:
     """
     promise, rise = seen.trial * seen.descent, seen.probe_loss - seen.loss
     rounding = ROUNDINGS * seen.resolution * seen.loss.abs()
-    informative = finite(seen.loss, seen.descent) & (seen.descent != 0.0)
+    usable = finite(seen.loss, seen.descent)
     lost = (promise.abs() <= rounding) & (rise <= rounding)
-    heard = informative & ~lost
+    heard = usable & (seen.descent != 0.0) & ~lost
+    # A step below the rounding of the parameters themselves moves nothing, though there is a gradient.
+    along = (promise > 0.0) | (promise == 0.0) & (seen.gradient_square > 0.0)
     passed = heard & (seen.probe_loss <= seen.loss - decrease * seen.trial * seen.descent)
-    return Verdict(heard, informative & lost & (promise > 0.0), passed)
+    return Verdict(heard, usable & lost & along, passed)
 
 
 def far(seen: Observation, log_descent: Tensor) -> Tensor:

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.anchor import Anchor, AnchorState
-from adaptive_lr.controllers.base import AbstractController, Moment, Observation, Signal, aligned, finite, zeros
+from adaptive_lr.controllers.base import (
+    LOG_FACTOR,
+    AbstractController,
+    Limits,
+    Moment,
+    Observation,
+    Signal,
+    aligned,
+    finite,
+    zeros,
+)
 from adaptive_lr.controllers.probe import Verdict, far, judged, ordinary, typical
 from adaptive_lr.spec import Range, component, number, spec
 
@@ -130,6 +140,10 @@ class ProgressAnchor(AbstractController):
         nothing = zeros(trials)
         return ProgressAnchorState(self.probing.init(trials), nothing, nothing, nothing, nothing)
 
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return self.probing.limits() | {"alignment": (-1.0, 1.0), "lift": (0.0, LOG_FACTOR[1])}
+
     def multiplier(self, state: ProgressAnchorState, now: Moment) -> Tensor:
         """See the class."""
         held = self.probing.multiplier(state.probing, now)
@@ -150,6 +164,10 @@ class ProgressAnchor(AbstractController):
         if now.step < self.probing.length(now.total_steps):
             return self.probing.trial(state.probing, now)
         return self.multiplier(state, now) * (2.0 if self._lifts(now.step, now.total_steps) else 1.0)
+
+    def remark(self, state: ProgressAnchorState, now: Moment) -> str | None:
+        """That of the window."""
+        return self.probing.remark(state.probing, now)
 
     def update(self, state: ProgressAnchorState, seen: Observation) -> tuple[ProgressAnchorState, Tensor]:
         """See the class."""

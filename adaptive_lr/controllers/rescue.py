@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.base import (
+    FACTOR,
     LARGEST,
     AbstractController,
+    Limits,
     Moment,
     Observation,
     Signal,
@@ -70,6 +72,10 @@ class NanRescue(AbstractController):
         """Nothing to be rescued."""
         return NanRescueState(self.then.init(trials), ones(trials), zeros(trials))
 
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return self.then.limits() | {"scale": FACTOR, "fallen": (0.0, 1.0)}
+
     def multiplier(self, state: NanRescueState, now: Moment) -> Tensor:
         """See the class."""
         return state.scale * self.then.multiplier(state.then, now)
@@ -96,6 +102,10 @@ class NanRescue(AbstractController):
         """Where the last step was not finite, or the inner controller says so."""
         fallen, inner = state.fallen > 0.0, self.then.restores(state.then)
         return fallen if inner is None else fallen | inner
+
+    def remark(self, state: NanRescueState, now: Moment) -> str | None:
+        """That of the inner controller."""
+        return self.then.remark(state.then, now)
 
     def readings(self, state: State) -> dict[str, Tensor]:
         """The inner controller's as ``then/…``."""

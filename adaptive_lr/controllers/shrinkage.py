@@ -9,6 +9,7 @@ from torch import Tensor
 
 from adaptive_lr.controllers.base import (
     AbstractController,
+    Limits,
     Moment,
     Observation,
     Signal,
@@ -57,6 +58,10 @@ class ShrinkageDamping(AbstractController):
     def init(self, trials: int) -> ShrinkageDampingState:
         """No damping yet."""
         return ShrinkageDampingState(zeros(trials))
+
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {"damping": (0.0, self.limit)}
 
     def multiplier(self, state: ShrinkageDampingState, now: Moment) -> Tensor:
         """See the class."""

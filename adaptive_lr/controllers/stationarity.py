@@ -7,7 +7,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adaptive_lr.controllers.base import LARGEST, AbstractController, Moment, Observation, Signal, ones, zeros
+from adaptive_lr.controllers.base import (
+    COUNT,
+    FACTOR,
+    LARGEST,
+    AbstractController,
+    Limits,
+    Moment,
+    Observation,
+    Signal,
+    ones,
+    zeros,
+)
 from adaptive_lr.spec import Range, number, spec
 
 BATCHES = 256
@@ -70,6 +81,10 @@ class StationarityDrop(AbstractController):
         nothing = zeros(trials)
         means = torch.zeros(trials, BATCHES, dtype=torch.float64)
         return StationarityDropState(means, nothing, nothing, nothing, ones(trials))
+
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {"filled": (0.0, BATCHES), "inside": COUNT, "scale": FACTOR}
 
     def multiplier(self, state: StationarityDropState, now: Moment) -> Tensor:
         """See the class."""

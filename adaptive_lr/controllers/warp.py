@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.base import (
+    COUNT,
     AbstractController,
+    Limits,
     Moment,
     Observation,
     Signal,
@@ -56,6 +58,10 @@ class DampingWarp(AbstractController):
     def init(self, trials: int) -> DampingWarpState:
         """On time."""
         return DampingWarpState(ones(trials), zeros(trials), zeros(trials))
+
+    def limits(self) -> dict[str, Limits]:
+        """See the base class."""
+        return {"remaining": COUNT, "mean": (-1.0, 1.0), "square": (0.0, 1.0)}
 
     def multiplier(self, state: DampingWarpState, now: Moment) -> Tensor:
         """See the class."""

@@ -59,6 +59,8 @@ class Control:
         self.rescues = torch.zeros(space.trials, dtype=torch.float64)
         """How often they did so, ``[B]``."""
         self._step = 0
+        self._seen_at: Moment | None = None
+        self._remarked = False
         self._held: tuple[Moment | None, Any, Tensor] = None, None, self.trial
         self._nobody = torch.zeros(space.trials, dtype=torch.bool)
         self.silent = False
@@ -108,6 +110,7 @@ class Control:
         share = HALF if part is None else torch.tensor(part.share, dtype=torch.float64)
         seen = Observation(now=now, trial=self.trial, part_share=share, resolution=resolution, **self.seen)
         self.state, decided = self.controller.update(self.state, seen)
+        self._seen_at = now
         sound = _sound(seen, signals)
         if not bool(sound.all()):
             self.ignored = self.ignored + (~sound).to(torch.float64)
@@ -141,6 +144,8 @@ class Control:
 
     def tell(self) -> None:
         """Warn if the last update was the first of the one trial to be rescued, or the tenth: training must not seem to go well then."""
+        if not self.silent:
+            self._tell_remark()
         if self.silent or not bool(self.restored[0]) or (count := int(self.rescues[0])) not in TOLD:
             return
         scale = self.controller.readings(self.state).get("scale")
@@ -151,6 +156,14 @@ class Control:
             UserWarning,
             stacklevel=3,
         )
+
+    def _tell_remark(self) -> None:
+        """Warn once of what the controller remarks on after an update that it saw."""
+        seen_at, self._seen_at = self._seen_at, None
+        text = None if seen_at is None or self._remarked else self.controller.remark(self.state, seen_at)
+        if text is not None:
+            self._remarked = True
+            warnings.warn(text, UserWarning, stacklevel=4)
 
     def state_dict(self) -> dict[str, Any]:
         """The controller's state and what the statistics remember, as plain data and tensors."""
