@@ -11,14 +11,19 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from adaptive_lr.errors import SpecError
+
+NUMBERS = (int, float, np.integer, np.floating)
+"""What counts as a number: Python's and NumPy's; a bool must be left out beside."""
 
 Scalar = float | Tensor
 """One number, or one number per trial as a tensor of shape ``[B, 1]``."""
@@ -283,6 +288,11 @@ def structure(value: Spec) -> tuple[Any, ...]:
     return tuple(parts)
 
 
+def on_cpu() -> AbstractContextManager[Any]:
+    """Within it tensors are made on the CPU, whatever default device was set."""
+    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+
+
 def stack(specs: Sequence[S]) -> S:
     """One spec whose numbers are columns of shape ``[B, 1]``, float64, from B specs of one structure.
 
@@ -296,7 +306,9 @@ def stack(specs: Sequence[S]) -> S:
     if any(structure(other) != structure(first) for other in specs[1:]):  # type: ignore[arg-type]
         raise SpecError("cannot stack specs of different structure")
     leaves = [one.leaves() for one in specs]  # type: ignore[attr-defined]
-    columns = {name: torch.tensor([[row[name]] for row in leaves], dtype=torch.float64) for name in leaves[0]}
+    columns = {
+        name: torch.tensor([[row[name]] for row in leaves], dtype=torch.float64, device="cpu") for name in leaves[0]
+    }
     stacked: S = _rebuilt(first, "", columns)
     return stacked
 
@@ -315,6 +327,8 @@ def _checked(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
             raise SpecError(f"{name} must be one or more of {wanted.__name__}, got {value!r}")
         return tuple(value)
     elif rule.get("many"):
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            value = value.tolist()
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise SpecError(f"{name} must be a sequence of numbers, got {value!r}")
         return tuple(_checked_number(name, one, rule) for one in value)
@@ -331,11 +345,13 @@ def _checked_number(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
         for one in value.flatten().tolist():
             _checked_number(name, one, rule)
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
         raise SpecError(f"{name} must be a number, got {value!r}")
     if rule["integer"] and (not math.isfinite(value) or value != int(value)):
         raise SpecError(f"{name} must be a whole number, got {value!r}")
-    if not domain.contains(value):
+    if not domain.contains(float(value)):
         raise SpecError(f"{name} must lie in {domain}, got {value!r}")
     return int(value) if rule["integer"] else float(value) + 0.0  # +0.0 turns -0.0 into 0.0
 

@@ -23,6 +23,7 @@ from adaptive_lr.schedulers.given import TOO_EARLY, UNSEEN, check_given, check_p
 from adaptive_lr.schedulers.held_rate import HeldRate
 from adaptive_lr.schedulers.horizon import checked_mode
 from adaptive_lr.schedulers.hyperparameters import Plan
+from adaptive_lr.schedulers.notices import refuse_epoch
 from adaptive_lr.spec import encode
 
 
@@ -107,13 +108,14 @@ class ControlledLR(HeldRate):
         super().__init__(optimizer, schedule, total_steps=total_steps, last_epoch=last_epoch, grad_scaler=grad_scaler)
         attach(optimizer, self._before_step, self._after_step)
 
-    def step(
+    def step(  # type: ignore[override]  # torch's has the epoch first
         self,
         metrics: float | Tensor | None = None,
         closure: Closure | None = None,
         *,
         grad_norm: float | Tensor | None = None,
         skipped: bool = False,
+        epoch: int | None = None,
     ) -> None:
         """Let the controller see the update that was made, and go on to the next step.
 
@@ -124,10 +126,12 @@ class ControlledLR(HeldRate):
             grad_norm: where gradients are clipped, their norm before that, as ``clip_grad_norm_`` returns it. With it, the statistics
                 are those of the whole gradient.
             skipped: that the optimizer made no update. Seen without being told where the optimizer was not called at all.
+            epoch: refused, since steps are counted; torch's schedulers have it.
 
         If the controller needs the loss or the closure and did not get it, or the closure fails, the update does not count: at steps
         that the controller may revise it is taken back, at others it stays as it was made. The error says which, itself or in a note.
         """
+        refuse_epoch(epoch)
         given: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
         given = {name: self._shown[name] if value is None else value for name, value in given.items()}
         self._shown = dict(_NOTHING)

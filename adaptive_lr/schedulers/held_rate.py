@@ -13,8 +13,11 @@ from adaptive_lr.feedback.update import Control
 from adaptive_lr.schedulers.given import check_same
 from adaptive_lr.schedulers.horizon import Horizon
 from adaptive_lr.schedulers.hyperparameters import write
-from adaptive_lr.schedulers.scheduled_lr import ScheduledLR, _check_state, _saved_horizon, _Track
-from adaptive_lr.spec import stack
+from adaptive_lr.schedulers.resume import Saved
+from adaptive_lr.schedulers.scheduled_lr import ScheduledLR
+from adaptive_lr.schedulers.state import finite, record
+from adaptive_lr.schedulers.tracks import Track
+from adaptive_lr.spec import on_cpu, stack
 
 BLOCK = 64
 """How many quiet steps are looked ahead."""
@@ -31,6 +34,7 @@ class HeldRate(ScheduledLR):
     _pending: bool
     _ahead: dict[int, tuple[float, bool]]
     _present: Moment | None
+    _endless = False  # a controller plans for T
 
     def _signals(self, ahead: int = 0) -> Signal:
         return self.controller.signals(max(self.last_epoch, 0) + ahead, self.horizon.total_steps)
@@ -43,7 +47,7 @@ class HeldRate(ScheduledLR):
         """Whether nothing is looked at in a step, nor remembered for the next; the start is remembered once for many."""
         total_steps = self.horizon.total_steps
         before = self.controller.signals(step - 1, total_steps) if step > 0 else Signal.NONE
-        now, after = (self.controller.signals(one, total_steps) for one in (step, step + 1))
+        now, after = (self.controller.signals(number, total_steps) for number in (step, step + 1))
         return not ((now | after) & ~Signal.START or (before ^ now) & Signal.START)
 
     @property
@@ -53,53 +57,47 @@ class HeldRate(ScheduledLR):
         return self._present
 
     def _moment(self, step: int) -> Moment:
-        u = self._progress[min(step, len(self._progress) - 1)]
-        table = self._lr_track.table
-        scheduled = torch.tensor([table[min(step, len(table) - 1)]], dtype=torch.float64)
+        scheduled = torch.tensor([self._leading["lr"].multiplier(step)], dtype=torch.float64, device="cpu")
         # A controller plans for the T of the beginning: its window must not move when the run is extended.
-        return Moment(step, self.horizon.total_steps, u, scheduled, self._scheduled_at)
+        return Moment(step, self.horizon.total_steps, self.horizon.at(step), scheduled, self._scheduled_at)
 
     def _scheduled_at(self, u: Tensor) -> Tensor:
-        resolved = self.horizon.resolved(self._lr_track.schedule)
-        found: Tensor = stack([resolved]).multiplier(u.clamp(0.0, 1.0).reshape(1, -1)).reshape(-1)
-        return found
+        with on_cpu():
+            stacked = stack([self._leading["lr"].resolved])
+            multipliers: Tensor = stacked.multiplier(u.clamp(0.0, 1.0).reshape(1, -1)).reshape(-1)
+        return multipliers
 
-    @property
-    def _lr_track(self) -> _Track:
-        return next(track for track in self._tracks if track.key == "lr")
-
-    def _set_horizon(self, horizon: Any) -> None:
+    def _set_horizon(self, horizon: Horizon) -> None:
         super()._set_horizon(horizon)
         self._ahead, self._present = {}, None
-        self._progress = horizon.progress().tolist()
+        if self._pending:
+            self._quiet = self._is_quiet(max(self.last_epoch, 0))
 
     def _check_state(self, state: dict[str, Any]) -> None:
         """What a controller has learnt means something else under another one, and under another T, by which it plans."""
+        saved = self._accepted(state)
         check_same(self.controller, state.get("controller"))
-        _check_state(state, len(self.base_lrs), type(self).__name__)
-        self._horizon_of(state)
+        _STATE("the state", state)
+        self._horizon_of(saved, [])
 
-    def _horizon_of(self, state: dict[str, Any]) -> Horizon:
+    def _horizon_of(self, saved: Saved, conflicts: list[str]) -> Horizon:
         """The saved horizon, from its present step on changed to the constructed T as ``on_longer`` says.
 
         Raises:
             SpecError: the two have another T and nothing was said, or the change is not possible.
         """
-        saved, end = _saved_horizon(state), self.horizon.end
-        if end in (saved.total_steps, saved.end):
-            return saved
+        before, end = saved.horizon, self.horizon.end
+        if end in (before.total_steps, before.end):
+            return before
         if self._on_longer is None:
             raise SpecError(
-                f"the state is of a run of {saved.end} steps and the controller has planned for them, got total_steps={end}: say how to "
+                f"the state is of a run of {before.end} steps and the controller has planned for them, got total_steps={end}: say how to "
                 "go on with on_longer='hold', 'stretch' or 'continue'; or build it with the saved "
-                f"total_steps={saved.total_steps}, load the state, then call extend({end})"
+                f"total_steps={before.total_steps}, load the state, then call extend({end})"
             )
-        return saved.changed(max(state["last_epoch"], 0), end, self._on_longer)
+        return before.changed(max(saved.last_epoch, 0), end, self._on_longer)
 
-    def _take_horizon(self, state: dict[str, Any]) -> None:
-        self._set_horizon(self._horizon_of(state))
-
-    def _multiplier(self, track: _Track) -> float:
+    def _multiplier(self, track: Track) -> float:
         return self._held if track.key == "lr" else super()._multiplier(track)
 
     def _go_on(self) -> None:
@@ -114,35 +112,47 @@ class HeldRate(ScheduledLR):
 
     def _looked_ahead(self, step: int) -> dict[int, tuple[float, bool]]:
         """What is held, and whether the step is quiet: at this step and as long as quiet ones follow each other."""
-        found: dict[int, tuple[float, bool]] = {}
-        for place in range(step, step + BLOCK):
-            moment = self._moment(place)
-            found[place] = float(self.control.held(moment)[0]), self._is_quiet(place)
-            if place == step:
+        ahead: dict[int, tuple[float, bool]] = {}
+        for coming in range(step, step + BLOCK):
+            moment = self._moment(coming)
+            ahead[coming] = float(self.control.held(moment)[0]), self._is_quiet(coming)
+            if coming == step:
                 self._present = moment
-            if not found[place][1]:
+            if not ahead[coming][1]:
                 break
-        return found
+        return ahead
 
     def _write(self) -> None:
+        self._join()  # before the multiplier changes, by which the present rate of an added group is divided
         if not self._pending:
             self._go_on()
         super()._write()
-        self._fast = False
+
+    def _prepare_fast(self, tensors: list[Tensor]) -> None:
+        self._fast_until = 0
 
     def _update_lr(self, epoch: int | None = None) -> None:
-        groups, track = self.optimizer.param_groups, self._tracks[0]
-        if not self._quiet or epoch is not None or len(self._tracks) > 1 or len(groups) != len(track.bases):
+        self._look_around()
+        track = self._leading["lr"]
+        if not self._quiet or epoch is not None or any(member.tracks != {"lr": track} for member in self._members):
             super()._update_lr(epoch)
             return
         self.last_epoch += 1
         self._go_on()
-        for group, base in zip(groups, track.bases, strict=True):
-            write(group, "lr", base * self._held)
+        for member in self._members:
+            rate = member.bases["lr"] * self._held
+            write(member.group, "lr", rate)
+            member.written["lr"] = rate
+        self._record[0] = [member.written["lr"] for member in self._members]
+        self._tell_of_the_end()
 
     def _write_multiplier(self, multiplier: float) -> None:
+        self._join()
         held, self._held = self._held, multiplier
         try:
             super()._write()
         finally:
-            self._held, self._fast = held, False
+            self._held = held
+
+
+_STATE = record({"held": finite(0.0), "applied": finite(0.0)}, {"trial": finite(0.0)})

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules.base import AbstractSchedule, checked_steps, progress
-from adaptive_lr.spec import stack
 
 MODES = ("stretch", "hold", "continue")
+
+ENDLESS = 10**9
+"""T of a run without an end, whose schedule does not depend on it: boundaries are compared to 1e-12 of it, a thousandth of a step."""
 
 
 def checked_mode(name: str, how: str) -> str:
@@ -25,20 +29,45 @@ def checked_mode(name: str, how: str) -> str:
     return how
 
 
+def planned_steps(total_steps: int | None, schedules: list[AbstractSchedule]) -> int:
+    """T; None stands for a run without an end, for schedules that need none.
+
+    Raises:
+        SpecError: T is no whole number of at least 1, or None with a schedule that ends.
+    """
+    if total_steps is not None:
+        return checked_steps(total_steps)
+    ending = [schedule for schedule in schedules if schedule.ends]
+    if ending:
+        raise SpecError(
+            f"total_steps must be a whole number of at least 1, got None: {ending[0]!r} needs it; training without an end needs a "
+            "schedule whose durations are in steps, such as Constant(), or Warmup(steps=1000, then=InverseSqrt(steps=1000))"
+        )
+    return ENDLESS
+
+
 @dataclass(frozen=True)
 class Horizon:
-    """The number of steps, and the changes of it so far.
+    """The number of steps, and the changes of it so far; u is computed for the steps that are asked for.
 
     Attributes:
         total_steps: T as first planned.
         changes: for each change the step at which it was made, the new T, and one of ``MODES``.
+
+    Raises:
+        SpecError: T or a change is not possible.
     """
 
     total_steps: int
     changes: tuple[tuple[int, int, str], ...] = ()
 
     def __post_init__(self) -> None:
-        checked_steps(self.total_steps)
+        object.__setattr__(self, "total_steps", checked_steps(self.total_steps))
+        end = self.total_steps
+        for step, total_steps, how in self.changes:
+            if isinstance(step, bool) or not isinstance(step, int | np.integer) or not 0 <= step <= end:
+                raise SpecError(f"the horizon was changed at a step in [0, {end}], got {step!r}")
+            end = _checked_change(end, step, total_steps, how)
 
     @property
     def end(self) -> int:
@@ -55,42 +84,82 @@ class Horizon:
                 ``hold``: the present value is held for the steps that were added, then the rest follows as planned.
                 ``continue``: what is left of the schedule is spread over the steps that are left, without a jump.
 
-        Raises:
-            SpecError: the mode is unknown, or the new T is not allowed in it.
+        A `SpecError` where the mode is unknown, or the new T not allowed in it.
         """
-        checked_steps(total_steps)
-        checked_mode("how", how)
-        if total_steps <= step:
-            raise SpecError(f"total_steps must be above the {step} steps already done, got {total_steps}")
-        if how == "hold" and total_steps < self.end:
-            raise SpecError(f"how='hold' cannot shorten the run from {self.end} to {total_steps} steps")
+        total_steps = _checked_change(self.end, step, total_steps, how)
         return replace(self, changes=(*self.changes, (min(step, self.end), total_steps, how)))
 
-    def progress(self) -> Tensor:
-        """Progress u at every step, shape ``[end + 1]``, float64."""
-        u = progress(self.total_steps)
-        for step, total_steps, how in self.changes:
-            u = _changed(u, step, total_steps, how)
-        return u
+    def at(self, step: int) -> float:
+        """Progress u at one step; past the end that of the end."""
+        return self._at(min(max(step, 0), self.end), len(self.changes), self._reached)
 
-    def table(self, schedule: AbstractSchedule) -> list[float]:
-        """Multipliers of one schedule at every step, ``end + 1`` of them."""
-        return stack([self.resolved(schedule)]).multiplier(self.progress().unsqueeze(0))[0].tolist()
+    def progress(self, start: int, count: int) -> Tensor:
+        """Progress u at ``count`` steps from ``start``, shape ``[count]``, float64; the same numbers as `at`."""
+        if not self.changes:
+            return progress(self.total_steps, start, count)
+        steps = start + torch.arange(count, device="cpu").clamp(max=self.end - start)
+        u, missing = torch.zeros(count, dtype=torch.float64, device="cpu"), torch.ones_like(steps, dtype=torch.bool)
+        for index in range(len(self.changes) - 1, -1, -1):
+            step, total_steps, how = self.changes[index]
+            if how == "hold":
+                steps = torch.where(steps <= step, steps, (steps - self._added(index)).clamp(min=step))
+                continue
+            if how == "stretch":
+                known, value = steps >= step, steps.to(torch.float64) / total_steps
+            else:
+                left = self._reached[index]
+                known, value = (
+                    steps > step,
+                    left + (1.0 - left) * (steps - step).to(torch.float64) / (total_steps - step),
+                )
+                value = torch.where(steps == total_steps, 1.0, value)  # exactly, so that a floor is met exactly
+            u = torch.where(missing & known, value, u)
+            missing = missing & ~known
+        return torch.where(missing, steps.to(torch.float64) / self.total_steps, u)
 
     def resolved(self, schedule: AbstractSchedule) -> AbstractSchedule:
         """The schedule with durations in steps turned into fractions of the T that progress is counted in."""
         stretched = [total_steps for _, total_steps, how in self.changes if how == "stretch"]
         return schedule.resolve(stretched[-1] if stretched else self.total_steps)
 
+    @cached_property
+    def _reached(self) -> list[float]:
+        """The progress from which each change went on."""
+        reached: list[float] = []
+        for index, (step, _, _) in enumerate(self.changes):
+            reached.append(self._at(step, index, reached))
+        return reached
 
-def _changed(u: Tensor, step: int, total_steps: int, how: str) -> Tensor:
-    done = u[: step + 1]
-    later = torch.arange(step + 1, total_steps + 1, dtype=torch.float64)
-    if how == "stretch":
-        return torch.cat([u[:step], torch.arange(step, total_steps + 1, dtype=torch.float64) / total_steps])
-    if how == "hold":
-        added = total_steps + 1 - len(u)
-        return torch.cat([done, u[step].expand(added), u[step + 1 :]])
-    rest = u[step] + (1.0 - u[step]) * (later - step) / (total_steps - step)
-    rest[-1] = 1.0  # exactly, so that a floor is met exactly
-    return torch.cat([done, rest])
+    def _at(self, step: int, changes: int, reached: list[float]) -> float:
+        """Progress at a step after the first so many changes."""
+        for index in range(changes - 1, -1, -1):
+            changed, total_steps, how = self.changes[index]
+            if how == "hold":
+                step = step if step <= changed else max(changed, step - self._added(index))
+            elif how == "stretch" and step >= changed:
+                return float(step) / float(total_steps)
+            elif how == "continue" and step > changed:
+                if step == total_steps:
+                    return 1.0
+                left = reached[index]
+                return left + (1.0 - left) * float(step - changed) / float(total_steps - changed)
+        return float(step) / float(self.total_steps)
+
+    def _added(self, index: int) -> int:
+        before = self.changes[index - 1][1] if index else self.total_steps
+        return self.changes[index][1] - before
+
+
+def _checked_change(end: int, step: int, total_steps: int, how: str) -> int:
+    """The new T of a run of ``end`` steps.
+
+    Raises:
+        SpecError: it is not allowed.
+    """
+    total_steps = checked_steps(total_steps)
+    checked_mode("how", how)
+    if total_steps <= step:
+        raise SpecError(f"total_steps must be above the {step} steps already done, got {total_steps}")
+    if how == "hold" and total_steps < end:
+        raise SpecError(f"how='hold' cannot shorten the run from {end} to {total_steps} steps")
+    return total_steps

@@ -37,6 +37,11 @@ class Constant(AbstractSchedule):
         if self.steps is not None and bool((column(self.until) > 0.0).any()):
             raise SpecError("Constant needs at most one of until and steps")
 
+    @property
+    def ends(self) -> bool:
+        """Only with a first phase that is a fraction of the run."""
+        return bool((column(self.until) > 0.0).any())
+
     def resolve(self, total_steps: int) -> Constant:
         """With ``steps`` turned into a fraction of ``total_steps``."""
         if self.steps is None:
@@ -159,6 +164,11 @@ class InverseSqrt(AbstractSchedule):
     def check(self) -> None:
         """One way of giving the time scale."""
         check_one_of(self, "fraction", "steps")
+
+    @property
+    def ends(self) -> bool:
+        """Not with a time scale in steps."""
+        return self.steps is None
 
     def resolve(self, total_steps: int) -> InverseSqrt:
         """With ``steps`` turned into a fraction of ``total_steps``."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules.base import AbstractSchedule, checked_steps, resolved_fraction
+from adaptive_lr.schedules.elementwise import whole_periods
 from adaptive_lr.spec import Range, Scalar, component, components, number, numbers, spec
 
 
@@ -41,13 +42,18 @@ class Warmup(AbstractSchedule):
         if (self.fraction is None) == (self.steps is None):
             raise SpecError("Warmup needs exactly one of fraction and steps")
 
+    @property
+    def ends(self) -> bool:
+        """Not with a warm-up in steps before what does not end."""
+        return self.steps is None or self.then.ends
+
     def resolve(self, total_steps: int) -> Warmup:
         """With ``steps`` turned into a fraction, and ``then`` resolved on the steps that remain.
 
         Raises:
             SpecError: the warm-up is not shorter than the run.
         """
-        checked_steps(total_steps)
+        total_steps = checked_steps(total_steps)
         if self.steps is not None and self.steps >= total_steps:
             raise SpecError(f"Warmup.steps must be below total_steps={total_steps}, got {self.steps}")
         fraction = float(self.fraction or 0.0) if self.steps is None else self.steps / total_steps
@@ -100,6 +106,11 @@ class Sequence(AbstractSchedule):
             )
         if any(not isinstance(a, Tensor) and a >= b for a, b in pairwise(given)):
             raise SpecError(f"the boundaries of a Sequence must ascend, got {given!r}")
+
+    @property
+    def ends(self) -> bool:
+        """Not with boundaries in steps before what does not end."""
+        return (len(self.schedules) > 1 and not self.steps) or self.schedules[-1].ends
 
     def resolve(self, total_steps: int) -> Sequence:
         """With boundaries as fractions, and each part resolved on its own steps.
@@ -174,16 +185,27 @@ class Restarts(AbstractSchedule):
         if not self.starts and (self.fraction is None) == (self.steps is None):
             raise SpecError("Restarts needs exactly one of fraction and steps, the length of the first cycle")
 
+    @property
+    def ends(self) -> bool:
+        """Not with cycles in steps."""
+        return self.steps is None
+
     def resolve(self, total_steps: int) -> Restarts:
         """With the starts of all cycles as fractions of the run, and the end of the last one after them.
 
+        Cycles of one length of which there are over 10000 are not listed; then ``last`` is their length, as a fraction of the run.
+
         Raises:
-            SpecError: there would be more than 10000 cycles.
+            SpecError: there would be more than 10000 cycles of growing length.
         """
-        checked_steps(total_steps)
-        if self.starts:
+        total_steps = checked_steps(total_steps)
+        if self.starts or self.last:
             return self
         length = self.steps if self.steps is not None else max(1, round(float(self.fraction or 1.0) * total_steps))
+        if self.mult == 1.0 and total_steps > 10_000 * length:
+            period = length / total_steps
+            then = self.then.resolve(length)
+            return replace(self, fraction=period, steps=None, last=period, then=then)
         first, start, starts, exact = length, 0, [0], float(length)
         while start + length < total_steps:
             start += length
@@ -200,19 +222,30 @@ class Restarts(AbstractSchedule):
         return replace(self, starts=bounds, last=length / total_steps, then=then)
 
     def multiplier(self, u: Tensor) -> Tensor:
-        """See the class.
-
-        Raises:
-            SpecError: the schedule is not resolved.
-        """
+        """See the class."""
         if not self.starts:
-            raise SpecError("Restarts counts whole steps: use at(step, total_steps) or resolve(total_steps)")
+            return self._repeated(u)
         starts = torch.cat([_column(one) for one in self.starts], dim=-1).expand(max(1, _rows(self.starts)), -1)
         edges = torch.cat([starts, starts[:, -1:] + _column(self.last)], dim=-1)
         wide = u.expand(edges.shape[0], -1).contiguous()
         cycle = (torch.searchsorted(starts.contiguous(), wide + 1e-12, right=True) - 1).clamp(min=0)
         begin, end = edges.gather(1, cycle), edges.gather(1, cycle + 1)
         own = ((wide - begin) / (end - begin)).clamp(0.0, 1.0)
+        return _column(self.decay) ** cycle * self.then.multiplier(own)
+
+    def _repeated(self, u: Tensor) -> Tensor:
+        """Cycles of one length, however many.
+
+        Raises:
+            SpecError: the schedule is not resolved.
+        """
+        period = _column(self.last)
+        if bool((period <= 0.0).any()):
+            raise SpecError("Restarts counts whole steps: use at(step, total_steps) or resolve(total_steps)")
+        # The run ends at the end of a cycle, not at the peak of the next one.
+        last = (1.0 / period - 1e-6).ceil() - 1.0
+        cycle = torch.minimum(whole_periods(u, period), last)
+        own = ((u - cycle * period) / period).clamp(0.0, 1.0)
         return _column(self.decay) ** cycle * self.then.multiplier(own)
 
 
@@ -227,6 +260,11 @@ class Product(AbstractSchedule):
 
     kind = "product"
     schedules: tuple[AbstractSchedule, ...] = components(AbstractSchedule)
+
+    @property
+    def ends(self) -> bool:
+        """If a factor does."""
+        return any(schedule.ends for schedule in self.schedules)
 
     def resolve(self, total_steps: int) -> Product:
         """With every factor resolved."""
@@ -256,6 +294,11 @@ class Scaled(AbstractSchedule):
     kind = "scaled"
     then: AbstractSchedule = component(AbstractSchedule)
     factor: Scalar = number("[0, 1]", default=1.0)
+
+    @property
+    def ends(self) -> bool:
+        """As ``then`` does."""
+        return self.then.ends
 
     def resolve(self, total_steps: int) -> Scaled:
         """With ``then`` resolved."""

@@ -43,6 +43,11 @@ class Cyclic(AbstractSchedule):
         if self.down is not None and self.down_steps is not None:
             raise SpecError("Cyclic needs at most one of down and down_steps")
 
+    @property
+    def ends(self) -> bool:
+        """Not with durations in steps."""
+        return self.up_steps is None or self.down is not None
+
     def resolve(self, total_steps: int) -> Cyclic:
         """With durations as fractions of ``total_steps``."""
         checked_steps(total_steps)

@@ -30,6 +30,11 @@ class Staircase(AbstractSchedule):
         """One way of giving the length of a stair."""
         check_one_of(self, "fraction", "steps")
 
+    @property
+    def ends(self) -> bool:
+        """Not with stairs in steps."""
+        return self.steps is None
+
     def resolve(self, total_steps: int) -> Staircase:
         """With ``steps`` turned into a fraction of ``total_steps``."""
         if self.steps is None:

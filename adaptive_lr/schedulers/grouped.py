@@ -1,0 +1,201 @@
+"""The parameter groups of an optimizer and the values that a scheduler writes into them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+from adaptive_lr.schedulers import notices
+from adaptive_lr.schedulers.horizon import Horizon
+from adaptive_lr.schedulers.hyperparameters import Group, cells, checked, each_once, read, write, write_all
+from adaptive_lr.schedulers.tracks import Member, Track, base_of, distinct, surviving
+from adaptive_lr.schedulers.updates import Updates
+from adaptive_lr.schedules.reactive import is_reactive
+
+
+class GroupedLR(LRScheduler):
+    """What `ScheduledLR` does to the optimizer: it knows the groups, whatever becomes of them, and writes base value times multiplier."""
+
+    horizon: Horizon
+    _members: list[Member]
+    _leading: dict[str, Track]  # what the first group followed at construction, for groups that are added
+    _waiting: list[dict[str, float]]  # saved base values of groups that the optimizer does not have yet
+    _notices: notices.Notices
+    _doubt: str | None  # about the base rate, told unless a state is loaded
+    _updates: Updates | None
+    _fast_until: int  # the step from which on more is to do than to multiply
+    _fast_groups: list[Group]
+    _fast_track: Track | None
+    _bases: list[float]
+    _record: notices.Record
+    _cells: list[tuple[Tensor, NDArray[Any]]]
+
+    def _fast_step(self) -> bool:
+        """A step for the usual case, one schedule for all learning rates; False if the optimizer has changed meanwhile."""
+        step, groups = self.last_epoch + 1, self.optimizer.param_groups
+        if step >= self._fast_until or groups is not self._fast_groups or len(groups) != len(self._bases):
+            return False
+        track = self._fast_track
+        assert track is not None
+        multiplier = track.values[step - track.start]
+        if self._cells:
+            for group, (tensor, _) in zip(groups, self._cells):  # noqa: B905  # equally many, see _prepare_fast
+                if group["lr"] is not tensor:
+                    return False
+            self._record[0] = None
+            for base, (_, cell) in zip(self._bases, self._cells):  # noqa: B905
+                cell[()] = base * multiplier
+        else:
+            before = self._record[0]
+            assert before is not None
+            rates = [base * multiplier for base in self._bases]
+            for group, known, rate in zip(groups, before, rates):  # noqa: B905
+                if group["lr"] is not known:  # a person or another scheduler wrote it
+                    for earlier, known in zip(groups, before, strict=True):
+                        if earlier is group:
+                            return False
+                        earlier["lr"] = known
+                group["lr"] = rate
+            self._record[0] = rates
+        self.last_epoch = step
+        self._step_count += 1
+        return True
+
+    def _multiplier(self, track: Track) -> float:
+        return track.multiplier(self.last_epoch)
+
+    def _targets(self) -> list[tuple[int, Member, str, float]]:
+        """What shall be written into which group under which name."""
+        multipliers = {id(track): self._multiplier(track) for track in distinct(self._members)}
+        return [
+            (index, member, key, member.bases[key] * multipliers[id(track)])
+            for index, member in enumerate(self._members)
+            for key, track in member.tracks.items()
+        ]
+
+    def _write(self) -> None:
+        targets = self._targets()
+        shared = []
+        for index, member, key, value in targets:
+            present = read(member.group, key)
+            if isinstance(present, Tensor):
+                shared.append((index, key, present, value))
+        tensors, numbers = each_once(shared)
+        if tensors:
+            write_all(tensors, numbers)
+        for _, member, key, value in targets:
+            if not isinstance(read(member.group, key), Tensor):
+                write(member.group, key, value)
+            member.written[key] = value
+        self._record[0] = [member.written.get("lr", math.nan) for member in self._members]
+        self._prepare_fast([tensor for _, _, tensor, _ in shared])
+
+    def _prepare_fast(self, tensors: list[Tensor]) -> None:
+        """See until which step all that is to do is to multiply."""
+        self._fast_until = 0
+        track, groups = self._fast_track, self.optimizer.param_groups
+        if track is None or self._updates is not None or self._step_count < 2 or is_reactive(track.given):
+            return
+        self._cells = cells(tensors)
+        if len(self._cells) != len(tensors) or len(tensors) not in (0, len(groups)):
+            return
+        if any(len(member.tracks) != 1 or member.tracks.get("lr") is not track for member in self._members):
+            return
+        self._fast_groups, self._bases = groups, [member.bases["lr"] for member in self._members]
+        if not tensors:
+            self._record[0] = [group["lr"] for group in groups]
+        self._fast_until = track.start + len(track.values)
+        telling = self.horizon.end + notices.GRACE
+        if self.last_epoch < telling:
+            self._fast_until = min(self._fast_until, telling)
+        if tensors:  # what others write into them is looked for now and then, since reading all of them takes long
+            self._fast_until = min(self._fast_until, max(2 * self.last_epoch, 8))
+
+    def _look_around(self) -> None:
+        """Before a step: which groups there are, and whether somebody else writes their rates."""
+        self._settle()
+        self._join()
+        if self._doubt is not None:
+            self._notices.once("initial_lr", self._doubt, 4)
+            self._doubt = None
+        if self.last_epoch >= 0 and not self._notices.told(
+            "by hand"
+        ):  # below, a composer of torch has taken the first step back
+            told = notices.changed_by_hand(self._members)
+            if told:
+                self._notices.once("by hand", told, 4)
+
+    def _settle(self) -> None:
+        """Note what fast steps wrote."""
+        if self._fast_until and self._fast_track is not None:
+            multiplier = self._fast_track.multiplier(self.last_epoch)
+            for member in self._members:
+                member.written["lr"] = member.bases["lr"] * multiplier
+
+    def _join(self) -> None:
+        """Follow what happened to the optimizer's groups: added, taken out, or replaced by loading."""
+        groups = self.optimizer.param_groups
+        if len(groups) == len(self._members) and all(
+            member.group is group for member, group in zip(self._members, groups, strict=True)
+        ):
+            return
+        self._settle()
+        kept = {id(member.group): member for member in surviving(self._members, groups)}
+        self._members = [
+            kept[id(group)] if id(group) in kept else self._adopted(group, index) for index, group in enumerate(groups)
+        ]
+        self._fast_until = 0
+
+    def _adopted(self, group: Group, index: int) -> Member:
+        """A group that was added to the optimizer; it follows the schedules of the first group."""
+        saved = self._waiting.pop(0) if self._waiting else {}
+        bases = {key: base_of(group, key, index) for key in ("lr", *self._leading)}
+        if "initial_lr" not in group:
+            bases["lr"] = self._base_of_present(checked(group, "lr", index), index)
+        bases |= {key: base for key, base in saved.items() if key in bases}
+        for key, base in bases.items():
+            group.setdefault(f"initial_{key}", base)
+        return Member(group, bases, self._leading, planned=False)
+
+    def _base_of_present(self, rate: float, index: int) -> float:
+        multiplier = self._multiplier(self._leading["lr"]) if "lr" in self._leading else 1.0
+        if multiplier > 0.0:
+            return rate / multiplier
+        if rate == 0.0:
+            self._notices.once(
+                "no base",
+                f"parameter group {index} was added with a rate of 0 while the schedule is at 0, so its base rate is taken to be 0: give the "
+                "group an initial_lr, or call scheduler.rebase with a base rate for each group",
+                6,
+            )
+        return rate
+
+    def _set_horizon(self, horizon: Horizon) -> None:
+        tracks = distinct(self._members)
+        schedules = [track.schedule for track in tracks]
+        resolved = [horizon.resolved(schedule) for schedule in schedules]  # raises before anything is changed
+        self.horizon, self._fast_until = horizon, 0
+        for track, schedule, part in zip(tracks, schedules, resolved, strict=True):
+            track.follow(horizon, schedule, part)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """What raises inside leaves the scheduler as it was."""
+        members, kept = self._members, dict(self.__dict__)
+        copies = [(member, dict(member.__dict__), dict(member.bases), dict(member.written)) for member in members]
+        tracks = [(track, dict(track.__dict__)) for track in distinct(members)]
+        try:
+            yield
+        except BaseException:
+            self.__dict__.update(kept)
+            for member, attributes, bases, written in copies:
+                member.__dict__.update(attributes | {"bases": bases, "written": written})
+            for track, attributes in tracks:
+                track.__dict__.update(attributes)
+            raise
