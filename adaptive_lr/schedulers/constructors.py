@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
+import numpy as np
 from torch.optim import Optimizer
 
 from adaptive_lr.errors import SpecError
@@ -117,14 +118,14 @@ def get_inverse_sqrt_schedule(
     optimizer: Optimizer,
     num_warmup_steps: int,
     *,
-    num_training_steps: int,
+    num_training_steps: int | None = None,
     timescale: int | None = None,
     last_epoch: int = -1,
 ) -> ScheduledLR:
     """m(t) = t / W for t < W, then (1 + (t - W) / timescale)^(-1/2), until t = N; there it holds.
 
     ``timescale`` is W if not given, and 10 000 without a warm-up. ``num_training_steps``, which transformers' function has not, is
-    by name only, because there the third argument is the time scale.
+    by name only, because there the third argument is the time scale; without it training has no end.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
@@ -185,15 +186,15 @@ def get_cosine_restarts_schedule_with_warmup(
     >>> [round(scheduler.schedule.at(step, 30), 12) for step in (0, 5, 10, 20, 30)]
     [1.0, 0.5, 1.0, 0.5, 0.0]
     """
-    if isinstance(num_cycles, bool) or not isinstance(num_cycles, int) or not 1 <= num_cycles <= 10_000:
+    if isinstance(num_cycles, bool) or not isinstance(num_cycles, int | np.integer) or not 1 <= num_cycles <= 10_000:
         raise SpecError(f"num_cycles must be a whole number in [1, 10000], got {num_cycles!r}")
     rest = checked_steps(num_training_steps) - num_warmup_steps
     if num_cycles > max(1, rest):
         raise SpecError(f"num_cycles must be at most the {rest} steps after the warm-up, got {num_cycles!r}")
     # Checks cycle_mult and cycle_decay.
     cycle = Restarts(then=DampedCosine(floor=min_lr_ratio), fraction=1.0, mult=cycle_mult, decay=cycle_decay)
-    lengths = [cycle.mult**place for place in range(num_cycles)]
-    edges = [round(rest * sum(lengths[:place]) / sum(lengths)) for place in range(num_cycles)] + [rest]
+    starts_of = [0.0, *accumulate(cycle.mult**index for index in range(num_cycles))]
+    edges = [round(rest * start / starts_of[-1]) for start in starts_of[:-1]] + [rest]
     if any(a >= b for a, b in pairwise(edges)) and num_cycles > 1:
         raise SpecError(
             f"num_cycles={num_cycles} with cycle_mult={cycle_mult:g} leaves no step of {rest} for some cycle"
@@ -206,7 +207,7 @@ def get_cosine_restarts_schedule_with_warmup(
 
 
 def _scheduled(
-    optimizer: Optimizer, then: AbstractSchedule, num_warmup_steps: int, num_training_steps: int, last_epoch: int
+    optimizer: Optimizer, then: AbstractSchedule, num_warmup_steps: int, num_training_steps: int | None, last_epoch: int
 ) -> ScheduledLR:
     schedule = then if num_warmup_steps == 0 else Warmup(steps=num_warmup_steps, then=then)
     return ScheduledLR(optimizer, schedule, total_steps=num_training_steps, last_epoch=last_epoch)

@@ -121,12 +121,12 @@ class GroupedLR(LRScheduler):
         """Before a step: which groups there are, and whether somebody else writes their rates."""
         self._settle()
         self._join()
+        if self.last_epoch < 0:  # in the constructor, or a composer of torch has taken the first step back
+            return
         if self._doubt is not None:
             self._notices.once("initial_lr", self._doubt, 4)
             self._doubt = None
-        if self.last_epoch >= 0 and not self._notices.told(
-            "by hand"
-        ):  # below, a composer of torch has taken the first step back
+        if not self._notices.told("by hand"):
             told = notices.changed_by_hand(self._members)
             if told:
                 self._notices.once("by hand", told, 4)

@@ -261,7 +261,7 @@ class ScheduledLR(GroupedLR):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
         if self._updates is not None:  # hooks are not copied with an optimizer
-            self._updates = Updates(self.optimizer, self._updates.scaler)
+            self._updates.attach(self.optimizer)
 
     def _initial_step(self) -> None:  # called by torch's constructor, and by its composers
         for member in self._members:

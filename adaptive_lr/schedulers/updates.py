@@ -18,6 +18,10 @@ class Updates:
         self.scaler = scaler
         self._seen = self._made = False
         self._scale: float | None = scaler.get_scale()
+        self.attach(optimizer)
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Look at this optimizer; a copy has no hooks."""
         optimizer.register_step_post_hook(self._after_step)
 
     def forget(self) -> None:

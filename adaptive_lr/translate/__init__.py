@@ -8,20 +8,21 @@ the learning rate that ``StepLR(optimizer, 30)`` has, to 1e-12 of the peak. What
   ``base_lr`` of ``CyclicLR`` is its lowest rate, as in PyTorch, and all other schedulers' that of the optimizer.
 - A rate such as ``eta_min`` becomes a share of ``base_lr``, so each parameter group ends at that share of its own rate.
 - Restarts are decided exactly. timm (by the floor of a logarithm) and transformers (by a remainder) may be a step off.
-- Plateaus ignore metrics that are not finite, and make reductions below PyTorch's ``eps`` of 1e-8 too.
+- Plateaus see no improvement in a negative metric that stays as it is, where PyTorch's do; they ignore metrics that are not finite, and make reductions below PyTorch's ``eps`` of 1e-8 too.
 - Noise, per-group lists, functions, and momentum that is cycled along are refused by name.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
 from torch.optim import lr_scheduler
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import AbstractSchedule
 from adaptive_lr.translate.run import Run
-from adaptive_lr.translate.timm_schedulers import TIMM
+from adaptive_lr.translate.timm_schedulers import TIMM, scaled
 from adaptive_lr.translate.torch_schedulers import TORCH
 from adaptive_lr.translate.transformers_schedules import TRANSFORMERS
 
@@ -51,7 +52,22 @@ def from_torch(
     return TORCH.translated(Run(title, total_steps, base_lr), arguments)
 
 
-def from_timm(name: str, *, base_lr: float | None = None, total_steps: int, **arguments: Any) -> AbstractSchedule:
+@overload
+def from_timm(
+    name: str, *, base_lr: float | None = None, total_steps: int, groups: None = None, **arguments: Any
+) -> AbstractSchedule: ...
+@overload
+def from_timm(
+    name: str, *, base_lr: float | None = None, total_steps: int, groups: Sequence[Mapping[str, Any]], **arguments: Any
+) -> list[AbstractSchedule]: ...
+def from_timm(
+    name: str,
+    *,
+    base_lr: float | None = None,
+    total_steps: int,
+    groups: Sequence[Mapping[str, Any]] | None = None,
+    **arguments: Any,
+) -> AbstractSchedule | list[AbstractSchedule]:
     """The schedule of a scheduler in ``timm.scheduler``; steps are what it is stepped by, epochs or updates.
 
     With ``warmup_prefix=False``, timm's default for most, the decay runs on beneath the warm-up and takes over with a small drop.
@@ -61,14 +77,19 @@ def from_timm(name: str, *, base_lr: float | None = None, total_steps: int, **ar
         name: the class or the name that ``create_scheduler_v2`` knows it by.
         base_lr: the learning rate of the optimizer, needed where an argument is a rate.
         total_steps: the number of updates or epochs.
+        groups: ``optimizer.param_groups``, where they have a ``lr_scale`` as layer decay makes it, by which timm's schedulers multiply. Then
+            the result is a list, one schedule for each group.
         arguments: those of the class.
 
     Errors are those of `from_torch`.
 
+    >>> from_timm("cosine", t_initial=100, total_steps=100, groups=[{"lr_scale": 0.75}, {}])
+    [Scaled(then=DampedCosine(), factor=0.75), DampedCosine()]
     >>> from_timm("cosine", t_initial=90, warmup_t=10, warmup_prefix=True, k_decay=2.0, total_steps=100)
     Warmup(then=DampedCosine(k=2), steps=10)
     """
-    return TIMM.translated(Run(name, total_steps, base_lr), arguments)
+    schedule = TIMM.translated(Run(name, total_steps, base_lr), arguments)
+    return schedule if groups is None else [scaled(schedule, group.get("lr_scale", 1.0)) for group in groups]
 
 
 def from_transformers(

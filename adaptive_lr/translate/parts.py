@@ -47,7 +47,9 @@ def repeated(schedule: AbstractSchedule, length: float, steps: int, decay: float
         return stretched(schedule, length, steps)
     if is_whole(length):
         return Restarts(then=schedule, steps=int(length), decay=decay)
-    starts = tuple(place * length / steps for place in range(math.ceil(steps / length)))
+    if steps > 10_000 * length:  # too many to be listed
+        return Restarts(then=schedule, fraction=length / steps, last=length / steps, decay=decay)
+    starts = tuple(index * length / steps for index in range(math.ceil(steps / length)))
     return Restarts(then=schedule, starts=starts, last=length / steps, decay=decay)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import AbstractSchedule, Plateau
 from adaptive_lr.schedules.base import checked_steps
-from adaptive_lr.spec import Domain, lookup
+from adaptive_lr.spec import NUMBERS, Domain, lookup
 
 Translator = Callable[..., AbstractSchedule]
 """Takes a `Run` and then, by keyword, the arguments of the foreign scheduler under their own names."""
@@ -31,9 +31,9 @@ class Run:
         Raises:
             SpecError: it is not.
         """
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, NUMBERS):
             raise SpecError(f"{self.name}.{argument} must be one number, got {value!r}")
-        if not Domain.parse(domain).contains(value):
+        if not Domain.parse(domain).contains(float(value)):
             raise SpecError(f"{self.name}.{argument} must lie in {domain}, got {value!r}")
         return float(value)
 

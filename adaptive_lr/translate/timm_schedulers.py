@@ -37,7 +37,7 @@ def cosine(
     """lr_min + (peak - lr_min)(1 + cos(pi (t/t_i)^k))/2 in cycle i."""
     floor, k = run.level("lr_min", lr_min), run.number("k_decay", k_decay, "(0, 64]")
     cycles = _cycles(run, t_initial, cycle_mul, cycle_decay, cycle_limit)
-    parts = [(_scaled(DampedCosine(k=k, floor=_share(run, floor, peak)), peak), length) for peak, length in cycles]
+    parts = [(scaled(DampedCosine(k=k, floor=_share(run, floor, peak)), peak), length) for peak, length in cycles]
     return _warmed(run, _merged(parts, k=k), floor, (warmup_t, warmup_lr_init, warmup_prefix))
 
 
@@ -60,8 +60,7 @@ def poly(
     degree = run.number("power", power, "(0, 64]")
     cycles = _cycles(run, t_initial, cycle_mul, cycle_decay, cycle_limit)
     parts = [
-        (_scaled(Polynomial(power=degree, k=k, floor=_share(run, floor, peak)), peak), length)
-        for peak, length in cycles
+        (scaled(Polynomial(power=degree, k=k, floor=_share(run, floor, peak)), peak), length) for peak, length in cycles
     ]
     return _warmed(run, _merged(parts, k=k), floor, (warmup_t, warmup_lr_init, warmup_prefix))
 
@@ -174,7 +173,8 @@ def _share(run: Run, floor: float, peak: float) -> float:
     return floor / peak
 
 
-def _scaled(schedule: AbstractSchedule, peak: float) -> AbstractSchedule:
+def scaled(schedule: AbstractSchedule, peak: float) -> AbstractSchedule:
+    """The schedule times ``peak``."""
     return schedule if peak == 1.0 else Scaled(then=schedule, factor=peak)
 
 
