@@ -9,7 +9,7 @@ from typing import Any
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedulers.horizon import Horizon
-from adaptive_lr.schedulers.state import finite, many, mapping, record, text, truth, whole
+from adaptive_lr.schedulers.state import finite, many, mapping, plain, record, text, truth, whole
 from adaptive_lr.schedulers.tracks import Member, Track, distinct
 from adaptive_lr.schedules.base import AbstractSchedule
 from adaptive_lr.schedules.reactive import is_reactive, with_memory, without_memory
@@ -18,7 +18,13 @@ from adaptive_lr.spec import encode
 STATE_VERSION = 1
 """Version of the layout of a state."""
 
-_TRACK = record({"key": text, "groups": many(whole(0)), "bases": many(finite(0.0)), "schedule": mapping})
+
+def _schedule(name: str, value: Any) -> None:
+    mapping(name, value)
+    plain(name, value)
+
+
+_TRACK = record({"key": text, "groups": many(whole(0)), "bases": many(finite(0.0)), "schedule": _schedule})
 _STATE = record(
     {
         "last_epoch": whole(-1),
@@ -115,12 +121,12 @@ def resumed(track: Track, members: Sequence[Member], saved: Saved, conflicts: li
     schedule = track.schedule
     mine = [without_memory(encode(schedule)), without_memory(encode(track.resolved))]
     memory: Any = None
-    for index, member in enumerate(members[: len(saved.schedules)]):
+    for member, schedules in zip(members, saved.schedules, strict=False):
         if member.tracks.get(track.key) is not track:
             continue
-        theirs = saved.schedules[index].get(track.key)
+        theirs = schedules.get(track.key)
         if theirs is None:
-            message = f"the state has no schedule of {track.key} for group {index}: it begins with {schedule!r}"
+            message = f"the state has no schedule of {track.key}: it begins with {schedule!r}"
         elif without_memory(theirs) not in mine:
             message = conflict(f"schedule of {track.key}", theirs, encode(schedule))
         else:

@@ -82,6 +82,22 @@ def mapping(name: str, value: Any) -> None:
         raise SpecError(_wrong(name, "a dictionary", value))
 
 
+def plain(name: str, value: Any) -> None:
+    """Nothing but dictionaries, lists, words, numbers, truth values and None, as in JSON.
+
+    Raises:
+        SpecError: there is something else in it.
+    """
+    if isinstance(value, Mapping):
+        mapping(name, value)
+    elif not isinstance(value, list | tuple):
+        if not (value is None or isinstance(value, (str, *NUMBERS))):
+            raise SpecError(_wrong(name, "plain data", value))
+        return
+    for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+        plain(f"{name}.{key}", part)
+
+
 def many(item: Check, count: int | None = None) -> Check:
     """A list or tuple, of ``count`` things if that is given, each of which passes ``item``."""
 

@@ -52,7 +52,7 @@ class Track:
 
     def _evaluate(self, step: int) -> None:
         start = step // WIDTH * WIDTH
-        count = min(WIDTH, self.horizon.end + LANES - start) if start <= self.horizon.end else WIDTH
+        count = min(WIDTH, self.horizon.end + LANES - start) if step <= self.horizon.end else WIDTH
         row = multipliers([self.resolved], self.horizon.progress(start, count))[0]
         if not bool((row.isfinite() & (row >= 0.0)).all()):
             step = start + int((~(row.isfinite() & (row >= 0.0))).to(row.dtype).argmax())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules.base import AbstractSchedule, checked_steps, resolved_fraction
-from adaptive_lr.schedules.elementwise import whole_periods
+from adaptive_lr.schedules.elementwise import column, whole_periods
 from adaptive_lr.spec import Range, Scalar, component, components, number, numbers, spec
 
 
@@ -135,7 +135,7 @@ class Sequence(AbstractSchedule):
         """
         if self.steps:
             raise SpecError("Sequence is given in steps: use at(step, total_steps) or resolve(total_steps)")
-        starts = [torch.zeros(1, dtype=torch.float64), *map(_column, self.fractions)]
+        starts = [torch.zeros(1, dtype=torch.float64), *map(column, self.fractions)]
         ends = [*starts[1:], torch.ones(1, dtype=torch.float64)]
         value = torch.zeros_like(u)
         for one, start, end in zip(self.schedules, starts, ends, strict=True):
@@ -225,13 +225,13 @@ class Restarts(AbstractSchedule):
         """See the class."""
         if not self.starts:
             return self._repeated(u)
-        starts = torch.cat([_column(one) for one in self.starts], dim=-1).expand(max(1, _rows(self.starts)), -1)
-        edges = torch.cat([starts, starts[:, -1:] + _column(self.last)], dim=-1)
+        starts = torch.cat([column(one) for one in self.starts], dim=-1).expand(max(1, _rows(self.starts)), -1)
+        edges = torch.cat([starts, starts[:, -1:] + column(self.last)], dim=-1)
         wide = u.expand(edges.shape[0], -1).contiguous()
         cycle = (torch.searchsorted(starts.contiguous(), wide + 1e-12, right=True) - 1).clamp(min=0)
         begin, end = edges.gather(1, cycle), edges.gather(1, cycle + 1)
         own = ((wide - begin) / (end - begin)).clamp(0.0, 1.0)
-        return _column(self.decay) ** cycle * self.then.multiplier(own)
+        return column(self.decay) ** cycle * self.then.multiplier(own)
 
     def _repeated(self, u: Tensor) -> Tensor:
         """Cycles of one length, however many.
@@ -239,14 +239,14 @@ class Restarts(AbstractSchedule):
         Raises:
             SpecError: the schedule is not resolved.
         """
-        period = _column(self.last)
+        period = column(self.last)
         if bool((period <= 0.0).any()):
             raise SpecError("Restarts counts whole steps: use at(step, total_steps) or resolve(total_steps)")
         # The run ends at the end of a cycle, not at the peak of the next one.
         last = (1.0 / period - 1e-6).ceil() - 1.0
         cycle = torch.minimum(whole_periods(u, period), last)
         own = ((u - cycle * period) / period).clamp(0.0, 1.0)
-        return _column(self.decay) ** cycle * self.then.multiplier(own)
+        return column(self.decay) ** cycle * self.then.multiplier(own)
 
 
 @spec
@@ -311,11 +311,6 @@ class Scaled(AbstractSchedule):
     def observed(self, metric: float, u: float) -> Scaled:
         """``then`` sees the metric."""
         return replace(self, then=self.then.observed(metric, u))
-
-
-def _column(value: Scalar) -> Tensor:
-    """A number as ``[1, 1]``, a column as it is."""
-    return torch.as_tensor(value, dtype=torch.float64).reshape(-1, 1)
 
 
 def _rows(values: tuple[Scalar, ...]) -> int:

@@ -12,7 +12,9 @@ from adaptive_lr.spec import Scalar
 
 def column(value: Scalar) -> Tensor:
     """A number as ``[1, 1]``, a column ``[B, 1]`` as it is; float64."""
-    return torch.as_tensor(value, dtype=torch.float64).reshape(-1, 1)
+    if isinstance(value, Tensor):
+        return value.to(torch.float64).reshape(-1, 1)
+    return torch.tensor([[value]], dtype=torch.float64, device="cpu")
 
 
 def reached(u: Tensor, boundary: Scalar) -> Tensor:

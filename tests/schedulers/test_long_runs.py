@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.optim import SGD, Optimizer
@@ -93,6 +93,7 @@ def test_progress_of_any_range_is_that_of_the_whole(horizon: Horizon, start: int
     assert [horizon.at(int(step)) for step in steps[:5]] == whole[steps[:5]].tolist()
 
 
+@settings(max_examples=8)
 @given(data=st.data())
 def test_blocks_hold_the_bits_of_the_table(schedule_class: type[AbstractSchedule], data: st.DataObject) -> None:
     example = EXAMPLES[schedule_class]
@@ -175,7 +176,7 @@ def test_training_without_an_end_is_the_beginning_of_a_long_run(schedule: Abstra
     optimizer = sgd()
     scheduler = ScheduledLR(optimizer, schedule, total_steps=None)
     whole = table([schedule], 50_000)[0].tolist()
-    for step in range(5000):
+    for step in range(600):
         assert optimizer.param_groups[0]["lr"] == pytest.approx(whole[step], abs=1e-6)
         advance(optimizer, scheduler)
     again = sgd()
@@ -293,7 +294,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     state = scheduler.state_dict()
     assert all(type(state[name]) is int for name in ("last_epoch", "total_steps"))
     assert all(type(number) in (int, str) for number in state["changes"][0])
-    assert schedule.at(np.int64(3), np.int64(10)) == 0.75  # type: ignore[arg-type]
+    assert schedule.at(np.int64(3), np.int64(10)) == pytest.approx(0.75)  # type: ignore[arg-type]
 
 
 def test_a_default_device_does_not_matter(example: AbstractSchedule) -> None:
@@ -311,7 +312,7 @@ def test_a_default_device_does_not_matter(example: AbstractSchedule) -> None:
 def test_multipliers_that_are_no_rates_are_refused() -> None:
     class Wrong(DampedCosine):
         def multiplier(self, u: torch.Tensor) -> torch.Tensor:
-            return torch.where(u < 0.5, 1.0, torch.nan)
+            return torch.where(u < 0.5, torch.ones_like(u), torch.nan)
 
     optimizer = sgd()
     with pytest.raises(SpecError, match="is not finite and >= 0 at step 5"):
