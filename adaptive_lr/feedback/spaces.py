@@ -186,7 +186,7 @@ class ModuleSpace:
 
     def where(self, trials: Tensor, vector: Vector) -> Vector:
         """See `Space`."""
-        return [torch.where(trials.to(one.device), one, 0.0) for one in vector]
+        return [torch.where(trials.to(piece.device).reshape(()), piece, 0.0) for piece in vector]  # keeps shape []
 
     def gather(self, values: list[Tensor]) -> Tensor:
         """See `Space`; every process of a group gets the same bits."""

@@ -181,8 +181,9 @@ class Statistics:
         _, moved = replay(True)
         torch._foreach_copy_(parameters, made)
         product = list(torch._foreach_sub(space.synchronised(moved), gradients))
-        scale = 1.0 / length.to(product[0])
-        square = space.dot(product, product) * scale * scale
+        square = space.dot(product, product)
+        scale = 1.0 / length.to(square)  # real, also where parameters are complex
+        square = square * scale * scale
         values["curvature_square"] = square
         if "curvature" in self.buffers:
             last, (last_scale,) = self.buffers["curvature"], self.buffers["curvature_scale"]
