@@ -93,7 +93,8 @@ class Anchor(AbstractController):
     def settled(self, state: AnchorState) -> Tensor:
         """The settled ln of the edge, after the window, ``[B]``: the mean, or what is known where no probe counted."""
         mean = (state.total / state.counted.clamp(min=1.0)).clamp(*LOG_FACTOR)
-        return torch.where(state.counted > 0.0, mean, state.log_edge)
+        known = torch.where(state.counted > 0.0, mean, state.log_edge)
+        return torch.where(heard(state), known, -math.log(self.fraction))
 
     def limits(self) -> dict[str, Limits]:
         """See the base class."""
@@ -153,11 +154,11 @@ class Anchor(AbstractController):
         length = self.length(now.total_steps)
         if now.step != length - 1 or bool((state.passed * state.failed)[0]):
             return None
-        shown = f"{type(self).__name__} did not find the edge in its window of {length} steps (T = {now.total_steps})"
-        if not bool(state.last[0]):
+        shown = f"the window of {length} probed steps (T = {now.total_steps}) did not find the edge of the rate"
+        if not bool(heard(state)[0]):
             return (
-                f"{shown}: no probe said anything, because the minibatches have no gradient (all masked, or the parameters frozen?) or the base "
-                "learning rate is 0; the run goes on at the base rate"
+                f"{shown}: no probe said anything, because the minibatches have no gradient (all masked, or the parameters frozen?), or the base "
+                "learning rate is 0 or far too low; the run goes on at the base rate"
             )
         factor = f"{float(state.log_edge[0].exp()):.2g} times the base rate"
         if not bool(state.passed[0]):
@@ -167,3 +168,8 @@ class Anchor(AbstractController):
     def readings(self, state: AnchorState) -> dict[str, Tensor]:
         """The edge, and how many probes in a row passed, negative for failures."""
         return {"edge": state.log_edge.exp(), "passed_in_a_row": state.last * (state.streak + 1.0)}
+
+
+def heard(state: AnchorState) -> Tensor:
+    """Where at least one probe said something, ``[B]`` of bool."""
+    return (state.passed > 0.0) | (state.failed > 0.0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adaptive_lr.controllers.anchor import Anchor, AnchorState
+from adaptive_lr.controllers.anchor import Anchor, AnchorState, heard
 from adaptive_lr.controllers.base import (
     LOG_FACTOR,
     AbstractController,
@@ -157,7 +157,7 @@ class ProgressAnchor(AbstractController):
         share = self.scale * (state.progress.clamp(min=0.0) / expected).sqrt()
         share = share.nan_to_num(nan=self.least).clamp(self.least, self.most)
         # Where no probe said anything, the base rate itself is all there is to go by.
-        return torch.where(state.probing.last == 0.0, self.probing.fraction, share)
+        return torch.where(heard(state.probing), share, self.probing.fraction)
 
     def trial(self, state: ProgressAnchorState, now: Moment) -> Tensor:
         """The edge in the window, twice the step where that is probed."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.base import EXACT, HALF, AbstractController, Moment, Observation, Signal, bounded
+from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.statistics import Replay, Space, Statistics, Vector
 
 RESOLUTION = {
@@ -183,8 +184,20 @@ class Control:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.state = rebuilt(self.controller.init(self.space.trials), [one.clone() for one in saved["state"]])
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            SpecError: the controller can never have been in that state; nothing was changed.
+        """
+        template, tensors = self.controller.init(self.space.trials), list(saved["state"])
+        if len(tensors) != (expected := len(flattened(template))):
+            kind = type(self.controller).__name__
+            raise SpecError(
+                f"the state of {kind} has {len(tensors)} parts, of this version it has {expected}: train from the start"
+            )
+        state = rebuilt(template, [tensor.clone() if isinstance(tensor, Tensor) else tensor for tensor in tensors])
+        self.controller.check_state(state, self.space.trials)
+        self.state = state
         self.trial, self.ignored, self.kept, self.rescues = (
             saved[name].clone() for name in ("trial", "ignored", "kept", "rescues")
         )

@@ -22,7 +22,6 @@ STEPS, RATE = 60, 0.05
 TESTED: list[Any] = [*(kind() for kind in CONTROLLERS), NanRescue(then=ProgressAnchor())]
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*did not find the edge:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*the losses are below:UserWarning"),
     pytest.mark.filterwarnings("ignore:step .* loss or gradient is not finite:UserWarning"),
 ]

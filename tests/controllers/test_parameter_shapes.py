@@ -10,8 +10,6 @@ from torch import Tensor
 from adaptive_lr import CONTROLLERS, AbstractController, ControlledLR, DampedCosine, Static
 from adaptive_lr.controllers import Signal
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*did not find the edge:UserWarning")
-
 SHAPES: dict[str, list[tuple[Any, torch.dtype]]] = {
     "logit scale": [((3,), torch.float32), ((), torch.float32)],
     "scalar alone": [((), torch.float64)],

@@ -1,6 +1,7 @@
 """What a probe says, and what it must not be taken to say."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -13,8 +14,6 @@ from adaptive_lr.controllers.probe import judged, ordinary, typical
 
 ANCHORS: list[Any] = [Anchor(), ProgressAnchor(), AnchorLift()]
 SINGLE = torch.tensor(torch.finfo(torch.float32).eps, dtype=torch.float64)
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*no probe:UserWarning")
 
 
 def column(*values: float) -> Tensor:
@@ -66,6 +65,14 @@ def test_one_bad_reading_hardly_moves_what_is_typical() -> None:
     assert ordinary(column(99.0), column(0.0))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 class Loop:
     """Noisy least squares in single precision, some of whose minibatches are spoilt."""
 
@@ -99,12 +106,16 @@ class Loop:
         return float(((self.w.detach() - self.target) * self.scales).square().sum() / 2)
 
 
+@lru_cache
+def sound(controller: AbstractController, rate: float) -> float:
+    return Loop(controller, rate).run()
+
+
 @pytest.mark.parametrize("controller", ANCHORS, ids=lambda spec: spec.kind)
 @pytest.mark.parametrize("count", [10, 20, 30])
 def test_minibatches_without_a_gradient_say_nothing(controller: AbstractController, count: int) -> None:
     for rate in (0.01, 0.2):
-        sound, masked = Loop(controller, rate).run(), Loop(controller, rate).run(masked=range(count))
-        assert masked < 4.0 * sound
+        assert Loop(controller, rate).run(masked=range(count)) < 4.0 * sound(controller, rate)
 
 
 @pytest.mark.parametrize("controller", ANCHORS, ids=lambda spec: spec.kind)
@@ -118,12 +129,7 @@ def test_minibatches_without_a_gradient_change_no_bit_of_the_state(controller: A
 
 @pytest.mark.parametrize("controller", ANCHORS, ids=lambda spec: spec.kind)
 def test_a_window_without_a_word_leaves_the_base_rate(controller: AbstractController) -> None:
-    loop = Loop(controller, 0.05)
-    plain = Loop(controller, 0.05)
-    loop.run(masked=range(400))
-    assert torch.equal(loop.w, torch.zeros_like(loop.w))
-    loop, plain = Loop(controller, 0.05), plain
-    made = []
+    loop, made = Loop(controller, 0.05), []
     for step in range(60):
         loop.optimizer.zero_grad()
         loss = loop.loss(step, 0.0, 0.0)
@@ -131,6 +137,7 @@ def test_a_window_without_a_word_leaves_the_base_rate(controller: AbstractContro
         loop.optimizer.step()
         loop.scheduler.step(loss.detach(), closure=lambda: loop.loss(step, 0.0, 0.0))  # noqa: B023
         made.append(loop.scheduler.applied_multiplier)
+    assert torch.equal(loop.w, torch.zeros_like(loop.w))
     expected = [float(DampedCosine()(step / 400)) for step in range(60)]
     assert made[45:] == pytest.approx(expected[45:], rel=1e-6)
 
@@ -139,13 +146,12 @@ def test_a_window_without_a_word_leaves_the_base_rate(controller: AbstractContro
 @pytest.mark.parametrize("step", [5, 25, 38])
 def test_a_gradient_far_too_long_is_not_followed(controller: AbstractController, step: int) -> None:
     for rate in (0.01, 0.2):
-        sound, spoilt = Loop(controller, rate).run(), Loop(controller, rate).run(long={step: 1e3})
-        assert spoilt < 2.0 * sound
+        assert Loop(controller, rate).run(long={step: 1e3}) < 2.0 * sound(controller, rate)
 
 
-@pytest.mark.parametrize("exponent", range(-10, 5))
+@pytest.mark.parametrize("exponent", [-10, -8, -6, -4, -2, 0, 2, 4])
 def test_the_start_is_forgotten_in_single_precision(exponent: int) -> None:
-    assert Loop(Anchor(), 10.0**exponent).run() < 2.0 * Loop(Anchor(), 0.1).run()
+    assert Loop(Anchor(), 10.0**exponent).run() < 2.0 * sound(Anchor(), 0.1)
 
 
 def test_a_start_without_a_bound_is_found_from_far_below_rounding() -> None:

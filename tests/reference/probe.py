@@ -69,4 +69,6 @@ class Window:
         return self.fraction * min(p, math.exp(self.le)) * m
 
     def edge(self) -> float:
+        if not (self.seen or self.failed):
+            return 1 / self.fraction
         return math.exp(sum(self.edges) / len(self.edges) if self.edges else self.le)
