@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Callable
 from typing import Any, cast
@@ -15,6 +16,8 @@ _PRESENT: weakref.WeakKeyDictionary[Optimizer, tuple[weakref.ref[Any], list[Remo
     weakref.WeakKeyDictionary()
 )
 """Who listens to an optimizer, and by which hooks."""
+
+_HOOKING = Optimizer.profile_hook_step.__code__.co_filename
 
 
 def attach(optimizer: Optimizer, before: Callable[..., Any], after: Callable[..., Any]) -> None:
@@ -43,10 +46,18 @@ def detach(optimizer: Optimizer) -> None:
         hook.remove()
 
 
-def nests(optimizer: Optimizer) -> bool:
-    """Whether the hooks may run twice in one step, because its class calls the step of its parent."""
-    steps = [vars(one)["step"] for one in type(optimizer).__mro__ if "step" in vars(one)]
-    return sum(bool(getattr(one, "hooked", False)) for one in steps) > 1
+def nested(optimizer: Optimizer) -> bool:
+    """Whether a step of the optimizer is made inside of another one of its own, because its class calls the step of its parent."""
+    steps = [vars(kind)["step"] for kind in type(optimizer).__mro__ if "step" in vars(kind)]
+    if sum(bool(getattr(step, "hooked", False)) for step in steps) < 2:
+        return False
+    # Only the stack tells a step inside of another from one after another that raised.
+    frame, calls = inspect.currentframe(), 0
+    while frame is not None:
+        hooking = frame.f_code.co_name == "wrapper" and frame.f_code.co_filename == _HOOKING
+        calls += hooking and frame.f_locals.get("self") is optimizer
+        frame = frame.f_back
+    return calls > 1
 
 
 def bare(optimizer: Optimizer) -> Optimizer:

@@ -266,8 +266,18 @@ class ModuleSpace:
                     state[name] = _copied(value)
 
     def version(self) -> int:
-        """Changes if a parameter is written to."""
+        """Changes if a parameter is written to, as far as the first and the last one tell."""
         return self._parameters[0]._version + self._parameters[-1]._version
+
+    def versions(self) -> int:
+        """Changes if any parameter is written to."""
+        return sum(p._version for p in self._parameters)
+
+    def idle(self, *, look: bool) -> bool:
+        """Whether there is no gradient at all; with ``look``, which waits for an accelerator, or each is zero."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        look = look and self._processes() == 1  # all processes must find the same
+        return not gradients or (look and not any(_nonzero(gradient) for gradient in gradients))
 
     def candidate(self) -> dict[str, Any]:
         """What `keep` copied last, if it is not confirmed yet, for a state."""
@@ -288,6 +298,11 @@ class ModuleSpace:
     def _state_of(self, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self._optimizer.state[parameter]
         return state
+
+
+def _nonzero(gradient: Tensor) -> bool:
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return bool(values.any())
 
 
 def _alike(vector: Vector) -> bool:

@@ -78,12 +78,13 @@ class Control:
         self._held = now, self.state, multiplier
         return multiplier
 
-    def before(self, now: Moment) -> Tensor:
-        """Read what comes before the step; the multiplier to make it at, ``[B]``."""
+    def before(self, now: Moment, *, probing: bool = True) -> Tensor:
+        """Read what comes before the step; the multiplier to make it at, ``[B]``: what is held where nothing is to be probed."""
         signals = self.controller.signals(now.step, now.total_steps)
         self.statistics.before(signals, self.controller.signals(now.step + 1, now.total_steps))
         if Signal.STEP in signals:
-            self.trial = bounded(_safe(self.controller.trial(self.state, now), now))  # the step is divided by it
+            trial = self.controller.trial(self.state, now) if probing else self.held(now)
+            self.trial = bounded(_safe(trial, now))  # the step is divided by it
         else:
             self.trial = self.held(now)  # what is not seen cannot be revised
         return self.trial

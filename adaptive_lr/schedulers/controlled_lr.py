@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from adaptive_lr.controllers.base import REPLAYING, AbstractController, Moment, Signal
+from adaptive_lr.controllers.base import AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
-from adaptive_lr.feedback.attachment import attach, bare, nests
-from adaptive_lr.feedback.clipping import undo_clipping
+from adaptive_lr.feedback.attachment import attach, bare
 from adaptive_lr.feedback.linearity import check_linear
 from adaptive_lr.feedback.probing import Closure, Replayer
 from adaptive_lr.feedback.spaces import ModuleSpace
-from adaptive_lr.feedback.statistics import Vector
-from adaptive_lr.feedback.update import Control, Part
-from adaptive_lr.schedulers.given import TOO_EARLY, UNSEEN, check_given, check_plan, fate, scalar, waiting
-from adaptive_lr.schedulers.held_rate import HeldRate
+from adaptive_lr.feedback.update import Control
+from adaptive_lr.schedulers.around_step import NOTHING, AroundStep
+from adaptive_lr.schedulers.given import check_plan, fate
 from adaptive_lr.schedulers.horizon import checked_mode
 from adaptive_lr.schedulers.hyperparameters import Plan
 from adaptive_lr.schedulers.notices import refuse_epoch
 from adaptive_lr.spec import encode
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class ControlledLR(HeldRate):
+
+class ControlledLR(AroundStep):
     """lr_t = base_lr * a controller's multiplier, in every parameter group; a `torch.optim.lr_scheduler.LRScheduler`.
 
     Call ``step(loss, closure)`` after every ``optimizer.step()``. What the controller asks for is read around the optimizer's
@@ -94,17 +95,15 @@ class ControlledLR(HeldRate):
         if not self._space.leaves():
             raise SpecError("the optimizer has no parameter that requires a gradient")
         self.control = Control(controller, self._space)
-        self._replayer = Replayer(optimizer, [one.device for one in self._space.leaves()])
+        self._replayer = Replayer(optimizer)
         self._held = self._applied = self._trial = 1.0
         self._ahead: dict[int, tuple[float, bool]] = {}
         self._quiet = False
         self._square: Tensor | None = None
         self._present: Moment | None = None
-        self._pending = self._inside = self._warned = self._stepped = self._early = False
-        self._depth = 0
         self._micro: list[Tensor] = []
-        self._shown: dict[str, Any] = dict(_NOTHING)
-        self._version = self._space.version()
+        self._shown: dict[str, Any] = dict(NOTHING)
+        self._begin()
         super().__init__(optimizer, schedule, total_steps=total_steps, last_epoch=last_epoch, grad_scaler=grad_scaler)
         attach(optimizer, self._before_step, self._after_step)
 
@@ -134,7 +133,7 @@ class ControlledLR(HeldRate):
         refuse_epoch(epoch)
         given: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
         given = {name: self._shown[name] if value is None else value for name, value in given.items()}
-        self._shown = dict(_NOTHING)
+        self._shown = dict(NOTHING)
         if skipped or self._scaler_skipped() or not self._pending or self._inside:
             self._warn_if_blind(skipped=skipped)
             self._take_back()
@@ -164,6 +163,26 @@ class ControlledLR(HeldRate):
         shown = {"loss": loss, "closure": closure, "grad_norm": grad_norm}
         self._shown |= {name: value for name, value in shown.items() if value is not None}
 
+    def repeated(self, loss_function: Callable[P, R]) -> Callable[P, R]:
+        """The loss function, which draws the same random numbers in a closure as it did in training.
+
+        For functions that draw some themselves, such as noise or an augmentation; what models draw is repeated anyway. Use what is
+        returned in training and in the closure. It follows torch's random numbers, not those of Python or NumPy.
+
+        >>> import torch, adaptive_lr as al
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = torch.optim.SGD([w], lr=1e-3)
+        >>> scheduler = al.ControlledLR(optimizer, al.DampedCosine(), al.Anchor(), total_steps=100)
+        >>> loss_function = scheduler.repeated(lambda x: ((w - x + torch.randn(2)) ** 2).sum())
+        >>> for x in torch.zeros(100, 2):
+        ...     loss = loss_function(x)
+        ...     optimizer.zero_grad()
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     scheduler.step(loss, closure=lambda: loss_function(x))
+        """
+        return self._replayer.repeated(loss_function)
+
     def micro_batch(self) -> None:
         """Say that the backward pass of one of several equal parts of a minibatch is done.
 
@@ -188,11 +207,6 @@ class ControlledLR(HeldRate):
         return self._applied
 
     @property
-    def probes(self) -> bool:
-        """Whether the coming ``step()`` will evaluate the loss again, so that it needs a closure."""
-        return bool(self._signals() & REPLAYING)
-
-    @property
     def looks(self) -> bool:
         """Whether the controller looks at anything in the coming ``step()``, so that it needs the loss."""
         return bool(self._signals() & ~Signal.START)
@@ -202,9 +216,9 @@ class ControlledLR(HeldRate):
 
         ``ignored`` counts the updates so far of which loss or gradient, as far as the controller looks at them, were not finite.
         """
-        found = {"multiplier": self._applied, "held": self._held, "trial": self._trial}
+        rates = {"multiplier": self._applied, "held": self._held, "trial": self._trial}
         numbers = self.control.seen | self.controller.readings(self.control.state) | {"ignored": self.control.ignored}
-        return found | {name: float(value[0]) for name, value in numbers.items()}
+        return rates | {name: float(value[0]) for name, value in numbers.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors: what `ScheduledLR` saves, the controller, its state, and what its statistics remember."""
@@ -227,7 +241,7 @@ class ControlledLR(HeldRate):
         train longer or shorter, construct with ``on_longer``, or with the saved T, load, then call `extend`.
         """
         self._check_state(state_dict)
-        self._close()
+        self._take_back(revise=not (self._inside or self._idle or self._moved()))
         self._space.refresh()
         self.control.load_state_dict(state_dict["control"])
         self._space.load_kept(state_dict["kept"])
@@ -244,6 +258,7 @@ class ControlledLR(HeldRate):
             self._space.load_candidate(update["candidate"])
             self._replayer.load_state_dict(update["replay"])
             self._micro, self._shown["loss"] = list(update["micro"]), update["loss"]
+            self._inside, self._idle = update["inside"], update["idle"]
 
     def _update_state(self) -> dict[str, Any]:
         """What is known of an update between ``optimizer.step()`` and ``step()``."""
@@ -254,140 +269,9 @@ class ControlledLR(HeldRate):
             "replay": self._replayer.state_dict(),
             "micro": [one.clone() for one in self._micro],
             "loss": loss.detach().clone() if isinstance(loss, Tensor) else loss,
+            "inside": self._inside,
+            "idle": self._idle,
         }
-
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        """Before the optimizer's step: its gradients are there, unless a closure that it calls makes them.
-
-        Raises:
-            SpecError: the last step was not judged.
-        """
-        if self._inside and nests(optimizer):
-            self._depth += 1
-            return None
-        if self._pending and Signal.STEP in self._signals():
-            raised = (
-                self._inside
-            )  # in the last optimizer.step(), which will not be judged; nor can the one of a forgotten step()
-            self._take_back()
-            if not raised:
-                raise SpecError(_FORGOTTEN)
-        self._inside, self._depth, self._stepped = True, 0, True
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # the first is the optimizer
-        if closure is None:
-            if self._early and not (self._warned or self._replayer.recorded):  # stepped even before backward()
-                self._warned = True
-                warnings.warn(TOO_EARLY, UserWarning, stacklevel=2)
-            self._read_before()
-            return None
-
-        def wrapped() -> Any:
-            result = closure()
-            if not self._pending:
-                if self._shown["loss"] is None and isinstance(result, float | Tensor):
-                    self._shown["loss"] = result.detach() if isinstance(result, Tensor) else result
-                self._read_before()
-            return result
-
-        if len(args) > 1:
-            return (args[0], wrapped, *args[2:]), kwargs
-        return args, {**kwargs, "closure": wrapped}
-
-    def _read_before(self) -> None:
-        verdict = getattr(self.optimizer, "found_inf", None)
-        if verdict is not None and bool(verdict):
-            return  # a fused optimizer under a scaler, which will do nothing
-        if self._quiet:
-            self._trial, self._pending = self._held, True
-            return
-        self._replayer.disarm()
-        if self._space.refresh():  # other parameters: what is remembered of the old ones cannot be compared
-            self.control.statistics.buffers.clear()
-        signals = self._signals()
-        self._space.gradient_scale = getattr(self.optimizer, "grad_scale", None)
-        with torch.no_grad():
-            # The last gradient is remembered, and so is its length.
-            last = self.control.statistics.buffers.get("gradient")
-            self._space.known = None if last is None or self._square is None else (last, self._square)
-            self._trial = float(self.control.before(self._now)[0])
-            self._square, self._space.known = self.control.statistics.values.get("gradient_square"), None
-            if Signal.STEP in signals:
-                self._space.hold(copies=self._copies)
-        self._pending = True
-        if self._trial != self._held:
-            self._write_multiplier(self._trial)
-
-    def _after_step(self, *_: Any) -> None:
-        if self._depth:
-            self._depth -= 1
-            return
-        self._inside = False
-        if self._quiet:
-            return
-        self._space.gradient_scale = None  # undone in the gradients themselves by now
-        self._space.seal()
-        if self._pending and self._trial != self._held:
-            self._write_multiplier(self._held)  # whoever looks now sees the rate, not the probe's
-
-    def _decide(self, loss: float | Tensor | None, closure: Closure | None, grad_norm: float | Tensor | None) -> float:
-        if self._quiet:
-            self.control.seen = {}
-            return self._held
-        signals = self._signals()
-        check_given(self.controller, signals, loss=loss, closure=closure, parts=bool(self._micro))
-        if Signal.STEP in signals:
-            self._space.check_held()
-
-        def replay(gradient: bool) -> tuple[Tensor, Vector]:
-            assert closure is not None
-            return self._replayer(closure, self._space.leaves(), gradient)
-
-        count = len(self._micro) + 1
-        part = Part(self._micro[0] * count**2, 1 / count) if self._micro else None
-        with torch.no_grad():
-            if grad_norm is not None:
-                undo_clipping(self.control.statistics, self._space, grad_norm)
-                self._square = None
-            return float(self.control.after(self._now, scalar(loss), replay, part)[0])
-
-    def _take_back(self) -> None:
-        """Undo a step that was made at a probe's rate and will not be judged."""
-        if self._pending and Signal.STEP in self._signals():
-            with torch.no_grad():
-                self.control.statistics.revise(torch.zeros(1))
-        self._applied = 0.0
-        self._close()
-        self._write()
-
-    def _close(self) -> None:
-        self._pending = self._inside = False
-        if not self._quiet:
-            self._micro = []
-            self._space.release()
-        self._version = self._space.version()
-
-    def _warn_if_blind(self, *, skipped: bool) -> None:
-        if self._pending or self._warned:
-            return
-        self._early = not skipped and self._replayer.recorded
-        changed = self._space.version() != self._version
-        if changed or (not (skipped or self._stepped) and waiting(self._space.leaves())):
-            self._warned = True
-            warnings.warn(UNSEEN if changed else TOO_EARLY, UserWarning, stacklevel=3)
-
-    def _go_on(self) -> None:
-        super()._go_on()
-        if not self._quiet and self.probes:
-            self._replayer.arm()
-        else:
-            self._replayer.disarm()
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a ControlledLR is bound to its optimizer by hooks and cannot be copied: use its state_dict()")
-
-
-_FORGOTTEN = (
-    "optimizer.step() was called again without scheduler.step(): while the controller probes, every step must be judged before the "
-    "next; the last one was taken back"
-)
-_NOTHING: dict[str, Any] = {"loss": None, "closure": None, "grad_norm": None}

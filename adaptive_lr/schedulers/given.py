@@ -65,11 +65,20 @@ TOO_EARLY = (
 )
 
 
+FORGOTTEN = "optimizer.step() was called again without scheduler.step(): while the controller probes, every step must be judged before the next"
+TAKEN_BACK = "the last one was taken back"
+STAYED = "the parameters were written to since the last one, so they stay as they are"
+WRITTEN = (
+    "the learning rate of parameter group {group} is {present:g} and not what this scheduler wrote ({written:g}): another scheduler or the "
+    "training loop writes it too, so the step stays as it was made but is not judged and does not count; leave the rate to one of them"
+)
+
+
 def waiting(parameters: Sequence[Tensor]) -> bool:
     """Whether there are gradients for the optimizer to step by; a scaler would have skipped those that are not finite."""
-    found = [local(one.grad) for one in parameters if one.grad is not None]
-    dense = [one.coalesce().values() if one.is_sparse else one for one in found]
-    return bool(dense) and all(bool(one.isfinite().all()) for one in dense)
+    gradients = [local(p.grad) for p in parameters if p.grad is not None]
+    dense = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
+    return bool(dense) and all(bool(gradient.isfinite().all()) for gradient in dense)
 
 
 def check_same(controller: AbstractController, saved: dict[str, Any] | None) -> None:
@@ -91,12 +100,11 @@ def _differing(saved: Any, constructed: Any, name: str = "") -> list[str]:
         return []
     nested = isinstance(saved, dict) and isinstance(constructed, dict)
     if not nested or saved["kind"] != constructed["kind"]:
-        theirs, mine = (one["kind"] if isinstance(one, dict) else one for one in (saved, constructed))
+        theirs, mine = (value["kind"] if isinstance(value, dict) else value for value in (saved, constructed))
         return [f"{name} {theirs}, not {mine}"]
     keys = [*saved, *(key for key in constructed if key not in saved)]
-    return [
-        one for key in keys for one in _differing(saved.get(key), constructed.get(key), f"{name}.{key}".lstrip("."))
-    ]
+    fields = [_differing(saved.get(key), constructed.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
+    return [field for differing in fields for field in differing]
 
 
 def scalar(loss: float | Tensor | None) -> Tensor | None:
@@ -108,8 +116,8 @@ def scalar(loss: float | Tensor | None) -> Tensor | None:
     if loss is None:
         return None
     try:
-        found = loss if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
-        return found.detach().reshape(1)
+        number = loss if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64, device="cpu")
+        return number.detach().reshape(1)
     except (RuntimeError, TypeError, ValueError) as error:
         got = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
         raise SpecError(f"the loss must be a number or a tensor of one element, got {got}") from error
