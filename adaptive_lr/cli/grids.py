@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -61,5 +62,7 @@ class Grid:
             table.add_column(escape(heading), justify="left" if heading in self.left else "right", overflow="fold")
         for label, cells in self.rows:
             table.add_row(escape(label), *(escape(cells[index]) for index in part))
-        out.print(table, width=max(width, 20), crop=False)
-        out.print()
+        # A console never prints wider than itself, so a file gets one that is wide enough.
+        console = out if out.is_terminal else Console(file=out.file, width=width, highlight=False)
+        console.print(table)
+        console.print()

@@ -66,14 +66,19 @@ def test_line_of_json_ends_at_a_newline_alone(tmp_path: Path, character: str) ->
         ("a.csv", "lr;loss\n0,1;2\n", "line 2: lr is '0,1', not a number; write a decimal point for the comma"),
         ("a.csv", "lr;loss\n0.1;2;3\n", r"line 2: 3 cells, but 2 columns \(separated by semicolons\)"),
         ("a.csv", "lr,loss\n0.1,1_000\n", "line 2: loss is '1_000', not a number"),
-        ("a.csv", "lr,loss\n0.1,０\n", "not a number"),
+        ("a.csv", "lr,loss\n0.1,\uff10\n", "not a number"),
         ("a.csv.gz", gzip.compress(b"lr,loss\n0.1,2\n")[:-6], "not a text file in UTF-8"),
     ],
 )  # fmt: skip
 def test_file_that_is_wrong_is_named(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read(tmp_path, name, text).numbers("lr")
-        read(tmp_path, name, text).numbers("loss")
+        numbers_of(tmp_path, name, text)
+
+
+def numbers_of(folder: Path, name: str, text: str | bytes) -> None:
+    found = read(folder, name, text)
+    for column in found.columns:
+        found.numbers(column)
 
 
 def test_separator_is_read_from_names_outside_of_quotes(tmp_path: Path) -> None:

@@ -39,8 +39,14 @@ def differences(numbers: Any) -> Any:
 
 @pytest.mark.parametrize("more", [{}, {"initial": 0.7}, {"optimum": 0.05}, {"initial": 0.7, "optimum": 0.05}])
 def test_metric_of_which_more_is_better_is_the_loss_in_a_mirror(tmp_path: Path, more: dict[str, float]) -> None:
-    loss = summarise(table(tmp_path, *sweep_lines(ERRORS)), replace(REQUEST, **more))
-    request = replace(REQUEST, direction="maximize", **{name: -value for name, value in more.items()})
+    plain = replace(REQUEST, initial=more.get("initial"), optimum=more.get("optimum"))
+    loss = summarise(table(tmp_path, *sweep_lines(ERRORS)), plain)
+    request = replace(
+        plain,
+        direction="maximize",
+        initial=None if plain.initial is None else -plain.initial,
+        optimum=None if plain.optimum is None else -plain.optimum,
+    )
     metric = summarise(table(tmp_path, *sweep_lines(mirrored(ERRORS))), request)
     assert differences(metric) == differences(loss)
     for label, row in loss["groups"].items():
@@ -70,7 +76,24 @@ def test_words_of_a_metric_are_the_right_way_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "val_acc eval/accuracy F1 metrics.f1_score auc mIoU IoU valAccuracy score reward BLEU r2 mAP top1 acc@5 test-acc1".split(),
+    [
+        "val_acc",
+        "eval/accuracy",
+        "F1",
+        "metrics.f1_score",
+        "auc",
+        "mIoU",
+        "IoU",
+        "valAccuracy",
+        "score",
+        "reward",
+        "BLEU",
+        "r2",
+        "mAP",
+        "top1",
+        "acc@5",
+        "test-acc1",
+    ],
 )
 def test_metric_with_a_telling_name_is_doubted_until_somebody_says(name: str) -> None:
     said = doubt(name, None)
@@ -213,7 +236,7 @@ def test_rates_of_another_precision_are_one_everywhere(tmp_path: Path, dtype: An
 @pytest.mark.parametrize("text", ["0", "", "None", "nan"])
 def test_baseline_without_a_rate_is_left_out_by_a_window(tmp_path: Path, text: str) -> None:
     runs = table(tmp_path, "lr,loss", f"{text},0.01", "0.1,2", "0.2,1", "0.4,3")
-    with pytest.raises(InputError, match="line 2: lr is .* a learning rate must be above 0 .*--window LOWEST:HIGHEST"):
+    with pytest.raises(InputError, match=r"line 2: lr is .* a learning rate must be above 0 .*--window LOWEST:HIGHEST"):
         select(runs, Request(rate="lr", loss="loss"))
     selection = select(runs, Request(rate="lr", loss="loss", window=(0.1, 0.4)))
     assert selection.sweeps["all runs"].losses.tolist() == [2.0, 1.0, 3.0]
