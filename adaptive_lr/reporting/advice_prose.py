@@ -15,7 +15,7 @@ def headline(found: Mapping[str, Any]) -> str:
     language, network = found["kind"] == "language", found["kind"] == "network"
     if recorded and recorded[0]["own"]:
         tied = _as_good(recorded[0])
-        others = f", or any of the {len(tied)} that the noise does not tell apart from it" if tied else ""
+        others = f", or {listed(tied)}, which the noise does not tell apart from it" if tied else ""
         return f"Begin with {next(iter(recorded[0]['costs']))}{others}, from your own runs."
     if recorded and (language or not measured):
         return f"Begin with {next(iter(recorded[0]['costs']))}, from recorded runs."
