@@ -177,27 +177,34 @@ def _sweep(
     request: Request,
 ) -> RecordedSweep:
     cells = list(group.values())
+    paired, seeds = _paired(table, cells, losses, request)
     return RecordedSweep(
         rates=np.array(list(group)),
         # Sorted, so that the last bit does not depend on the order of the rows.
         losses=np.array([np.sort(losses[rows]).mean() for rows in cells]),
         counts=np.array([len(rows) for rows in cells]),
         diverged=np.array([diverged[rows].mean() for rows in cells]),
-        paired=_paired(table, cells, losses, request),
+        paired=paired,
+        seeds=seeds,
         noise=noise,
         optimum=request.signed(request.optimum),
         initial=request.signed(request.initial),
     )
 
 
-def _paired(table: Table, cells: Sequence[list[int]], losses: Array, request: Request) -> Array | None:
+def _paired(
+    table: Table, cells: Sequence[list[int]], losses: Array, request: Request
+) -> tuple[Array | None, tuple[str, ...]]:
+    """Losses by seed, ``[S, L]``, and the names of the seeds; None where some rate lacks one or has it twice."""
     if request.seed is None:
-        return None
+        return None, ()
     seeds = table.column(request.seed)
     by_seed = [{seeds[row]: losses[row] for row in rows} for rows in cells]
     names = sorted(by_seed[0])
     complete = all(sorted(at) == names and len(at) == len(rows) for at, rows in zip(by_seed, cells, strict=True))
-    return np.array([[at[name] for at in by_seed] for name in names]) if complete and len(names) > 1 else None
+    if not complete or len(names) < 2:
+        return None, ()
+    return np.array([[at[name] for at in by_seed] for name in names]), tuple(names)
 
 
 def _gaps(sweeps: Mapping[str, RecordedSweep]) -> list[str]:

@@ -181,7 +181,7 @@ def _best_group(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
 
 def _half_difference(sweep: RecordedSweep, other: RecordedSweep) -> float | None:
     """Half the interval of the difference of two lowest losses, paired over seeds where that can be; None if nothing is known."""
-    if sweep.paired is not None and other.paired is not None and len(sweep.paired) == len(other.paired):
+    if sweep.paired is not None and other.paired is not None and sweep.seeds == other.seeds:
         values = sweep.paired[:, sweep.best] - other.paired[:, other.best]
         if np.isfinite(values).all():
             return students_half(values)

@@ -75,6 +75,7 @@ class RecordedSweep:
         noise: pooled over all groups, or None.
         optimum: the least possible loss, or None if it is not known.
         initial: the loss before training, or None.
+        seeds: the names of the seeds of ``paired``, in its order.
     """
 
     rates: Array
@@ -85,6 +86,7 @@ class RecordedSweep:
     noise: Noise | None
     optimum: float | None = None
     initial: float | None = None
+    seeds: tuple[str, ...] = ()
 
     def within(self, keep: Sequence[int] | Places) -> RecordedSweep:
         """At some of the rates only."""
@@ -98,6 +100,7 @@ class RecordedSweep:
             self.noise,
             self.optimum,
             self.initial,
+            self.seeds,
         )
 
     @property

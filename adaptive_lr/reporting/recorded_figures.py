@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from adaptive_lr.drawing import plain
 from adaptive_lr.reporting.recorded_prose import words
 
 COLOURS = (
@@ -36,7 +37,7 @@ def study(numbers: Mapping[str, Any]) -> Figure:
         right.plot(grid["ratios"], [np.nan if regret is None else regret for regret in grid["regret"]], **style)
     _limit(left, numbers)
     said = words(numbers)
-    left.set(xscale="log", xlabel=_plain(numbers["rate"]), ylabel=_plain(numbers["loss"]))
+    left.set(xscale="log", xlabel=plain(numbers["rate"]), ylabel=plain(numbers["loss"]))
     shared = ", rates in common" if numbers["common"] else ""
     right.set(
         xscale="log",
@@ -51,7 +52,7 @@ def study(numbers: Mapping[str, Any]) -> Figure:
     for axes in (left, right):
         axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
-    labels = [_plain(label) for label in numbers["groups"]]
+    labels = [plain(label) for label in numbers["groups"]]
     if len(labels) > _NAMED:
         lines, labels = lines[:_NAMED], [*labels[: _NAMED - 1], f"… and {len(labels) - _NAMED + 1} more"]
     # A label that begins with an underscore would be left out if the legend took it from the line.
@@ -60,12 +61,6 @@ def study(numbers: Mapping[str, Any]) -> Figure:
 
 
 _NAMED = 36
-
-
-def _plain(text: str) -> str:
-    """A name as it is, and not as mathematics, at a length that fits; zero-width space before an underscore that would hide it."""
-    short = text if len(text) <= 60 else f"{text[:59]}…"
-    return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
 
 
 def _curve(axes: Axes, row: Mapping[str, Any], style: Mapping[str, Any]) -> Line2D:

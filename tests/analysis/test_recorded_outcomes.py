@@ -280,6 +280,20 @@ def test_interpolated_regret_is_the_mean_over_very_many_offsets(ratio: float) ->
 def test_thousands_of_groups_are_refused_until_somebody_allows_them(tmp_path: Path) -> None:
     lines = ["g,lr,loss", *(f"g{index},{rate},{index}" for index in range(12) for rate in (0.1, 0.2))]
     request = Request(rate="lr", loss="loss", by=("g",), most_groups=11)
-    with pytest.raises(InputError, match="g make 12 groups, more than 11; .*--most-groups 12"):
+    with pytest.raises(InputError, match=r"g make 12 groups, more than 11; .*--most-groups 12"):
         select(table(tmp_path, *lines), request)
     assert len(select(table(tmp_path, *lines), replace(request, most_groups=12)).sweeps) == 12
+
+
+@pytest.mark.parametrize("shift", [0, 10])
+def test_groups_are_paired_over_seeds_of_the_same_names_only(tmp_path: Path, shift: int) -> None:
+    """Both groups move with the seed, by far more than they differ: paired they are told apart, with other seeds not."""
+    lines = ["schedule,lr,seed,loss"]
+    for schedule, better, first in (("a", 0.0, 0), ("b", 0.01, shift)):
+        for seed in range(4):
+            lines += [
+                f"{schedule},{rate},{first + seed},{1 + better + 0.3 * seed + (rate - 0.2) ** 2 + 1e-4 * better * seed}"
+                for rate in (0.1, 0.2, 0.4)
+            ]
+    lowest = summarise(table(tmp_path, *lines), REQUEST)["lowest"]
+    assert lowest["tied"] == ([] if shift == 0 else ["b"])
