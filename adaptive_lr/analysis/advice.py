@@ -92,7 +92,7 @@ def advise(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, A
     measured = _measured(question, evidence)
     recorded = _recorded(question, evidence, runs)
     predicted = _predicted(question.ratio)
-    found = {
+    advice = {
         "ratio": question.ratio,
         "kind": question.kind,
         "source": evidence["source"],
@@ -102,7 +102,7 @@ def advise(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, A
         "predicted": predicted,
         "notes": [] if runs is None else list(runs["notes"]),
     }
-    return found | {"unknown": _unknown(question, found)}
+    return advice | {"unknown": _unknown(question, advice)}
 
 
 def _measured(question: Question, evidence: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -247,19 +247,19 @@ def _in_words(ratios: list[float]) -> str:
     return f"the ratios {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _unknown(question: Question, found: Mapping[str, Any]) -> list[str]:
+def _unknown(question: Question, advice: Mapping[str, Any]) -> list[str]:
     """What this advice does not know."""
-    measured, sentences = found["measured"], []
+    measured, sentences = advice["measured"], []
     if question.kind == "language":
         sentences.append(
             "No language model was trained for this: what is said rests on recorded runs alone, and holds for their models, data and "
             "numbers of steps."
-            if any(study["costs"] for study in found["recorded"])
+            if any(study["costs"] for study in advice["recorded"])
             else "Nothing is known here about language models at this ratio: no run of one is part of the package. Give your own with --runs."
         )
     elif measured is None:
         sentences.append(
-            f"The evidence at hand covers {_in_words(found['covered'])}, not {question.ratio:.3g}; the report of `make experiments` covers "
+            f"The evidence at hand covers {_in_words(advice['covered'])}, not {question.ratio:.3g}; the report of `make experiments` covers "
             f"{_in_words(list(RATIOS.values()))}, and what lies between by the coarser one."
         )
     elif not measured["same_ratio"]:

@@ -23,8 +23,8 @@ SHIPPED = "evidence.json"
 def shipped_evidence() -> dict[str, Any]:
     """What came with the package."""
     text = resources.files("adaptive_lr.analysis").joinpath(SHIPPED).read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    evidence: dict[str, Any] = json.loads(text)
+    return evidence
 
 
 def evidence_from_report(path: Path) -> dict[str, Any]:
@@ -137,8 +137,8 @@ def _rounded(estimate: Mapping[str, float]) -> list[float]:
 
 def write_shipped(report: Path, target: Path) -> None:
     """Write the file that ships from a ``report.json``; recorded runs are not part of it, since they are other people's."""
-    found = evidence_from_report(report) | {"source": "e01_grid_resolution", "recorded": {}}
-    text = json.dumps(found, indent=1, sort_keys=True)
+    evidence = evidence_from_report(report) | {"source": "e01_grid_resolution", "recorded": {}}
+    text = json.dumps(evidence, indent=1, sort_keys=True)
     text = re.sub(r"\[\s+([^][]*?)\s+\]", lambda row: f"[{' '.join(row[1].split())}]", text)  # three numbers in a line
     target.write_text(text + "\n", encoding="utf-8")
 

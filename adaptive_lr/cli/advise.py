@@ -75,7 +75,7 @@ def advise(
     """
     with clear_errors():
         from adaptive_lr.analysis.advice import Question
-        from adaptive_lr.analysis.advice import advise as advice
+        from adaptive_lr.analysis.advice import advise as advice_on
 
         question, words = Question.afforded(ratio=grid_ratio, budget=budget, decades=decades, kind=task_kind)
         numbers = None
@@ -98,13 +98,13 @@ def advise(
                 most_groups=most_groups,
             )
             numbers = _own_runs(runs, options, question.ratio)
-        found = advice(question, _evidence(report), numbers)
+        advice = advice_on(question, _evidence(report), numbers)
         if json_out:
             import json
 
-            typer.echo(json.dumps(found | {"question": words}, indent=1, sort_keys=True, allow_nan=False))
+            typer.echo(json.dumps(advice | {"question": words}, indent=1, sort_keys=True, allow_nan=False))
         else:
-            _show(found, words)
+            _show(advice, words)
 
 
 def _columns(rate: str | None, loss: str | None) -> dict[str, str]:
@@ -137,24 +137,24 @@ def _evidence(report: Path) -> dict[str, Any]:
     return shipped_evidence()
 
 
-def _show(found: Mapping[str, Any], words: str) -> None:
+def _show(advice: Mapping[str, Any], words: str) -> None:
     from adaptive_lr.reporting.advice_prose import headline, sentences
 
     out.print(escape(words))
-    out.print(f"[bold]{escape(headline(found))}[/bold]")
+    out.print(f"[bold]{escape(headline(advice))}[/bold]")
     out.print()
-    for sentence in sentences(found):
+    for sentence in sentences(advice):
         out.print(f"• {escape(sentence)}")
     out.print()
-    if found["measured"]:
-        _measured_table(found["measured"])
-    _predicted_table(found["predicted"])
+    if advice["measured"]:
+        _measured_table(advice["measured"])
+    _predicted_table(advice["predicted"])
     out.print("What this does not know:")
-    for sentence in found["unknown"]:
+    for sentence in advice["unknown"]:
         out.print(f"- {escape(sentence)}")
-    for note in found["notes"]:
+    for note in advice["notes"]:
         out.print(f"[dim]- {escape(note)}[/dim]")
-    out.print(f"[dim]Evidence: {escape(found['source'])}[/dim]")
+    out.print(f"[dim]Evidence: {escape(advice['source'])}[/dim]")
 
 
 def _measured_table(measured: Mapping[str, Any]) -> None:

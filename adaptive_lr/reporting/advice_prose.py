@@ -8,11 +8,11 @@ from typing import Any
 from adaptive_lr.reporting.recorded_prose import difference, listed, words
 
 
-def headline(found: Mapping[str, Any]) -> str:
+def headline(advice: Mapping[str, Any]) -> str:
     """The advice itself, in one line, from the firmest source there is for this kind of task: somebody's own runs, if there are any."""
-    measured, recorded = found["measured"], [study for study in found["recorded"] if study["costs"]]
-    predicted = found["predicted"]["first"]["worst"]
-    language, network = found["kind"] == "language", found["kind"] == "network"
+    measured, recorded = advice["measured"], [study for study in advice["recorded"] if study["costs"]]
+    predicted = advice["predicted"]["first"]["worst"]
+    language, network = advice["kind"] == "language", advice["kind"] == "network"
     if recorded and recorded[0]["own"]:
         tied = _as_good(recorded[0])
         others = f", or {listed(tied)}, which the noise does not tell apart from it" if tied else ""
@@ -29,22 +29,22 @@ def headline(found: Mapping[str, Any]) -> str:
     return f"Begin with {measured['schedules'][measured['first']]['spec']}{others}, from experiments."
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
+def sentences(advice: Mapping[str, Any]) -> list[str]:
     """What is advised, from what is firmest: somebody's own runs, then experiments, then other recorded runs, then the bound."""
-    own = [study for study in found["recorded"] if study["own"]]
+    own = [study for study in advice["recorded"] if study["own"]]
     said = [study["doubt"] for study in own if study["doubt"]]
-    said += [_recorded(study, found["ratio"]) for study in own]
-    said += [_against(study, found) for study in own if study["costs"]]
-    said += [_measured(found["measured"])] if found["measured"] else []
-    said += [_recorded(study, found["ratio"]) for study in found["recorded"] if not study["own"]]
-    said.append(_predicted(found["predicted"]))
+    said += [_recorded(study, advice["ratio"]) for study in own]
+    said += [_against(study, advice) for study in own if study["costs"]]
+    said += [_measured(advice["measured"])] if advice["measured"] else []
+    said += [_recorded(study, advice["ratio"]) for study in advice["recorded"] if not study["own"]]
+    said.append(_predicted(advice["predicted"]))
     return said
 
 
-def _against(study: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def _against(study: Mapping[str, Any], advice: Mapping[str, Any]) -> str:
     """What the package would say without somebody's own runs, and where these rank it."""
-    measured = found["measured"]
-    first = measured["schedules"][measured["first"]]["spec"] if measured else found["predicted"]["first"]["worst"]
+    measured = advice["measured"]
+    first = measured["schedules"][measured["first"]]["spec"] if measured else advice["predicted"]["first"]["worst"]
     source = "the experiments of this project" if measured else "the bound"
     labels = list(study["costs"])
     same = [index for index, label in enumerate(labels) if _family(label) == _family(first)]

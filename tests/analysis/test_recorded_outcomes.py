@@ -60,18 +60,18 @@ def test_metric_of_which_more_is_better_is_the_loss_in_a_mirror(tmp_path: Path, 
 
 
 def test_words_of_a_metric_are_the_right_way_up(tmp_path: Path) -> None:
-    found = summarise(
+    numbers = summarise(
         table(tmp_path, *sweep_lines(mirrored(ERRORS))), replace(REQUEST, direction="maximize", initial=-0.7)
     )
-    first = answer(found)[0].replace("\u00a0", " ")
+    first = answer(numbers)[0].replace("\u00a0", " ")
     assert first.startswith("Each at its own best rate, a ends highest (-0.11".replace("-", "−"))
     assert "b ends lowest" in first
-    assert any("falls least below its own highest" in sentence for sentence in answer(found))
+    assert any("falls least below its own highest" in sentence for sentence in answer(numbers))
     assert (
         "1 run diverged (no finite value), and 2 runs ended below the value before training, -0.7: counted as that value."
-        in found["notes"]
+        in numbers["notes"]
     )
-    assert found["doubt"] is None
+    assert numbers["doubt"] is None
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_other_names_are_not_doubted(name: str) -> None:
 
 def test_doubt_is_the_first_thing_that_is_said(tmp_path: Path) -> None:
     runs = table(tmp_path, "lr,val_acc", "0.1,0.5", "0.2,0.9", "0.4,0.6")
-    found = summarise(runs, Request(rate="lr", loss="val_acc"))
-    assert answer(found)[0].startswith("val_acc reads like a metric of which more is better")
+    numbers = summarise(runs, Request(rate="lr", loss="val_acc"))
+    assert answer(numbers)[0].startswith("val_acc reads like a metric of which more is better")
     assert answer(summarise(runs, Request(rate="lr", loss="val_acc", direction="maximize")))[0].startswith(
         "All runs: highest value 0.9 at 0.2"
     )
@@ -122,12 +122,12 @@ def test_doubt_is_the_first_thing_that_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "None", "null", "NA", "n/a"])
 def test_blank_loss_is_no_result_and_never_a_divergence(tmp_path: Path, text: str) -> None:
     runs = table(tmp_path, "schedule,lr,seed,loss", "a,0.1,0,2.0", "a,0.2,0,1.0", "a,0.2,1,1.5", f"a,0.2,2,{text}")
-    found = summarise(runs, REQUEST)
-    row = found["groups"]["a"]
+    numbers = summarise(runs, REQUEST)
+    row = numbers["groups"]["a"]
     assert row["curve"]["mean"] == [2.0, 1.25]
     assert row["counts"] == [1, 2]
     assert row["diverged"] == [0.0, 0.0]
-    assert any("No result, since loss is blank: 1 run (line 5); left out." in note for note in found["notes"])
+    assert any("No result, since loss is blank: 1 run (line 5); left out." in note for note in numbers["notes"])
 
 
 def test_blank_loss_is_a_divergence_if_somebody_says_so(tmp_path: Path) -> None:
@@ -157,18 +157,18 @@ BY = Request(rate="lr", loss="loss", by=("schedule",))
 
 
 def test_run_that_is_not_over_or_was_broken_off_is_no_result(tmp_path: Path) -> None:
-    found = summarise(table(tmp_path, *STATES), BY)
-    row = found["groups"]["a"]
+    numbers = summarise(table(tmp_path, *STATES), BY)
+    row = numbers["groups"]["a"]
     assert row["rates"] == [0.1, 0.2, 0.4]
     assert row["counts"] == [1, 1, 2]
     assert row["best"]["value"] == 1.0
     assert row["diverged"] == [0.0, 0.0, 0.5], "a crashed run whose loss is NaN diverged"
-    assert "No result, since State is running: 1 run (line 5); left out." in found["notes"]
+    assert "No result, since State is running: 1 run (line 5); left out." in numbers["notes"]
     assert any(
         "State is crashed: 2 runs (line 6, line 7); left out. If they diverged, say --diverged State=crashed." in note
-        for note in found["notes"]
+        for note in numbers["notes"]
     )
-    assert any("State is killed: 1 run (line 9)" in note for note in found["notes"])
+    assert any("State is killed: 1 run (line 9)" in note for note in numbers["notes"])
 
 
 def test_declared_state_is_a_divergence(tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_states_of_every_tracker(tmp_path: Path, name: str, states: Sequence[str
     done, *others = states
     lines = [f"lr,{name},loss", *(f"{rate},{done},{rate}" for rate in (0.1, 0.2, 0.3))]
     lines += [f"{0.4 + index},{state},0.01" for index, state in enumerate(others)]
-    found = summarise(table(tmp_path, *lines), Request(rate="lr", loss="loss"))
-    assert found["groups"]["all runs"]["rates"] == [0.1, 0.2, 0.3]
-    assert sum(note.startswith(f"No result, since {name} is") for note in found["notes"]) == len(others)
+    numbers = summarise(table(tmp_path, *lines), Request(rate="lr", loss="loss"))
+    assert numbers["groups"]["all runs"]["rates"] == [0.1, 0.2, 0.3]
+    assert sum(note.startswith(f"No result, since {name} is") for note in numbers["notes"]) == len(others)
 
 
 def test_column_of_that_name_with_other_words_is_like_any_other(tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_column_of_that_name_with_other_words_is_like_any_other(tmp_path: Path) 
 @pytest.mark.parametrize("value", ["nan", "NaN"])
 def test_value_that_is_no_number_can_be_asked_for(tmp_path: Path, value: str) -> None:
     runs = table(tmp_path, "lr,wd,loss", "0.1,nan,1", "0.2,nan,2", "0.1,0.1,3", "0.2,0.1,4")
-    found = select(runs, Request(rate="lr", loss="loss", where=(("wd", value),))).sweeps["all runs"]
-    assert found.losses.tolist() == [1.0, 2.0]
+    kept = select(runs, Request(rate="lr", loss="loss", where=(("wd", value),))).sweeps["all runs"]
+    assert kept.losses.tolist() == [1.0, 2.0]
 
 
 def test_declared_value_that_no_run_has_is_named(tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_rates_of_another_precision_are_one_everywhere(tmp_path: Path, dtype: An
     lines = ["schedule,lr,seed,loss"]
     for rate in (0.001, 0.01, 0.1):
         lines += [f"a,{rate!r},0,{rate}", f"b,{float(dtype(rate))!r},0,{2 * rate}"]
-    found = summarise(table(tmp_path, *lines), REQUEST)
-    assert (found["common"] is not None) == tolerated
-    assert any("No run at" in note for note in found["notes"]) != tolerated
+    numbers = summarise(table(tmp_path, *lines), REQUEST)
+    assert (numbers["common"] is not None) == tolerated
+    assert any("No run at" in note for note in numbers["notes"]) != tolerated
     if tolerated:
-        assert found["common"]["rates"] == [0.001, 0.01, 0.1]
-        assert found["groups"]["b"]["rates"] == [0.001, 0.01, 0.1]
+        assert numbers["common"]["rates"] == [0.001, 0.01, 0.1]
+        assert numbers["groups"]["b"]["rates"] == [0.001, 0.01, 0.1]
 
 
 @pytest.mark.parametrize("text", ["0", "", "None", "nan"])
@@ -267,12 +267,12 @@ def test_interpolated_regret_of_a_line_is_exact() -> None:
 @pytest.mark.parametrize("ratio", [2.0, 10**0.5, 7.0, 10.0, 50.0])
 def test_interpolated_regret_is_the_mean_over_very_many_offsets(ratio: float) -> None:
     generator = np.random.default_rng(3)
-    one = sweep(np.sort(10 ** generator.uniform(-4, 0, 9)).tolist(), generator.uniform(1, 2, 9).tolist())
+    runs = sweep(np.sort(10 ** generator.uniform(-4, 0, 9)).tolist(), generator.uniform(1, 2, 9).tolist())
     offsets = ratio ** ((np.arange(200_000) + 0.5) / 200_000)
     tuned = np.full(len(offsets), np.inf)
-    for step in range(int(np.log(one.rates[-1] / one.rates[0]) / np.log(ratio)) + 1):
-        tuned = np.fmin(tuned, one.loss_at(one.rates[0] * offsets * ratio**step))
-    mean, worst = one.interpolated(ratio)
+    for step in range(int(np.log(runs.rates[-1] / runs.rates[0]) / np.log(ratio)) + 1):
+        tuned = np.fmin(tuned, runs.loss_at(runs.rates[0] * offsets * ratio**step))
+    mean, worst = runs.interpolated(ratio)
     assert mean == pytest.approx(tuned.mean(), abs=2e-4)
     assert worst == pytest.approx(tuned.max(), abs=2e-4)
 

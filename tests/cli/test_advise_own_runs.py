@@ -31,9 +31,9 @@ def call(*arguments: str) -> Result:
 @pytest.mark.parametrize("kind", KINDS)
 def test_own_runs_win_whatever_the_kind_of_task(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "runs.csv", *sweep_lines(RUNS))
-    found = call("--task-kind", kind, "--runs", "runs.csv", *OPTIONS)
-    assert found.exit_code == 0, found.output
-    lines = found.stdout.splitlines()
+    result = call("--task-kind", kind, "--runs", "runs.csv", *OPTIONS)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
     assert lines[1] == "Begin with constant, from your own runs."
     assert lines[3].startswith("• From 18 runs of your own (runs.csv), rates 0.01 to 1: constant.")
     assert lines[4].startswith("• Without your runs, ")
@@ -42,12 +42,12 @@ def test_own_runs_win_whatever_the_kind_of_task(tmp_path: Path, kind: str) -> No
 
 def test_rank_of_what_the_package_would_say_is_told(tmp_path: Path) -> None:
     write(tmp_path / "runs.csv", *sweep_lines(RUNS))
-    found = call("--task-kind", "convex", "--runs", "runs.csv", *OPTIONS)
+    result = call("--task-kind", "convex", "--runs", "runs.csv", *OPTIONS)
     recommended = json.loads(call("--task-kind", "convex", "--json").stdout)["measured"]
     spec = recommended["schedules"][recommended["first"]]["spec"]
     assert spec == "Linear()"
-    assert f"would say {spec}" in found.stdout
-    assert "Your runs rank linear 2 of 3." in found.stdout
+    assert f"would say {spec}" in result.stdout
+    assert "Your runs rank linear 2 of 3." in result.stdout
 
 
 def test_own_metric_is_the_right_way_up(tmp_path: Path) -> None:
@@ -55,18 +55,18 @@ def test_own_metric_is_the_right_way_up(tmp_path: Path) -> None:
     lines = [line.replace("loss", "val_acc") for line in sweep_lines(accuracies)]
     write(tmp_path / "runs.csv", *lines)
     options = [word.replace("loss", "val_acc") if word == "loss" else word for word in OPTIONS]
-    found = call("--runs", "runs.csv", *options, "--direction", "maximize")
-    assert "Begin with constant, from your own runs." in found.stdout
-    assert "How far below the highest val_acc of all such a grid ends" in found.stdout
+    result = call("--runs", "runs.csv", *options, "--direction", "maximize")
+    assert "Begin with constant, from your own runs." in result.stdout
+    assert "How far below the highest val_acc of all such a grid ends" in result.stdout
     doubted = call("--runs", "runs.csv", *options)
     assert "• val_acc reads like a metric of which more is better" in doubted.stdout
 
 
 def test_groups_that_the_noise_does_not_tell_apart_are_counted(tmp_path: Path) -> None:
     write(tmp_path / "runs.csv", *sweep_lines(RUNS | {"wsd": {0.01: [0.4, 0.42], 0.1: [0.11, 0.1], 1.0: [0.31, 0.3]}}))
-    found = call("--runs", "runs.csv", *OPTIONS)
+    result = call("--runs", "runs.csv", *OPTIONS)
     assert (
-        "Begin with constant, or wsd, which the noise does not tell apart from it, from your own runs." in found.stdout
+        "Begin with constant, or wsd, which the noise does not tell apart from it, from your own runs." in result.stdout
     )
 
 
@@ -78,10 +78,10 @@ def test_own_runs_may_be_steps_states_and_divergences(tmp_path: Path) -> None:
         lines += [f"{kind}x,{kind},100,5,crashed,0.1"]
     write(tmp_path / "steps.csv", *lines)
     options = ("--runs", "steps.csv", "--lr", "lr", "--loss", "loss", "--by", "kind", "--run", "id", "--step", "step")
-    found = call(*options)
-    assert found.exit_code == 0, found.output
-    assert "Begin with a, from your own runs." in found.stdout
-    assert "State is crashed: 2 runs (run ax, run bx)" in found.stdout
+    result = call(*options)
+    assert result.exit_code == 0, result.output
+    assert "Begin with a, from your own runs." in result.stdout
+    assert "State is crashed: 2 runs (run ax, run bx)" in result.stdout
     declared = json.loads(call(*options, "--diverged", "State=crashed", "--initial-loss", "3", "--json").stdout)
     assert declared["recorded"][0]["rates"] == [0.1, 1.0, 10.0, 100.0]
     long = json.loads(call(*options, "--least-step", "10", "--json").stdout)
@@ -117,20 +117,20 @@ FOREIGN = (
 )
 
 
-@pytest.mark.parametrize("text", FOREIGN)
+@pytest.mark.parametrize("text", FOREIGN, ids=range(len(FOREIGN)))
 def test_report_of_something_else_is_said_and_passed_over(tmp_path: Path, text: str) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report/report.json").write_text(text)
-    found = call()
-    assert found.exit_code == 0, found.output
-    assert "report.json is not the report.json of a report" in found.stderr
-    assert "what ships with the package is used" in found.stderr
-    assert "Evidence: e01_grid_resolution" in found.stdout
+    result = call()
+    assert result.exit_code == 0, result.output
+    assert "report.json is not the report.json of a report" in result.stderr
+    assert "what ships with the package is used" in result.stderr
+    assert "Evidence: e01_grid_resolution" in result.stdout
 
 
-@pytest.mark.parametrize("budget", ["1000001", "1" + "0" * 400])
+@pytest.mark.parametrize("budget", ["1000001", "1" + "0" * 400], ids=["seven", "hundreds"])
 def test_enormous_budget_is_one_clear_line(budget: str) -> None:
-    found = CliRunner().invoke(app, ["advise", "--budget", budget])
-    assert found.exit_code == 2
-    assert found.stderr.startswith("error: a budget must be at most 1000000 trials")
-    assert found.stderr.count("\n") == 1
+    result = CliRunner().invoke(app, ["advise", "--budget", budget])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: a budget must be at most 1000000 trials")
+    assert result.stderr.count("\n") == 1

@@ -55,9 +55,9 @@ def test_flipped_byte_is_never_a_wrong_number(folder: Path, place: int) -> None:
 def test_damage_is_said_on_the_command_line(folder: Path) -> None:
     path = log(folder / "lr=0.4", [3.0, 2.0])
     path.write_bytes(path.read_bytes()[:-2])
-    found = CliRunner(env={"COLUMNS": "500"}).invoke(app, ["robustness", str(folder), "--lr", "lr", "--loss", "loss"])
-    assert found.exit_code == 0, found.output
-    assert "is damaged (it ends inside a record)" in found.stdout
+    result = CliRunner(env={"COLUMNS": "500"}).invoke(app, ["robustness", str(folder), "--lr", "lr", "--loss", "loss"])
+    assert result.exit_code == 0, result.output
+    assert "is damaged (it ends inside a record)" in result.stdout
 
 
 def test_pipe_and_folder_of_that_name_are_passed_over(folder: Path) -> None:
@@ -92,8 +92,8 @@ def test_metric_of_events_is_the_right_way_up(tmp_path: Path) -> None:
     options = ["robustness", str(tmp_path), "--lr", "lr", "--loss", "test/IoU"]
     doubted = CliRunner(env={"COLUMNS": "500"}).invoke(app, options)
     assert "test/IoU reads like a metric of which more is better" in doubted.stdout
-    found = CliRunner(env={"COLUMNS": "500"}).invoke(app, [*options, "--direction", "maximize", "--reduce", "max"])
-    assert "All runs: highest value 0.9 at 0.2" in found.stdout
+    result = CliRunner(env={"COLUMNS": "500"}).invoke(app, [*options, "--direction", "maximize", "--reduce", "max"])
+    assert "All runs: highest value 0.9 at 0.2" in result.stdout
 
 
 def test_steps_that_were_done_again_count_once(tmp_path: Path) -> None:

@@ -38,25 +38,25 @@ def call(*arguments: str) -> Result:
 
 
 def test_tables_in_the_terminal(folder: Path) -> None:
-    found = call("runs.csv", *OPTIONS, "--initial-loss", "4")
-    assert found.exit_code == 0, found.output
-    assert "Each at its own best rate, cosine ends lowest (0.85\u00a0±" in found.stdout
-    assert "All groups on the rates they have in common: 0.01, 0.05, 0.1" in found.stdout
-    assert "no runs diverged (no finite loss), and 1 run ended above the loss before training, 4" in found.stdout
-    assert "No run at 0.4 in «constant»." in found.stdout
+    result = call("runs.csv", *OPTIONS, "--initial-loss", "4")
+    assert result.exit_code == 0, result.output
+    assert "Each at its own best rate, cosine ends lowest (0.85\u00a0±" in result.stdout
+    assert "All groups on the rates they have in common: 0.01, 0.05, 0.1" in result.stdout
+    assert "no runs diverged (no finite loss), and 1 run ended above the loss before training, 4" in result.stdout
+    assert "No run at 0.4 in «constant»." in result.stdout
     assert not list(folder.glob("report*"))
 
 
 def test_numbers_as_json(folder: Path) -> None:
-    found = call("runs.csv", *OPTIONS, "--json")
-    numbers = json.loads(found.stdout)
+    result = call("runs.csv", *OPTIONS, "--json")
+    numbers = json.loads(result.stdout)
     assert numbers["groups"]["cosine"]["best_rate"] == 0.1
     assert numbers["groups"]["constant"]["resolution"]["2"] is not None
 
 
 def test_page_is_one_file_with_the_figure_and_the_command(folder: Path) -> None:
-    found = call("runs.csv", *OPTIONS, "--where", "seed=0", "--ratio", "5", "--window", "0.01:0.4", "--report", "out")
-    assert found.exit_code == 0, found.output
+    result = call("runs.csv", *OPTIONS, "--where", "seed=0", "--ratio", "5", "--window", "0.01:0.4", "--report", "out")
+    assert result.exit_code == 0, result.output
     text = (folder / "out/index.html").read_text(encoding="utf-8")
     assert "Recorded runs" in text
     assert text.count("<svg") == 1
@@ -73,8 +73,8 @@ def test_page_is_one_file_with_the_figure_and_the_command(folder: Path) -> None:
 
 def test_text_of_the_file_is_escaped(folder: Path) -> None:
     write(folder / "odd.csv", "schedule,lr,loss", "<b>[red]x,0.1,1", "<b>[red]x,0.2,2", "y,0.1,1", "y,0.2,2")
-    found = call("odd.csv", "--lr", "lr", "--loss", "loss", "--by", "schedule", "--report", "out")
-    assert "<b>[red]x" in found.stdout
+    result = call("odd.csv", "--lr", "lr", "--loss", "loss", "--by", "schedule", "--report", "out")
+    assert "<b>[red]x" in result.stdout
     assert "<b>" not in (folder / "out/index.html").read_text().replace("<b>Recorded", "").replace(
         "<b>Interpolated", ""
     )
@@ -82,10 +82,10 @@ def test_text_of_the_file_is_escaped(folder: Path) -> None:
 
 def test_steps_become_runs_on_the_command_line(folder: Path) -> None:
     write(folder / "steps.csv", "id,step,lr,loss", "a,1,0.1,3", "a,2,0.05,1", "b,1,0.2,3", "b,2,0.1,2")
-    found = call("steps.csv", "--lr", "lr", "--loss", "loss", "--run", "id", "--step", "step")
-    assert found.exit_code == 0, found.output
-    assert "4 rows of 2 runs: loss is the last of each run" in found.stdout
-    assert "All runs: lowest loss 1 at 0.1, at the edge" in found.stdout
+    result = call("steps.csv", "--lr", "lr", "--loss", "loss", "--run", "id", "--step", "step")
+    assert result.exit_code == 0, result.output
+    assert "4 rows of 2 runs: loss is the last of each run" in result.stdout
+    assert "All runs: lowest loss 1 at 0.1, at the edge" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_steps_become_runs_on_the_command_line(folder: Path) -> None:
     ],
 )
 def test_bad_input_is_one_clear_line(folder: Path, arguments: list[str], message: str) -> None:
-    found = call(*arguments)
-    assert found.exit_code == 2, found.output
-    assert message in found.stderr
-    assert found.stderr.count("\n") == 1
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.fixture
@@ -155,22 +155,22 @@ def test_experiment_is_skipped_with_a_reason_where_its_runs_are_absent(experimen
 def test_command_line_runs_it_without_the_recorded_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADAPTIVE_LR_LLM_CURVES", str(folder / "nowhere"))
     declared = str(ROOT / "experiments/e06_recorded_language_models.py")
-    found = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["run", declared])
-    assert found.exit_code == 0, found.output
-    assert "no trials: what it looks at was recorded elsewhere" in found.stdout
-    assert "tensorboard" not in found.stdout
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["run", declared])
+    assert result.exit_code == 0, result.output
+    assert "no trials: what it looks at was recorded elsewhere" in result.stdout
+    assert "tensorboard" not in result.stdout
     assert "Skipped: convex-agreement/runs.csv is not there." in (folder / "report/index.html").read_text()
     again = CliRunner().invoke(app, ["report", declared])
     assert again.exit_code == 0, again.output
 
 
 def test_recorded_language_models_are_declared(tmp_path: Path) -> None:
-    found = load_experiment(str(ROOT / "experiments/e06_recorded_language_models.py"))
-    assert isinstance(found, RecordedRuns)
-    if not (found.folder / found.studies[0].file).is_file():
-        pytest.skip(f"the recorded runs are not part of the repository, and {found.folder} is absent")
+    experiment = load_experiment(str(ROOT / "experiments/e06_recorded_language_models.py"))
+    assert isinstance(experiment, RecordedRuns)
+    if not (experiment.folder / experiment.studies[0].file).is_file():
+        pytest.skip(f"the recorded runs are not part of the repository, and {experiment.folder} is absent")
     with Store(tmp_path / "store.sqlite", write=True) as store:
-        numbers = found.analyse(store)
+        numbers = experiment.analyse(store)
     first = numbers["studies"]["slimpajama-50000"]
     assert first["lowest"]["label"] == "wsd 0.6 linear"
     assert set(first["lowest"]["tied"]) == {

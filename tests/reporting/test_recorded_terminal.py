@@ -84,12 +84,12 @@ def test_redirected_output_keeps_every_digit(folder: Path, columns: int) -> None
         *(f"hidden_dim_{dim},{rate},{rate * dim:.6f}" for dim in (1024, 2048) for rate in (0.00021780417, 0.02, 0.3)),
     ]
     write(folder / "a.csv", *lines)
-    found = call("a.csv", "--lr", "lr", "--loss", "loss", "--by", "dim", columns=columns)
-    assert found.exit_code == 0, found.output
-    assert "0.000217804†" in found.stdout
-    assert "sensitivity, log" in found.stdout
-    assert "hidden_dim_1024" in found.stdout
-    assert "…" not in found.stdout
+    result = call("a.csv", "--lr", "lr", "--loss", "loss", "--by", "dim", columns=columns)
+    assert result.exit_code == 0, result.output
+    assert "0.000217804†" in result.stdout
+    assert "sensitivity, log" in result.stdout
+    assert "hidden_dim_1024" in result.stdout
+    assert "…" not in result.stdout
 
 
 @pytest.mark.parametrize("width", [30, 45, 60, 80, 120])
@@ -129,8 +129,8 @@ def test_names_reach_figures_and_pages_as_they_are(folder: Path) -> None:
         for rate in (0.1, 0.2, 0.4)
     ]
     (folder / "a.json").write_text(json.dumps(rows))
-    found = call("a.json", "--lr", "$$", "--loss", "_y^$", "--by", "$\\frac{$", "--report", "out")
-    assert found.exit_code == 0, found.output
+    result = call("a.json", "--lr", "$$", "--loss", "_y^$", "--by", "$\\frac{$", "--report", "out")
+    assert result.exit_code == 0, result.output
     text = (folder / "out/index.html").read_text(encoding="utf-8")
     assert "<script>alert" not in text
     figure = html.unescape(next((folder / "out/figures").glob("*.svg")).read_text(encoding="utf-8"))
@@ -172,36 +172,36 @@ def test_escape_sequences_reach_nothing(folder: Path) -> None:
 )
 def test_option_out_of_range_is_one_clear_line(folder: Path, arguments: list[str], message: str) -> None:
     write(folder / "a.csv", "lr,loss", "0.1,1", "0.2,2", "0.4,3")
-    found = call("a.csv", "--lr", "lr", "--loss", "loss", *arguments)
-    assert found.exit_code == 2, found.output
-    assert message in found.stderr
-    assert found.stderr.count("\n") == 1
+    result = call("a.csv", "--lr", "lr", "--loss", "loss", *arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("rate", ["1e308", "5e-324", "1e400", "-1"])
 def test_rate_out_of_range_is_one_clear_line(folder: Path, rate: str) -> None:
     write(folder / "a.csv", "lr,loss", "0.1,1", "0.2,2", f"{rate},3")
-    found = call("a.csv", "--lr", "lr", "--loss", "loss")
-    assert found.exit_code == 2, found.output
-    assert f"line 4: lr is '{rate}', a learning rate must be above 0 (from 1e-30 to 1e+30)" in found.stderr
+    result = call("a.csv", "--lr", "lr", "--loss", "loss")
+    assert result.exit_code == 2, result.output
+    assert f"line 4: lr is '{rate}', a learning rate must be above 0 (from 1e-30 to 1e+30)" in result.stderr
 
 
 @pytest.mark.parametrize("loss", ["1e308", "-1e308", "1e99", "-1e99"])
 @pytest.mark.filterwarnings("error")
 def test_enormous_loss_is_no_traceback(folder: Path, loss: str) -> None:
     write(folder / "a.csv", "lr,seed,loss", "0.1,0,1", "0.1,1,2", "0.2,0,2", f"0.4,0,{loss}", f"0.4,1,{loss}")
-    found = call("a.csv", "--lr", "lr", "--loss", "loss", "--seed", "seed", "--json")
-    assert found.exit_code == 0, found.output
-    json.loads(found.stdout)
+    result = call("a.csv", "--lr", "lr", "--loss", "loss", "--seed", "seed", "--json")
+    assert result.exit_code == 0, result.output
+    json.loads(result.stdout)
 
 
 def test_thousands_of_rates_take_no_longer_than_their_number() -> None:
     def seconds(count: int) -> float:
         rates = 10 ** np.linspace(-4, 0, count)
-        one = sweep(rates.tolist(), ((np.log10(rates) + 2) ** 2).tolist())
+        runs = sweep(rates.tolist(), ((np.log10(rates) + 2) ** 2).tolist())
         began = time.process_time()
-        assert one.resolution(3.0) is not None
-        one.interpolated(3.0)
+        assert runs.resolution(3.0) is not None
+        runs.interpolated(3.0)
         return time.process_time() - began
 
     seconds(100)
@@ -211,6 +211,6 @@ def test_thousands_of_rates_take_no_longer_than_their_number() -> None:
 def test_real_process_prints_one_line_and_no_traceback(folder: Path) -> None:
     write(folder / "a.csv", "lr,loss", "0.1,1", "0.2,\x1b[2J")
     command = [sys.executable, "-m", "adaptive_lr", "robustness", "a.csv", "--lr", "lr", "--loss", "loss"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert found.returncode == 2
-    assert found.stderr == "error: a.csv, line 3: loss is '\\\\x1b[2J', not a number\n"
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 2
+    assert result.stderr == "error: a.csv, line 3: loss is '\\\\x1b[2J', not a number\n"
