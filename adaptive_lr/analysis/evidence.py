@@ -44,7 +44,7 @@ def evidence_from_report(path: Path) -> dict[str, Any]:
 
 
 def evidence_from_numbers(experiments: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """From what the experiments' ``analyse`` returned."""
+    """From what the experiments' ``analyse`` returned, in the order of names: a report and the file that ships say the same."""
     grids = [experiment for experiment in experiments if experiment["kind"] == "grid_resolution"]
     recorded = [experiment for experiment in experiments if experiment["kind"] == "recorded"]
     return {
@@ -53,9 +53,9 @@ def evidence_from_numbers(experiments: list[Mapping[str, Any]]) -> dict[str, Any
         "schedules": {
             label: {"spec": str(spec), "group": next(iter(experiment["studies"].values()))["schedules"][label]["group"]}
             for experiment in grids
-            for label, spec in experiment["schedules"].items()
+            for label, spec in sorted(experiment["schedules"].items())
         },
-        "tasks": {name: _task(study) for experiment in grids for name, study in experiment["studies"].items()},
+        "tasks": {name: _task(study) for experiment in grids for name, study in sorted(experiment["studies"].items())},
         "recorded": {
             f"{experiment['title']} {study['title']}": _recorded(study)
             for experiment in recorded
@@ -78,7 +78,7 @@ def _task(study: Mapping[str, Any]) -> dict[str, Any]:
                     for ratio, cell in row["resolution"].items()
                 },
             }
-            for label, row in study["schedules"].items()
+            for label, row in sorted(study["schedules"].items())
         },
     }
 
