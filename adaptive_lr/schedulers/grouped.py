@@ -67,12 +67,16 @@ class GroupedLR(LRScheduler):
         self._step_count += 1
         return True
 
+    @property
+    def _tracks(self) -> list[Track]:
+        return distinct(self._members)
+
     def _multiplier(self, track: Track) -> float:
         return track.multiplier(self.last_epoch)
 
     def _targets(self) -> list[tuple[int, Member, str, float]]:
         """What shall be written into which group under which name."""
-        multipliers = {id(track): self._multiplier(track) for track in distinct(self._members)}
+        multipliers = {id(track): self._multiplier(track) for track in self._tracks}
         return [
             (index, member, key, member.bases[key] * multipliers[id(track)])
             for index, member in enumerate(self._members)
@@ -177,7 +181,7 @@ class GroupedLR(LRScheduler):
         return rate
 
     def _set_horizon(self, horizon: Horizon) -> None:
-        tracks = distinct(self._members)
+        tracks = self._tracks
         schedules = [track.schedule for track in tracks]
         resolved = [horizon.resolved(schedule) for schedule in schedules]  # raises before anything is changed
         self.horizon, self._fast_until = horizon, 0

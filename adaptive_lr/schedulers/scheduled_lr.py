@@ -26,7 +26,7 @@ from adaptive_lr.schedulers.resume import (
     resumed,
     written_state,
 )
-from adaptive_lr.schedulers.tracks import check_shared, distinct, members_of, surviving
+from adaptive_lr.schedulers.tracks import check_shared, members_of, surviving
 from adaptive_lr.schedulers.updates import Updates
 from adaptive_lr.schedules.reactive import is_reactive
 
@@ -237,7 +237,7 @@ class ScheduledLR(GroupedLR):
         horizon = self._horizon_of(saved, conflicts)
         with self._all_or_nothing():
             self._join()
-            tracks = distinct(self._members)
+            tracks = self._tracks
             schedules = [resumed(track, self._members, saved, conflicts) for track in tracks]
             resolved = [horizon.resolved(schedule) for schedule in schedules]
             for message in [*conflicts, *differences(self._members, saved)]:
@@ -283,7 +283,7 @@ class ScheduledLR(GroupedLR):
     def _observe(self, metrics: float | Tensor | None, step: int) -> None:
         if metrics is None:
             return
-        reactive = [track for track in distinct(self._members) if is_reactive(track.given)]
+        reactive = [track for track in self._tracks if is_reactive(track.given)]
         for track in reactive:
             track.observe(float(metrics), step)
         if not reactive and self.last_epoch >= 0:  # SequentialLR begins a part of it with step(0)

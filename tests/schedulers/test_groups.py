@@ -160,8 +160,10 @@ def test_an_added_group_goes_on_from_its_rate_as_under_torchs_cosine(at: int) ->
             for optimizer in (ours, theirs):
                 optimizer.add_param_group({"params": [parameter()], "lr": optimizer.param_groups[0]["lr"] / 10})
         assert rates_of(ours) == pytest.approx(rates_of(theirs), rel=1e-9, abs=1e-15)
-        ours.step(), theirs.step()
-        scheduler.step(), other.step()
+        ours.step()
+        theirs.step()
+        scheduler.step()
+        other.step()
 
 
 def test_an_explicit_initial_rate_of_an_added_group_is_its_base() -> None:
@@ -193,7 +195,7 @@ def test_an_added_group_keeps_its_ratio_under_a_controller(controller: Any) -> N
     x = torch.randn(16, 3)
 
     def loss() -> Tensor:
-        return (head(body(x)) - 1.0).square().mean()
+        return (head(body(x)) - 1.0).square().mean()  # type: ignore[no-any-return]
 
     for step in range(40):
         if step == 30:

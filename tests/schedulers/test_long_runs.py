@@ -3,7 +3,6 @@
 import pickle
 import sys
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -231,11 +230,16 @@ def test_very_many_restarts() -> None:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     evaluate = Track._evaluate
-    monkeypatch.setattr(Track, "_evaluate", lambda track, step: (calls.append(step), evaluate(track, step))[1])
-    return calls  # type: ignore[return-value]
+
+    def counting(track: Track, step: int) -> None:
+        calls.append(step)
+        evaluate(track, step)
+
+    monkeypatch.setattr(Track, "_evaluate", counting)
+    return calls
 
 
 @pytest.mark.parametrize(
@@ -285,7 +289,8 @@ def test_a_refused_extension_leaves_a_state_that_can_be_loaded(make: Any) -> Non
 
 def test_numbers_of_numpy_are_numbers() -> None:
     optimizer = sgd(np.float32(0.5))
-    schedule = Warmup(steps=np.int64(4), then=DampedCosine(exponent=np.float32(2.0), floor=np.array(0.25)))
+    steps, exponent, floor = np.int64(4), np.float32(2.0), np.array(0.25)
+    schedule = Warmup(steps=steps, then=DampedCosine(exponent=exponent, floor=floor))  # type: ignore[arg-type]
     assert schedule == Warmup(steps=4, then=DampedCosine(exponent=2.0, floor=0.25))
     assert Step(milestones=np.array([0.25, 0.5])) == Step(milestones=(0.25, 0.5))  # type: ignore[arg-type]
     scheduler = ScheduledLR(optimizer, schedule, total_steps=np.int64(10), last_epoch=np.int64(-1))  # type: ignore[arg-type]

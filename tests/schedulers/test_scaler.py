@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def probing(optimizer: Optimizer, scaler: GradScaler) -> ScheduledLR:
     return ControlledLR(optimizer, Linear(), Anchor(), total_steps=STEPS, grad_scaler=scaler)
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "sgd": lambda parameters: SGD(parameters, lr=0.1),
     "fused": lambda parameters: AdamW(parameters, lr=0.1, fused=True),
 }

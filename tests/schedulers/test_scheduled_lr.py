@@ -348,15 +348,6 @@ def test_horizon_that_is_not_a_whole_number_is_refused(wrong: Any) -> None:
     assert_untouched(optimizer, [0.5])
 
 
-def test_a_schedule_that_ends_needs_a_horizon() -> None:
-    optimizer = make_optimizer(0.5)
-    with pytest.raises(
-        SpecError, match=r"^total_steps must be a whole number of at least 1, got None: Linear\(\) needs it"
-    ):
-        ScheduledLR(optimizer, Linear(), total_steps=None)
-    assert_untouched(optimizer, [0.5])
-
-
 def test_horizon_that_is_too_short_for_the_warmup_is_refused() -> None:
     optimizer = make_optimizer(0.5)
     with pytest.raises(SpecError, match=r"Warmup\.steps must be below total_steps=3, got 3"):

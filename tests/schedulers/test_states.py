@@ -68,7 +68,7 @@ def loaded(scheduler: ScheduledLR, state: Any) -> str | None:
 
 
 STATE = trained()
-WRONG = [
+WRONG: list[Any] = [
     None,
     "x",
     -1,
