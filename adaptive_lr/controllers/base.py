@@ -194,9 +194,10 @@ class AbstractController(Spec, ABC):
     def extra_steps(self, total_steps: int) -> float:
         """The extra work of a run, in training steps: a third for each loss evaluated again, one for each gradient."""
         asked = [self.signals(step, total_steps) for step in range(total_steps)]
-        gradients = sum((Signal.PROBE_GRADIENT in one) + (Signal.CURVATURE in one) for one in asked)
+        gradients = sum((Signal.PROBE_GRADIENT in signals) + (Signal.CURVATURE in signals) for signals in asked)
         losses = sum(
-            (Signal.PROBE in one and Signal.PROBE_GRADIENT not in one) + (Signal.PROBE_START in one) for one in asked
+            (Signal.PROBE in signals and Signal.PROBE_GRADIENT not in signals) + (Signal.PROBE_START in signals)
+            for signals in asked
         )
         return gradients + losses / 3.0
 
@@ -238,13 +239,13 @@ class AbstractController(Spec, ABC):
     def readings(self, state: State) -> dict[str, Tensor]:
         """Numbers worth a curve in TensorBoard, each ``[B]``; by default every one in the state, and as ``anchor/edge`` in those inside."""
         named: dict[str, Any] = state._asdict()
-        found: dict[str, Tensor] = {}
+        numbers: dict[str, Tensor] = {}
         for name, value in named.items():
             if not isinstance(value, Tensor):
-                found |= {f"{name}/{inner}": one for inner, one in self.readings(value).items()}
+                numbers |= {f"{name}/{inner}": number for inner, number in self.readings(value).items()}
             elif value.dim() == 1:
-                found[name] = value
-        return found
+                numbers[name] = value
+        return numbers
 
 
 def _pairs(expected: Any, state: Any, name: str) -> Iterator[tuple[tuple[str, Tensor], tuple[str, Any]]]:
@@ -289,17 +290,17 @@ def ones(trials: int) -> Tensor:
 
 def finite(*values: Tensor) -> Tensor:
     """Where all of the values are finite, ``[B]`` of bool."""
-    found = values[0].isfinite()
+    every = values[0].isfinite()
     for value in values[1:]:
-        found = found & value.isfinite()
-    return found
+        every = every & value.isfinite()
+    return every
 
 
 def cosine(product: Tensor, square: Tensor, other: Tensor) -> Tensor:
     """The cosine between two vectors from their inner product and squared lengths, in [-1, 1]; NaN if one is zero or not finite."""
     length = square.sqrt() * other.sqrt()
-    found = torch.where((length > 0.0) & length.isfinite(), product / length, torch.nan)
-    return torch.where(found.isfinite(), found.clamp(-1.0, 1.0), torch.nan)
+    quotient = torch.where((length > 0.0) & length.isfinite(), product / length, torch.nan)
+    return torch.where(quotient.isfinite(), quotient.clamp(-1.0, 1.0), torch.nan)
 
 
 def average(old: Tensor, new: Tensor, decay: float, usable: Tensor) -> Tensor:
@@ -309,8 +310,8 @@ def average(old: Tensor, new: Tensor, decay: float, usable: Tensor) -> Tensor:
 
 def aligned(old: Tensor, seen: Observation, every: int = 1) -> Tensor:
     """The running mean of cos(g_t, g_{t-1}) after one more reading, ``[B]``, of which there is one in so many steps."""
-    found = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
-    return average(old, found, ALIGNMENT_DECAY**every, finite(found))
+    reading = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
+    return average(old, reading, ALIGNMENT_DECAY**every, finite(reading))
 
 
 def bounded(value: Tensor) -> Tensor:

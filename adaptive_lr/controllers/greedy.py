@@ -117,7 +117,7 @@ class Greedy(AbstractController):
         waiting = (state.waiting - 1.0).clamp(min=0.0)
         waiting = torch.where(raised, float(self.warmup), torch.where(reduced, float(self.cooldown), waiting))
         at_floor = torch.where(raised, 0.0, state.at_floor + (reduced & (scale <= self.least)).to(torch.float64))
-        found = GreedyState(
+        updated = GreedyState(
             window=window,
             losses=count,
             best=torch.where(better, current, state.best),
@@ -127,13 +127,13 @@ class Greedy(AbstractController):
             at_floor=at_floor,
             scale=scale,
         )
-        return self._begun_anew(found), seen.trial
+        return self._begun_anew(updated), seen.trial
 
     def _smoothed(self, state: GreedyState, loss: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The window with the loss in it, how many were seen, and the mean over the window; infinity if the loss is not finite."""
         usable = loss.isfinite()
-        place = torch.arange(self.window) == (state.losses % self.window).unsqueeze(1)
-        window = torch.where(place & usable.unsqueeze(1), loss.unsqueeze(1), state.window)
+        slot = torch.arange(self.window) == (state.losses % self.window).unsqueeze(1)
+        window = torch.where(slot & usable.unsqueeze(1), loss.unsqueeze(1), state.window)
         count = state.losses + usable.to(torch.float64)
         mean = window.sum(1) / count.clamp(1.0, float(self.window))
         return window, count, torch.where(usable, mean, torch.inf)

@@ -73,9 +73,9 @@ class Hypergradient(AbstractController):
     def update(self, state: HypergradientState, seen: Observation) -> tuple[HypergradientState, Tensor]:
         """See the class."""
         if self.reference == "step":
-            found = cosine(seen.gradient_dot_step, seen.gradient_square, seen.previous_step_square)
+            agreement = cosine(seen.gradient_dot_step, seen.gradient_square, seen.previous_step_square)
         else:
-            found = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
-        change = self.gain * torch.where(found.isfinite(), found, 0.0)
+            agreement = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
+        change = self.gain * torch.where(agreement.isfinite(), agreement, 0.0)
         limit = math.log(LARGEST)
         return HypergradientState((state.log_scale + change).clamp(-limit, limit)), seen.trial

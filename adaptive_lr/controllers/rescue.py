@@ -91,12 +91,12 @@ class NanRescue(AbstractController):
             then, decided = self.then.update(then, _scaled(seen, state.scale))
         fallen = ~finite(seen.loss, seen.gradient_square)
         lower = (state.scale * self.factor).clamp(min=1.0 / LARGEST)
-        found = NanRescueState(
+        updated = NanRescueState(
             then=then,
             scale=torch.where(fallen, lower, state.scale),
             fallen=fallen.to(torch.float64),
         )
-        return found, state.scale * decided
+        return updated, state.scale * decided
 
     def restores(self, state: NanRescueState) -> Tensor:
         """Where the last step was not finite, or the inner controller says so."""

@@ -70,10 +70,10 @@ class DampingWarp(AbstractController):
 
     def update(self, state: DampingWarpState, seen: Observation) -> tuple[DampingWarpState, Tensor]:
         """See the class."""
-        found = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
-        usable = finite(found)
-        mean = average(state.mean, found, self.decay, usable)
-        square = average(state.square, found.square(), self.decay, usable)
+        agreement = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
+        usable = finite(agreement)
+        mean = average(state.mean, agreement, self.decay, usable)
+        square = average(state.square, agreement.square(), self.decay, usable)
         z = torch.where(square > 0.0, mean / square.sqrt(), 0.0)
         pace = (-self.gain * z).exp().clamp(SLOWEST, FASTEST)
         left = seen.now.total_steps - seen.now.step

@@ -115,7 +115,9 @@ def sound(controller: AbstractController, rate: float) -> float:
 @pytest.mark.parametrize("count", [10, 20, 30])
 def test_minibatches_without_a_gradient_say_nothing(controller: AbstractController, count: int) -> None:
     for rate in (0.01, 0.2):
-        assert Loop(controller, rate).run(masked=range(count)) < 4.0 * sound(controller, rate)
+        # Of 40 probes 10 are left after 30, too few to come all the way from a start 30 times too low.
+        factor = 4.0 if count <= 20 else 12.0
+        assert Loop(controller, rate).run(masked=range(count)) < factor * sound(controller, rate)
 
 
 @pytest.mark.parametrize("controller", ANCHORS, ids=lambda spec: spec.kind)
