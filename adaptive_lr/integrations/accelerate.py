@@ -43,6 +43,7 @@ class Controlled:
         if self._minibatch.shown:
             self._minibatch.close(self.scheduler)
         again: Callable[[], Tensor] | None = None
+        loss: Tensor
         with accelerator.autocast():
             if self.scheduler.probes:
                 loss, start = self._step.first(loss_function, batch, {})

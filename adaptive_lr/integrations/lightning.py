@@ -116,13 +116,14 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
         Raises:
             SpecError: one of them has set another rate, which would be overwritten.
         """
-        scheduler = self._in_charge(trainer)
+        scheduler = _stepped(trainer)
         if scheduler is not None and scheduler.last_epoch == 0:
             meant, present = scheduler.get_lr(), scheduler.get_last_lr()
             if [float(rate) for rate in meant] != [float(rate) for rate in present]:
                 raise SpecError(
-                    f"the optimizer's rate was set to {present} after the ControlledLR was built for {meant}: what sets it, such as "
-                    "LearningRateFinder, must come before ControlledLRCallback in the list of callbacks, or use Tuner.lr_find"
+                    f"the optimizer's rate was set to {present} after the ControlledLR was built for {meant}: list the callback that "
+                    "sets it before ControlledLRCallback, and with LearningRateFinder let that make the ControlledLR, or call "
+                    "Tuner.lr_find before fit"
                 )
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -172,17 +173,15 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
 
     def _in_charge(self, trainer: Any) -> ControlledLR | None:
         """The scheduler, if it is the one that Lightning steps; otherwise it steps aside."""
-        for config in trainer.lr_scheduler_configs:
-            if isinstance(config.scheduler, ControlledLR):
-                resume(config.scheduler)
-                return config.scheduler
+        if (scheduler := _stepped(trainer)) is not None:
+            resume(scheduler)
+            return scheduler
         scheduler = watching(trainer.optimizers[0]) if trainer.optimizers else None
         if scheduler is not None:
             pause(scheduler)
             self._minibatch.clear()
-            if (
-                self in trainer.callbacks
-            ):  # a finder of learning rates leaves all callbacks out, and puts everything back
+            # A finder of learning rates leaves all callbacks out, and puts everything back.
+            if self in trainer.callbacks and not self._aside:
                 self._aside = True
                 others = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
                 warnings.warn(
@@ -198,6 +197,12 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
         scheduler = self._in_charge(trainer)
         if scheduler is not None and self._minibatch.empty:
             scheduler.step(skipped=True)
+
+
+def _stepped(trainer: Any) -> ControlledLR | None:
+    """The `ControlledLR` that Lightning steps."""
+    schedulers = (config.scheduler for config in trainer.lr_scheduler_configs)
+    return next((scheduler for scheduler in schedulers if isinstance(scheduler, ControlledLR)), None)
 
 
 def _divided(again: Again, parts: int) -> Callable[[], Tensor]:

@@ -147,7 +147,8 @@ def remembering(lightning: Any) -> Any:
             self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
             self.momentum = nn.Linear(4, 1).requires_grad_(False)
             self.norm = nn.BatchNorm1d(4)
-            self.count, self.last, self.losses = 0, torch.zeros(4), []
+            self.count, self.last = 0, torch.zeros(4)
+            self.losses: list[float] = []
             self.recent: deque[float] = deque(maxlen=3)
             self.table: dict[str, Any] = {"seen": {0}, "nested": [[0]]}
             self.array = np.zeros(2)

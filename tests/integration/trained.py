@@ -33,7 +33,7 @@ def regression(lightning: Any) -> type[Any]:
             super().__init__()
             self.lr = lr
             self.network = network()
-            vars(self)["used"] = Used()
+            self.used = Used()
 
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return mse_loss(self.network(batch[0]), batch[1])
