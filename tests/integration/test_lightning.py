@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader
 
-from adaptive_lr import DampedCosine, Linear, Plateau, Product, ScheduledLR
+from adaptive_lr import DampedCosine, Linear, Plateau, Product, ScheduledLR, SpecError
 from tests.integration.tutorial import BATCHES, SCHEDULE, one_group, rates, run
 
 pytestmark = [
@@ -61,6 +61,23 @@ def module(lightning: Any, *bases: float, schedule: Any = SCHEDULE) -> Any:
 def test_tutorial_advances_once_an_accumulated_update(used: Used) -> None:
     run("Lightning")
     assert one_group(used) == rates(10)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the command line itself
+def test_schedule_of_the_command_line_goes_by_updates(used: Used) -> None:
+    pytest.importorskip("jsonargparse", reason="LightningCLI needs jsonargparse")
+    run("From the command line")
+    assert one_group(used) == rates(2 * BATCHES)
+
+
+def test_run_without_an_end_is_told(lightning: Any) -> None:
+    model = run("Lightning")["Regression"]()
+    options = {"logger": False, "enable_checkpointing": False, **QUIET}
+    with pytest.raises(SpecError, match="total_steps must be a whole number of at least 1, got inf"):
+        lightning.Trainer(max_epochs=-1, **options).fit(model, loader())
+    trainer = lightning.Trainer(max_epochs=-1, max_steps=5, **options)
+    trainer.fit(model, loader())
+    assert trainer.lr_scheduler_configs[0].scheduler.horizon.end == 5
 
 
 def test_monitor_logs_the_rate_of_every_group_at_every_step(lightning: Any, used: Used) -> None:

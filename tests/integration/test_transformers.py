@@ -52,3 +52,30 @@ def test_resumed_trainer_that_makes_its_own_scheduler(used: Used) -> None:
     trainer.train(resume_from_checkpoint="checkpoints/checkpoint-4")
     assert used == [[rate, rate] for rate in rates(10)[4:]]
     assert logged(trainer) == rates(10)
+
+
+def test_second_train_has_a_schedule_of_its_own(used: Used) -> None:
+    trainer = run("Given epochs instead of steps")["trainer"]
+    used.clear()
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    trainer.args.num_train_epochs = 3
+    trainer.train()
+    assert used == [[rate, rate] for rate in rates(15)]
+    assert all((a != b).any() for a, b in zip(before, trainer.model.parameters(), strict=True))
+
+
+def test_batch_size_that_is_found_has_a_schedule_of_its_own(used: Used) -> None:
+    names = run("Given epochs instead of steps")
+
+    class Greedy(names["Regression"]):  # type: ignore[misc]
+        def forward(self, x: Any, labels: Any) -> Any:
+            if len(x) > 4 and len(used) > 2:
+                raise RuntimeError("CUDA out of memory.")
+            return super().forward(x, labels)
+
+    used.clear()
+    names["arguments"].auto_find_batch_size = True
+    trainer = names["DampedTrainer"](Greedy(), names["arguments"], train_dataset=names["dataset"])
+    trainer.train()
+    assert used == [[rate, rate] for rate in [*rates(10)[:3], *rates(trainer.state.max_steps)]]
+    assert trainer.state.max_steps == 18
