@@ -1,7 +1,9 @@
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -77,6 +79,44 @@ def test_probes_see_the_masks_of_training(accelerate: Any, parts: int) -> None:
     run = Run(accelerate, 2, parts, drop=0.6)
     run.train(2)
     assert sees_its_masks(run.readings)
+
+
+class Noisy(Run):
+    """A loss that draws random numbers of all kinds and changes its batch."""
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        x.mul_(random.random())
+        noise = torch.randn_like(x) * float(np.random.beta(1.0, 1.0))  # noqa: NPY002
+        return mse_loss(self.model(x + noise), y)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_probes_find_the_loss_of_the_step_whatever_it_draws(accelerate: Any, parts: int) -> None:
+    run = Noisy(accelerate, 2, parts, drop=0.6)
+    run.train(2)
+    assert len(run.readings) == 2 * -(-BATCHES // parts)
+    assert all(one["probe_loss"] == one["loss"] for one in run.readings)
+    assert len({one["loss"] for one in run.readings}) == len(run.readings)
+
+
+def test_probes_do_not_change_which_numbers_are_drawn(accelerate: Any) -> None:
+    drawn: list[tuple[float, float, float]] = []
+
+    class Draws(Run):
+        def loss(self, x: Tensor, y: Tensor) -> Tensor:
+            drawn.append((torch.rand(()).item(), random.random(), float(np.random.rand())))  # noqa: NPY002
+            return super().loss(x, y)
+
+    accelerate.utils.set_seed(0)
+    Draws(accelerate, 1, drop=0.6).train(1)
+    assert drawn[::2] == drawn[1::2]
+    accelerate.utils.set_seed(0)
+    network(0.6)
+    seen, expected = drawn[::2], []
+    for _ in seen:
+        torch.rand(())
+        expected.append((random.random(), float(np.random.rand())))  # noqa: NPY002
+    assert [numbers[1:] for numbers in seen] == expected
 
 
 def test_saved_and_loaded_state_goes_on_to_the_last_bit(accelerate: Any, tmp_path: Path) -> None:

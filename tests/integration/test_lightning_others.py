@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, IterableDataset
 
-from adaptive_lr import Anchor, ControlledLR, DampedCosine, ScheduledLR, SpecError, Static
+from adaptive_lr import Anchor, ControlledLR, DampedCosine, ProgressAnchor, ScheduledLR, SpecError, Static
 from tests.integration.controlled import BATCHES, examples, loader
 from tests.integration.trained import QUIET, callback, regression
 
@@ -267,3 +267,55 @@ def test_what_cannot_work_is_told(lightning: Any) -> None:
             fit(lightning, model, callback())
     with pytest.raises(SpecError, match="give total_steps and on_longer to the ControlledLR"):
         callback(total_steps=10)
+
+
+def unfreezing(lightning: Any, epoch: int) -> Any:
+    class Unfreezes(lightning.pytorch.callbacks.BaseFinetuning):
+        def freeze_before_training(self, pl_module: Any) -> None:
+            self.freeze(pl_module.network[0])
+
+        def finetune_function(self, pl_module: Any, current_epoch: int, optimizer: Any) -> None:
+            if current_epoch == epoch:
+                self.unfreeze_and_add_param_group(pl_module.network[0], optimizer)
+
+    return Unfreezes()
+
+
+def partly_frozen(lightning: Any, kind: str) -> Any:
+    class Head(regression(lightning)):  # type: ignore[misc]
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=self.lr)
+            total_steps = int(self.trainer.estimated_stepping_batches)
+            if kind == "callback":
+                return optimizer
+            scheduler: Any = ScheduledLR(optimizer, SCHEDULE, total_steps=total_steps)
+            if kind == "own":
+                scheduler = ControlledLR(optimizer, SCHEDULE, ProgressAnchor(), total_steps=total_steps)
+            return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    return Head()
+
+
+@pytest.mark.parametrize("kind", ["scheduled", "own", "callback"])
+@pytest.mark.parametrize("first", [True, False], ids=["unfreezing first", "unfreezing last"])
+def test_unfrozen_layers_keep_their_share_of_the_rate_and_are_resumed(
+    lightning: Any, tmp_path: Path, kind: str, first: bool
+) -> None:
+    class Saves(lightning.Callback):
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            trainer.save_checkpoint(tmp_path / f"{trainer.current_epoch}.ckpt")
+
+    def run(ckpt_path: Path | None) -> list[list[float]]:
+        model = partly_frozen(lightning, kind)
+        ours = {"scheduled": [], "own": [callback()], "callback": [callback(SCHEDULE, ProgressAnchor())]}[kind]
+        callbacks = [unfreezing(lightning, 2), *ours] if first else [*ours, unfreezing(lightning, 2)]
+        fit(lightning, model, *callbacks, Saves(), max_epochs=4, ckpt_path=ckpt_path)
+        rates: list[list[float]] = model.used.rates
+        return rates
+
+    rates = run(None)
+    assert [len(group) for group in rates] == [1] * 2 * BATCHES + [2] * 2 * BATCHES
+    for head, body in rates[2 * BATCHES :]:
+        assert body == pytest.approx(head / 10)
+    resumed = run(tmp_path / "2.ckpt")
+    assert resumed == rates[3 * BATCHES :]
