@@ -67,7 +67,9 @@ def test_second_train_has_a_schedule_of_its_own(used: Used) -> None:
 def test_batch_size_that_is_found_has_a_schedule_of_its_own(used: Used) -> None:
     names = run("Given epochs instead of steps")
 
-    class Greedy(names["Regression"]):  # type: ignore[misc]
+    base: Any = names["Regression"]
+
+    class Greedy(base):
         def forward(self, x: Any, labels: Any) -> Any:
             if len(x) > 4 and len(used) > 2:
                 raise RuntimeError("CUDA out of memory.")
