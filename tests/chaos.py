@@ -117,7 +117,10 @@ class Search:
             return {}
         connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=60.0)
         try:
-            return {key: (number, outcome) for key, number, outcome in connection.execute("SELECT * FROM runs")}
+            return {
+                key: (number, outcome)
+                for key, number, outcome in connection.execute("SELECT key, number, outcome FROM runs")
+            }
         except sqlite3.OperationalError:  # not made yet
             return {}
         finally:

@@ -123,7 +123,7 @@ def _from_file(file: Path) -> Any:
     other = {Path(origin).resolve() for origin in (held, known and known.origin) if origin} - {file}
     taken = other or name in sys.stdlib_module_names or not name.isidentifier()
     if taken:
-        name = "_" + re.sub(r"\W", "_", name)
+        name = "script_" + re.sub(r"\W", "_", name)
         sys.path.append(folder)  # last: what is called like a module of Python's own must not be found in its place
     else:
         sys.path.insert(0, folder)

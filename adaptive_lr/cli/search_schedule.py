@@ -124,10 +124,10 @@ def search_schedule(
 def _schedule(text: str) -> AbstractSchedule:
     from adaptive_lr.schedules.parse import parse_schedules
 
-    found = list(parse_schedules(shlex.split(text)).values())
-    if len(found) != 1:
+    schedules = list(parse_schedules(shlex.split(text)).values())
+    if len(schedules) != 1:
         raise SpecError(f"--schedule takes one schedule, got {text!r}")
-    return found[0]
+    return schedules[0]
 
 
 def _optimizer(text: str | None, task: AbstractTask) -> AbstractOptimizer:
@@ -147,16 +147,18 @@ def _show(verdict: Verdict, metric: str) -> None:
     out.print(escape(verdict.sentence()), soft_wrap=True)
     out.print()
     grid = Table(title=f"On {verdict.seeds} other seeds", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("schedule", "best rate", metric, f"minus {verdict.baselines[0].label}"):
+    for name in ("schedule", "best rate", metric, f"minus {verdict.reference.label}"):
         grid.add_column(name, justify="left" if name == "schedule" else "right")
-    for place, one in enumerate((verdict.winner, *verdict.baselines)):
-        edge = "†" if one.at_boundary else ""
-        difference = "" if place == 1 else _ends(one.difference, one.difference_interval, "+")
-        grid.add_row(one.label, f"{one.rate:.3g}{edge}", escape(_ends(one.value, one.interval)), escape(difference))
+    for judged in (verdict.winner, *verdict.baselines):
+        edge = "†" if judged.at_boundary else ""
+        difference = "" if judged is verdict.reference else _ends(judged.difference, judged.difference_interval, "+")
+        grid.add_row(
+            judged.label, f"{judged.rate:.3g}{edge}", escape(_ends(judged.value, judged.interval)), escape(difference)
+        )
     out.print(grid)
     out.print("[dim]In brackets: 95 % intervals over seeds. † at the edge of the grid of rates.[/dim]")
 
 
 def _ends(value: float, interval: tuple[float, float], sign: str = "") -> str:
-    low, high = (format(one, f"{sign}.3g") for one in interval)
+    low, high = (format(end, f"{sign}.3g") for end in interval)
     return f"{format(value, f'{sign}.3g')} [{low}, {high}]"

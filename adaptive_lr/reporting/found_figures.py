@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from adaptive_lr.drawing import plain
 from adaptive_lr.search import SearchResult, TrialRecord
 from adaptive_lr.search.space import Axis
 
@@ -265,9 +266,8 @@ def _name_axis(axes: Axes, axis: Axis, name: str, *, vertical: bool = False) -> 
 
 
 def _text(text: str, longest: int) -> str:
-    """A name as a label: dollars would begin a formula."""
-    short = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return short.replace("$", r"\$")
+    """A name as a label."""
+    return plain(text if len(text) <= longest else f"{text[: longest - 1]}…")
 
 
 def _smooth(points: Array, heights: Array, places: Array) -> Array:

@@ -60,8 +60,9 @@ def answers(found: SearchResult, ranked: list[TrialRecord], best: list[TrialReco
         f"Of {_many(len(found.trials), 'trial')}, {counts['complete']} ran to the end, {counts['pruned']} stopped early, "
         f"{counts['failed']} failed; together {duration(sum(one.seconds for one in found.trials))} of work."
     )
+    notes = [f"{note[:1].upper()}{note[1:]}." for note in found.notes]
     if not best:
-        return ["No trial is complete with a value, so there is no best one.", did]
+        return ["No trial is complete with a value, so there is no best one.", did, *notes]
     if len(found.directions) > 1:
         words = " and ".join(f"the {WORDS[one]} objective {place}" for place, one in enumerate(found.directions, 1))
         said = [
@@ -80,7 +81,7 @@ def answers(found: SearchResult, ranked: list[TrialRecord], best: list[TrialReco
     edges = [] if len(found.directions) > 1 else _edges(found, best[0])
     if edges:
         said.append(f"At the edge of the range: {', '.join(edges)}. A better value may lie outside.")
-    return said
+    return [*said, *notes]
 
 
 def _many(count: int, noun: str) -> str:

@@ -87,10 +87,9 @@ def refuse_directory(folder: Path, directory: Path) -> None:
 
 
 def _ranked(found: SearchResult) -> list[TrialRecord]:
-    """The complete trials without NaN, by their first objective, the best first."""
+    """The complete trials with values that can be compared, by their first objective, the best first."""
     sign = 1.0 if found.directions[0] == "minimize" else -1.0
-    complete = [one for one in found.trials if one.state == "complete" and not any(map(math.isnan, one.values))]
-    return sorted(complete, key=lambda one: sign * one.values[0])
+    return sorted(found.comparable(), key=lambda trial: sign * trial.values[0])
 
 
 def _front(found: SearchResult) -> list[TrialRecord]:
@@ -173,6 +172,7 @@ def _numbers(found: SearchResult, best: Sequence[TrialRecord], shares: Sequence[
         "space": found.space.encoded(),
         "directory": str(found.directory),
         "storage": found.storage,
+        "notes": found.notes,
         "trials": [asdict(one) for one in found.trials],
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from filelock import FileLock, Timeout
 
 from adaptive_lr.errors import SpecError, StoreError
+from adaptive_lr.files import replace_file
 from adaptive_lr.search.journal import Journal, Run
 
 if TYPE_CHECKING:
@@ -108,21 +108,4 @@ def _now() -> str:
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
-    """Write the file whole or not at all, and follow no link that somebody has laid where its parts come first."""
-    handle, part = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.", suffix=".new")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(part).chmod(0o666 & ~_umask())
-        Path(part).replace(file)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    replace_file(file, json.dumps(content, indent=2).encode())

@@ -81,7 +81,7 @@ class SearchResult:
         """
         if len(self.directions) > 1:
             raise SpecError(f"with {len(self.directions)} objectives there is no best trial: see pareto()")
-        complete = self._complete()
+        complete = self.comparable()
         if not complete:
             raise RunError(f"none of the {len(self.trials)} trials in {self.directory} is complete")
         return min(complete, key=self._costs)
@@ -89,43 +89,47 @@ class SearchResult:
     @property
     def skipped(self) -> int:
         """How many trials failed and were passed over."""
-        return sum(one.state == "failed" for one in self.trials)
+        return sum(trial.state == "failed" for trial in self.trials)
 
     @property
     def pruned(self) -> int:
         """How many trials were ended early."""
-        return sum(one.state == "pruned" for one in self.trials)
+        return sum(trial.state == "pruned" for trial in self.trials)
 
     def pareto(self) -> list[TrialRecord]:
         """The complete trials that no other one beats in one objective and equals in the rest."""
-        complete = self._complete()
-        costs = [self._costs(one) for one in complete]
+        complete = self.comparable()
+        costs = [self._costs(trial) for trial in complete]
         return [
-            one
-            for one, own in zip(complete, costs, strict=True)
+            trial
+            for trial, own in zip(complete, costs, strict=True)
             if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in costs)
         ]
 
     def history(self) -> list[float]:
         """The best value after each complete trial, of the first objective."""
-        best, found, sign = math.inf, [], self._signs()[0]
-        for one in self._complete():
-            best = min(best, sign * one.values[0])
-            found.append(sign * best)
-        return found
+        best, values, sign = math.inf, [], self._signs()[0]
+        for trial in self.comparable():
+            best = min(best, sign * trial.values[0])
+            values.append(sign * best)
+        return values
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each trial, as `pandas.DataFrame` takes them: number, state, values, the point and seconds."""
-        names = ["value"] if len(self.directions) == 1 else [f"value.{place}" for place in range(len(self.directions))]
+        names = (
+            ["value"]
+            if len(self.directions) == 1
+            else [f"value.{objective}" for objective in range(len(self.directions))]
+        )
         return [
             {
-                "number": one.number,
-                "state": one.state,
-                **dict(zip(names, one.values or (math.nan,) * len(names), strict=True)),
-                **{(f"point.{name}" if name in _COLUMNS else name): value for name, value in one.point.items()},
-                "seconds": one.seconds,
+                "number": trial.number,
+                "state": trial.state,
+                **dict(zip(names, trial.values or (math.nan,) * len(names), strict=True)),
+                **{(f"point.{name}" if name in _COLUMNS else name): value for name, value in trial.point.items()},
+                "seconds": trial.seconds,
             }
-            for one in self.trials
+            for trial in self.trials
         ]
 
     def importance(self, objective: int = 0) -> dict[str, float]:
@@ -141,7 +145,7 @@ class SearchResult:
 
         from adaptive_lr.search.samplers import quiet
 
-        finite = [one for one in self._complete() if all(math.isfinite(value) for value in one.values)]
+        finite = [trial for trial in self.comparable() if all(math.isfinite(value) for value in trial.values)]
         if len(finite) < 10:
             raise RunError(f"importance needs ten complete trials with finite values, there are {len(finite)}")
         distributions = self.space.distributions()
@@ -150,8 +154,10 @@ class SearchResult:
             study = optuna.create_study(directions=list(self.directions))
             study.add_trials(
                 [
-                    optuna.trial.create_trial(params=dict(one.point), distributions=distributions, values=one.values)
-                    for one in finite
+                    optuna.trial.create_trial(
+                        params=dict(trial.point), distributions=distributions, values=trial.values
+                    )
+                    for trial in finite
                 ]
             )
             return get_param_importances(
@@ -160,14 +166,19 @@ class SearchResult:
                 target=lambda trial: sign * float(trial.values[objective]),
             )
 
-    def _complete(self) -> list[TrialRecord]:
-        return [one for one in self.trials if one.state == "complete"]
+    def comparable(self) -> list[TrialRecord]:
+        """Those whose values can be compared: without NaN, and none infinitely good, which is a mistake and no result."""
+        return [
+            trial
+            for trial in self.trials
+            if trial.state == "complete" and all(cost > -math.inf for cost in self._costs(trial))  # not of NaN
+        ]
 
     def _signs(self) -> Sequence[float]:
-        return [1.0 if one == "minimize" else -1.0 for one in self.directions]
+        return [1.0 if direction == "minimize" else -1.0 for direction in self.directions]
 
-    def _costs(self, one: TrialRecord) -> tuple[float, ...]:
-        return tuple(sign * value for sign, value in zip(self._signs(), one.values, strict=True))
+    def _costs(self, trial: TrialRecord) -> tuple[float, ...]:
+        return tuple(sign * value for sign, value in zip(self._signs(), trial.values, strict=True))
 
 
 _COLUMNS = ("number", "state", "value", "seconds")

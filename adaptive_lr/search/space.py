@@ -71,11 +71,11 @@ class Axis:
             return self.choices[int(unit * len(self.choices))]
         low, high = (self.low - 0.5, self.high + 0.5) if self.integer else (self.low, self.high)
         if self.log:
-            found = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+            value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
         else:
-            found = low + unit * (high - low)
-        found = min(max(found, self.low), self.high)
-        return round(found) if self.integer else float(f"{found:.12g}")
+            value = low + unit * (high - low)
+        value = min(max(value, self.low), self.high)
+        return round(value) if self.integer else float(f"{value:.12g}")
 
     def grid(self, name: str) -> list[Value]:
         """The values that a grid takes.
@@ -91,10 +91,10 @@ class Axis:
             raise SpecError(f"a grid needs the values of {name!r}: give a list, or points with low and high")
         last = max(self.points - 1, 1)
         ends = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        found = [ends[0] + (ends[1] - ends[0]) * place / last for place in range(self.points)]
+        values = [ends[0] + (ends[1] - ends[0]) * index / last for index in range(self.points)]
         if self.log:
-            found = [math.exp(one) for one in found]
-        return list(dict.fromkeys(round(one) if self.integer else float(f"{one:.12g}") for one in found))
+            values = [math.exp(value) for value in values]
+        return list(dict.fromkeys(round(value) if self.integer else float(f"{value:.12g}") for value in values))
 
 
 @dataclass(frozen=True)
@@ -129,24 +129,29 @@ class Space:
         if isinstance(source, str | Path):
             source = _file(Path(source))
         if isinstance(source, Spec):
-            found = {name: _interval(name, one) for name, one in source.search_space().items()}
-            if not found:
+            axes = {name: _interval(name, interval) for name, interval in source.search_space().items()}
+            if not axes:
                 raise SpecError(f"{source!r} declares no search range: give a dictionary of names and ranges")
-            return cls(found)
+            return cls(axes)
         if not isinstance(source, Mapping):
             raise SpecError(f"a search space must be a spec, a mapping or a file, got {source!r}")
-        axes: dict[str, Axis] = {}
+        axes = dict[str, Axis]()
         for name, entry in source.items():
-            if not isinstance(name, str) or not name:
+            if not isinstance(name, str) or not name or not _is_text(name):
                 raise SpecError(f"the names of a search space must be text, got {name!r}")
             if isinstance(entry, Spec):
                 inner = entry.search_space()
-                axes |= {f"{name}.{leaf}": _interval(f"{name}.{leaf}", one) for leaf, one in inner.items()}
+                axes |= {f"{name}.{leaf}": _interval(f"{name}.{leaf}", each) for leaf, each in inner.items()}
             else:
                 axes[name] = _axis(name, entry)
         if not axes:
             raise SpecError("the search space is empty: name at least one thing to search")
         return cls(axes)
+
+
+def _is_text(word: str) -> bool:
+    """Whether a file can hold it: a lone surrogate is half of a letter."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def _file(path: Path) -> Any:
@@ -157,17 +162,14 @@ def _file(path: Path) -> Any:
     except UnicodeDecodeError:
         raise SpecError(f"cannot read the search space {path}: it is no text") from None
     try:
-        if path.suffix == ".json":
-            found = json.loads(text)
-        else:
-            from adaptive_lr.serialise import parse_yaml
+        from adaptive_lr.documents import parse_json, parse_yaml
 
-            found = parse_yaml(text)
+        content = parse_json(text) if path.suffix == ".json" else parse_yaml(text)
     except ValueError as error:  # a SpecError is one
         raise SpecError(f"{path}: {error}") from None
-    if not isinstance(found, Mapping):
-        raise SpecError(f"{path} must hold a mapping of names to ranges, got {type(found).__name__}")
-    return found
+    if not isinstance(content, Mapping):
+        raise SpecError(f"{path} must hold a mapping of names to ranges, got {type(content).__name__}")
+    return content
 
 
 def _axis(name: str, entry: Any) -> Axis:
@@ -225,11 +227,13 @@ def _interval(name: str, given: Range) -> Axis:
 def _choices(name: str, given: Any) -> Axis:
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise SpecError(f"the choices of {name!r} must be a list of at least one value, got {given!r}")
-    for one in given:
-        if one is not None and not isinstance(one, bool | int | float | str):
-            raise SpecError(f"the choices of {name!r} must be words, numbers, true, false or null, got {one!r}")
-        if isinstance(one, float) and not math.isfinite(one):
-            raise SpecError(f"the choices of {name!r} must be finite, got {one!r}")
-    if len({(type(one), one) for one in given}) < len(given) or len(set(given)) < len(given):
+    for choice in given:
+        if choice is not None and not isinstance(choice, bool | int | float | str):
+            raise SpecError(f"the choices of {name!r} must be words, numbers, true, false or null, got {choice!r}")
+        if isinstance(choice, str) and not _is_text(choice):
+            raise SpecError(f"the choices of {name!r} must be text that a file can hold, got {choice!r}")
+        if isinstance(choice, float) and not math.isfinite(choice):
+            raise SpecError(f"the choices of {name!r} must be finite, got {choice!r}")
+    if len({(type(choice), choice) for choice in given}) < len(given) or len(set(given)) < len(given):
         raise SpecError(f"the choices of {name!r} must differ, got {list(given)!r}")
     return Axis(choices=tuple(given))

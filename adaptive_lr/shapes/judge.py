@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptive_lr.analysis.stats import mean_interval
+from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import AbstractSchedule, Constant, DampedCosine, Linear
 from adaptive_lr.search.result import SearchResult
 from adaptive_lr.shapes.losses import Array, read_losses
@@ -29,7 +30,7 @@ class Judged:
         at_boundary: whether that is an end of the grid, so that a better one may lie outside.
         value: the objective on the report seeds, in the report metric.
         interval: of it, 95 % over seeds.
-        difference: from the reference, paired by seed; below 0 is better.
+        difference: from the best baseline, paired by seed; below 0 is better.
         difference_interval: of it, 95 %.
     """
 
@@ -44,7 +45,7 @@ class Judged:
 
     @property
     def better(self) -> bool:
-        """Whether it is better than the reference beyond the interval."""
+        """Whether it is better than the best baseline beyond the interval."""
         return self.difference_interval[1] < 0.0
 
     @property
@@ -55,22 +56,41 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The winner and the baselines; the reference is the first baseline."""
+    """The winner and the baselines; differences are from the baseline that is best on the report seeds."""
 
     winner: Judged
     baselines: tuple[Judged, ...]
     seeds: int
 
+    @property
+    def reference(self) -> Judged:
+        """The best baseline, the first of equals."""
+        return min(self.baselines, key=lambda baseline: baseline.value)
+
     def sentence(self) -> str:
         """The answer in words."""
         low, high = self.winner.difference_interval
-        name = self.baselines[0].label
         word = "better than" if self.winner.better else "worse than" if self.winner.worse else "not better than"
+        others = ", the best of the usual schedules" if len(self.baselines) > 1 else ""
         edge = "; its best rate is at the edge of the grid, so take this with care" if self.winner.at_boundary else ""
         return (
-            f"The tuned {self.winner.schedule!r} is {word} {name}: the difference is {self.winner.difference:+.3g} "
-            f"(95 % interval {low:+.3g} to {high:+.3g}, {self.seeds} seeds that the search did not see){edge}."
+            f"The tuned {rounded(self.winner.schedule)!r} is {word} {self.reference.label}{others}: the difference is "
+            f"{self.winner.difference:+.3g} (95 % interval {low:+.3g} to {high:+.3g}, {self.seeds} seeds that the search did not "
+            f"see){edge}."
         )
+
+
+def rounded(schedule: AbstractSchedule) -> AbstractSchedule:
+    """The same with its numbers to six digits, for people.
+
+    >>> rounded(DampedCosine(exponent=0.7702011511702995))
+    DampedCosine(exponent=0.770201)
+    """
+    leaves = {name: value for name, value in schedule.leaves().items() if isinstance(value, float)}
+    try:
+        return schedule.with_leaves({name: float(f"{value:.6g}") for name, value in leaves.items()})
+    except SpecError:  # numbers that depend on each other
+        return schedule
 
 
 def judge(
@@ -85,13 +105,13 @@ def judge(
 
     Of two objectives the winner is the point of the front with the least worst loss, and it is the worst loss that is judged.
     """
-    best = min(found.pareto(), key=lambda one: one.values[-1]).point
+    best = min(found.pareto(), key=lambda trial: trial.values[-1]).point
     schedules = {"tuned": shapes.shape(best), **baselines}
     rates = {label: shapes.grid(best) if label == "tuned" else shapes.rates for label in schedules}
     seeds = {"selection": shapes.selection_seeds, "report": shapes.report_seeds}
     planned = {
-        (label, kind): shapes.trials(one, seeds[kind], rates[label])
-        for label, one in schedules.items()
+        (label, kind): shapes.trials(schedule, seeds[kind], rates[label])
+        for label, schedule in schedules.items()
         for kind in seeds
     }
     run_trials([trial for rows in planned.values() for row in rows for trial in row], store, workers=workers)
@@ -101,7 +121,7 @@ def judge(
         chosen[label] = int(np.argmin(selection.mean(0)))
         losses, initial, _ = read_losses(store, planned[label, "report"], shapes.task.report_metric)
         by_seed[label] = _by_seed(shapes, losses, chosen[label], initial)
-    reference = by_seed[next(iter(baselines))]
+    reference = by_seed[min(baselines, key=lambda label: float(by_seed[label].mean()))]
 
     def judged(label: str) -> Judged:
         values, differences = by_seed[label], by_seed[label] - reference

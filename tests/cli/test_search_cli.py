@@ -1,11 +1,13 @@
 import difflib
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -133,6 +135,53 @@ def test_a_module_that_cannot_be_imported_is_exit_code_1(folder: Path) -> None:
     found = searched("broken:train", "--trials", "1")
     assert found.exit_code == 1
     assert "broken cannot be imported: No module named 'nothing_like_this'" in found.stderr
+
+
+def test_a_module_that_reads_its_arguments_sees_none_of_ours(folder: Path) -> None:
+    (folder / "parsing.py").write_text(
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--epochs', type=int, default=3)\n"
+        "args = p.parse_args()\ndef train(trial):\n    return trial['x'] * args.epochs\n"
+    )
+    for workers in ("0", "1"):
+        done = searched("parsing.py:train", "--trials", "2", "--workers", workers, "--directory", f"d{workers}")
+        assert done.exit_code == 0, done.output
+    assert sys.argv[0] != "parsing.py"
+
+
+def test_a_module_that_ends_the_program_is_exit_code_1(folder: Path) -> None:
+    (folder / "ending.py").write_text("import sys\nsys.exit(2)\n")
+    done = searched("ending.py:train", "--trials", "1")
+    assert done.exit_code == 1
+    assert "ending.py ended the program while it was imported (exit code 2)" in done.stderr
+    assert 'belongs under if __name__ == "__main__":' in done.stderr
+
+
+@pytest.mark.parametrize("name", ["random.py", "calendar.py", "typer.py", "my.train.py", "with space.py", "json.py"])
+def test_a_file_is_loaded_by_its_path_whatever_else_has_its_name(name: str, folder: Path) -> None:
+    (folder / name).write_text("import random, helper\ndef train(trial):\n    return trial['x'] + helper.NOTHING\n")
+    (folder / "helper.py").write_text("NOTHING = 0\n")
+    done = searched(f"{name}:train", "--trials", "2", "--workers", "1")
+    sys.modules.pop("helper", None)
+    assert done.exit_code == 0, done.output
+    assert "2 trials finished, 2 runs done now" in done.stdout
+    assert f'"{Path(name).stem}:train"' in (folder / "search/search.json").read_text()
+
+
+def test_a_module_that_another_one_hides_is_named(folder: Path) -> None:
+    (folder / "calendar.py").write_text("def train(trial):\n    return trial['x']\n")
+    done = searched("calendar:train", "--trials", "1")
+    assert done.exit_code == 2
+    assert "calendar has no function 'train': that is " in done.stderr
+    assert "for the file here write calendar.py:NAME" in done.stderr
+
+
+def test_the_line_that_opens_the_search_can_be_pasted(folder: Path) -> None:
+    done = searched("mine:train", "--trials", "1", "--directory", "a b's?")
+    assert done.exit_code == 0, done.output
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("look at it: ")]
+    program, address = shlex.split(line.removeprefix("look at it: "))
+    assert program == "optuna-dashboard"
+    assert len(optuna.load_study(study_name="a b's?", storage=address).trials) == 1
 
 
 def test_a_space_that_is_not_there_is_exit_code_2(folder: Path) -> None:

@@ -58,7 +58,9 @@ def test_a_search_ends_with_a_verdict_and_the_baselines(folder: Path) -> None:
         "linear",
         "constant",
     ]
-    assert "minus cosine" in table
+    assert f"minus {verdict.reference.label}" in table
+    assert verdict.reference.value == min(baseline.value for baseline in verdict.baselines)
+    assert f" {verdict.reference.label}, the best of the usual schedules: the difference is " in first.stdout
     again = call(*QUICK, "--trials", "8")
     assert "8 trials finished, 0 runs done now" in again.stdout
     assert again.stdout.partition("best ")[2] == first.stdout.partition("best ")[2]

@@ -199,7 +199,7 @@ def test_a_study_of_others_is_named_without_a_password(tmp_path: Path) -> None:
 def test_the_journal_is_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "precious").write_text("precious")
-    for name in ("search.json.new", "holder.json.new", "runs.sqlite.new"):
+    for name in ("search.json.part", "holder.json.part", "runs.sqlite.new", "study.db.new"):
         (tmp_path / "s" / name).symlink_to(tmp_path / "precious")
     search(parabola, SPACE, trials=2, directory=tmp_path / "s", workers=0)
     with edited(tmp_path / "s/runs.sqlite") as journal:
