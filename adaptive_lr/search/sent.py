@@ -133,8 +133,7 @@ def _names(function: Any) -> dict[str, Any]:
 
     class Collector(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, thing: Any) -> Any:
-            own = isinstance(thing, FunctionType | type) and thing.__module__ == "__main__"
-            if own and getattr(main, thing.__qualname__, None) is thing:
+            if isinstance(thing, FunctionType | type) and getattr(main, thing.__qualname__, None) is thing:
                 names[thing.__qualname__] = thing
             return super().reducer_override(thing)
 

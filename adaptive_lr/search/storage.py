@@ -29,7 +29,7 @@ _LASTING = (
 )
 _REFUSED = re.compile(
     r"authentication|password|pg_hba|permission denied|(role|database|user) .* does not exist"
-    r"|Access denied|Unknown database|resolve host|certificate",
+    r"|Access denied|Unknown database|certificate",
     re.IGNORECASE,
 )
 

@@ -6,17 +6,21 @@ import random
 import re
 import shutil
 import sqlite3
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy.exc
 
 from adaptive_lr import Range, search
 from adaptive_lr.errors import SpecError, StoreError
 from adaptive_lr.search import ledger
 from adaptive_lr.search.address import safe, without_secrets
+from adaptive_lr.search.storage import refused
+from tests.chaos import postgres
 from tests.searched import changed, edited, history, parabola, raising, states
 
 SPACE = {"x": Range(0.001, 1.0, log=True), "kind": ["a", "b"]}
@@ -252,3 +256,40 @@ def test_the_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StoreError, match=r"runs\.sqlite was written by a later version of adaptive_lr"):
         search(parabola, SPACE, trials=1, directory=tmp_path, workers=0)
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_is_not_asked_again(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    with postgres() as server:
+        for url, word in (
+            (server.url.replace("/postgres", "/absent"), "does not exist"),
+            (server.url.replace("postgres@", "nobody@"), "does not exist"),
+        ):
+            started = time.monotonic()
+            with pytest.raises(StoreError, match=rf"postgresql://127\.0\.0\.1/\w+ refuses: .*{word}"):
+                search(parabola, SPACE, trials=1, directory=tmp_path, workers=0, storage=url)
+            assert time.monotonic() - started < 30.0
+
+
+@pytest.mark.slow
+def test_a_study_on_a_server_that_somebody_changes_is_made_again(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    with postgres() as server:
+        options: dict[str, Any] = {"directory": tmp_path / "s", "workers": 0, "storage": server.url}
+        first = search(parabola, SPACE, trials=10, **options)
+        url = server.url.replace("postgresql://", "postgresql+psycopg://")
+        enqueue(optuna.load_study(study_name="s", storage=url))
+        again = search(changed(parabola, raising), SPACE, trials=10, **options)
+        assert history(again) == history(first)
+        assert again.notes[0].startswith(
+            "postgresql://127.0.0.1/postgres was written to by something else: it has 11 trials"
+        )
+        assert len(optuna.load_study(study_name="s", storage=url).trials) == 10
+
+
+@pytest.mark.parametrize("said", ["password authentication failed", "no password supplied", 'role "x" does not exist'])
+def test_what_a_server_refuses_for_good_is_known(said: str) -> None:
+    assert refused(sqlalchemy.exc.OperationalError("", {}, Exception(said)))
+    assert not refused(sqlalchemy.exc.OperationalError("", {}, Exception("the database system is starting up")))
+    assert not refused(sqlalchemy.exc.OperationalError("", {}, Exception("connection refused")))
