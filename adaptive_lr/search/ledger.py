@@ -186,6 +186,7 @@ class Ledger:
             aside = f", and is kept as {self._file.name}.changed"
         else:
             self._delete(why)
+            self.close()
         self._say(
             f"{safe(self._url)} was written to by something else: {why}; it is made again from the journal{aside}"
         )

@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,15 @@ def test_a_study_that_somebody_edits_is_made_again(edit: str, tmp_path: Path) ->
     with edited(tmp_path / "study.db") as study:
         (best,) = study.execute("SELECT min(value) FROM trial_values").fetchone()
     assert best == longer.best_value
+
+
+@contextmanager
+def opened(url: str) -> Iterator[optuna.Study]:
+    """A study, as somebody else opens it."""
+    storage = optuna.storages.RDBStorage(url)
+    yield optuna.load_study(study_name="s", storage=storage)
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def enqueue(study: optuna.Study) -> None:
@@ -279,13 +290,15 @@ def test_a_study_on_a_server_that_somebody_changes_is_made_again(tmp_path: Path)
         options: dict[str, Any] = {"directory": tmp_path / "s", "workers": 0, "storage": server.url}
         first = search(parabola, SPACE, trials=10, **options)
         url = server.url.replace("postgresql://", "postgresql+psycopg://")
-        enqueue(optuna.load_study(study_name="s", storage=url))
+        with opened(url) as study:
+            enqueue(study)
         again = search(changed(parabola, raising), SPACE, trials=10, **options)
         assert history(again) == history(first)
         assert again.notes[0].startswith(
             "postgresql://127.0.0.1/postgres was written to by something else: it has 11 trials"
         )
-        assert len(optuna.load_study(study_name="s", storage=url).trials) == 10
+        with opened(url) as study:
+            assert len(study.trials) == 10
 
 
 @pytest.mark.parametrize("said", ["password authentication failed", "no password supplied", 'role "x" does not exist'])
