@@ -26,7 +26,7 @@ smoke: $(STAMP) ## The same at a size that ends in two minutes, into report/smok
 	$(BIN)/adaptive-lr run $(EXPERIMENTS) --smoke
 
 report: $(STAMP) ## Write the report again from finished trials
-	$(BIN)/adaptive-lr report
+	$(BIN)/adaptive-lr report $(EXPERIMENTS)
 
 tensorboard: $(STAMP) ## Open the training curves
 	$(BIN)/tensorboard --logdir runs

@@ -1,6 +1,36 @@
 """``python -m adaptive_lr`` is ``adaptive-lr``."""
 
-from adaptive_lr.cli import app
+import signal
+import sys
+from types import FrameType
+
+if (
+    __name__ == "__main__"
+):  # Ctrl-C while the command line is imported: end at once, with nothing to tear and nothing to say
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def main() -> None:
+    """The command line as a process: Ctrl-C ends what is going on in order, and once more at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from adaptive_lr.cli import app
+
+    signal.signal(signal.SIGINT, _interrupt)
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a lone surrogate, or a letter that the terminal has not, is no reason to fail
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        app(prog_name="adaptive-lr")
+    except KeyboardInterrupt:  # between the commands' own ways of ending
+        sys.exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
 
 if __name__ == "__main__":
-    app(prog_name="adaptive-lr")
+    main()

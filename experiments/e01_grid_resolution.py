@@ -90,6 +90,8 @@ EXPERIMENT = Experiment(
     ),
     schedules=SCHEDULES,
     reference="cosine",
+    judged="damped cosine",
+    against=("fixed", "stepwise"),
     studies=[
         convex("squares", StreamingLeastSquares(), 1e-4),
         convex("logistic", StreamingLogistic(), 1e-3),

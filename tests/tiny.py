@@ -28,6 +28,8 @@ EXPERIMENT = Experiment(
         "other": {"linear": Linear()},
     },
     reference="cosine",
+    judged="damped cosine",
+    against=("fixed", "stepwise"),
     studies=[
         STUDY,
         Study(**{**vars(STUDY), "name": "absolute", "task": StreamingLeastAbsolute(dimension=10)}),

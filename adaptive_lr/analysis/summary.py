@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adaptive_lr.analysis.robustness import RATIOS, Sweep
@@ -12,13 +12,22 @@ JUDGED_RATIO = "10"
 """The resolution of the founding question: one learning rate a decade."""
 
 
-def summarise(sweeps: Mapping[str, Sweep], groups: Mapping[str, str], reference: str) -> dict[str, Any]:
+def summarise(
+    sweeps: Mapping[str, Sweep],
+    groups: Mapping[str, str],
+    reference: str,
+    *,
+    judged: str | None = None,
+    against: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """All numbers of a study.
 
     Args:
         sweeps: by schedule; same rates and seeds.
-        groups: the group of each schedule, among them ``fixed``, ``stepwise`` and ``damped cosine``.
+        groups: the group of each schedule.
         reference: the schedule whose tuned excess is the unit of costs and regrets.
+        judged: the group that the answer is about; that of the reference by default.
+        against: the groups that it is compared with; all others by default.
     """
     unit = float(sweeps[reference].excess()[:, sweeps[reference].best].mean())
     rows = {label: {"group": groups[label], **_row(sweep, unit)} for label, sweep in sweeps.items()}
@@ -26,7 +35,7 @@ def summarise(sweeps: Mapping[str, Sweep], groups: Mapping[str, str], reference:
         "reference": reference,
         "reference_loss": unit,
         "schedules": rows,
-        "answer": _answer(sweeps, groups, reference, unit),
+        "answer": _answer(sweeps, groups, reference, unit, (judged, against)),
     }
 
 
@@ -60,25 +69,42 @@ def _row(sweep: Sweep, unit: float) -> dict[str, Any]:
     }
 
 
-def _answer(sweeps: Mapping[str, Sweep], groups: Mapping[str, str], reference: str, unit: float) -> dict[str, Any]:
-    """The damped cosine against fixed and stepwise rates at the judged resolution.
+def _answer(
+    sweeps: Mapping[str, Sweep],
+    groups: Mapping[str, str],
+    reference: str,
+    unit: float,
+    question: tuple[str | None, Sequence[str] | None],
+) -> dict[str, Any]:
+    """One group, and the reference, against others at the judged resolution.
 
     Where a group has several schedules, the one with the least cost on the *selection* seeds stands for it.
     """
+    judged = question[0] or groups[reference]
+    against = (
+        [group for group in dict.fromkeys(groups.values()) if group != judged] if question[1] is None else question[1]
+    )
     chosen = {}
-    for group in ("damped cosine", "fixed", "stepwise"):
+    for group in (judged, *against):
         members = [label for label in sweeps if groups[label] == group]
         if members:
             chosen[group] = min(members, key=lambda label: _selection_cost(sweeps[label]))
-    contenders = {group: label for group, label in chosen.items() if group != "damped cosine"}
-    damped = {"damped cosine": chosen["damped cosine"], "plain cosine": reference}
+    contenders = {group: label for group, label in chosen.items() if group != judged}
+    annealed = {judged: chosen[judged], f"plain {reference}": reference}
     comparisons = [
         _comparison(sweeps, name, label, group, other, unit)
-        for name, label in damped.items()
+        for name, label in annealed.items()
         for group, other in contenders.items()
+        if label != other
     ]
     edge = [label for label in {*chosen.values(), reference} if sweeps[label].at_boundary]
-    return {"chosen": chosen, "comparisons": comparisons, "at_boundary": sorted(edge)}
+    return {
+        "judged": judged,
+        "against": list(contenders),
+        "chosen": chosen,
+        "comparisons": comparisons,
+        "at_boundary": sorted(edge),
+    }
 
 
 def _selection_cost(sweep: Sweep) -> float:

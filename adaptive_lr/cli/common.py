@@ -33,12 +33,17 @@ def store_path(results: Path) -> Path:
     return results / "store.sqlite"
 
 
+LONGEST = 2000
+"""Characters of a message; what somebody gave may be longer."""
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn a user's mistake into one line and exit code 2, a failed run into one line and exit code 1.
+    """Turn a user's mistake into one line and exit code 2, a failed run into one line and exit code 1, Ctrl-C into 130.
 
     Raises:
         typer.Exit: with that code.
+        BrokenPipeError: whoever reads the output has enough, which typer takes quietly.
     """
     try:
         yield
@@ -46,8 +51,29 @@ def clear_errors() -> Iterator[None]:
         err.print("interrupted; finished trials are stored: run again to go on")
         raise typer.Exit(130) from None
     except RunError as error:
-        err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        _say(error)
         raise typer.Exit(1) from None
+    except BrokenPipeError:
+        raise
     except (AdaptiveLRError, OSError) as error:
-        err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        _say(error)
         raise typer.Exit(2) from None
+    except RecursionError:
+        err.print("[red]error:[/red] what was given is nested too deeply")
+        raise typer.Exit(2) from None
+    except MemoryError:
+        err.print("[red]error:[/red] there is not enough memory for what was asked")
+        raise typer.Exit(1) from None
+
+
+def _say(error: Exception) -> None:
+    """The message on one line that no terminal takes for commands, below the traceback of a person's own file if there is one."""
+    for note in getattr(error, "__notes__", ()):
+        err.print(escape(printable(note)), soft_wrap=True)
+    line = printable(" ".join(str(error).split()))
+    err.print(f"[red]error:[/red] {escape(line if len(line) <= LONGEST else line[:LONGEST] + '…')}", soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal takes for commands, or cannot show."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)

@@ -35,65 +35,91 @@ def run(
     Example: [bold]adaptive-lr run e01_grid_resolution[/bold]
     """
     with clear_errors():
-        from adaptive_lr.experiment import load_experiment
+        from adaptive_lr.reporting.kept import kept_numbers
         from adaptive_lr.trials.store import Store
 
-        loaded = [load_experiment(name) for name in experiments]
+        loaded = _loaded(experiments, smoke)
+        report, runs = (report / "smoke", runs / "smoke") if smoke else (report, runs)
+        kept_numbers(report)  # says now, not after hours, that something else stands where the report will
         with Store(store_path(results), write=True) as store:
-            for one in loaded:
-                _run_one(one.smoke() if smoke else one, store, workers)
-            _report([one.smoke() if smoke else one for one in loaded], store, report, runs, everything, smoke)
+            for experiment in loaded:
+                _run_one(experiment, store, workers)
+            _report(loaded, store, report, runs, everything)
 
 
 def rebuild(
-    experiments: Annotated[list[str] | None, typer.Argument(help="Which ones; all by default.")] = None,
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Experiments to analyse anew, whose files are executed.")
+    ] = None,
     smoke: Smoke = False,
     results: Results = Path("results"),
     report: Report = Path("report"),
     runs: Runs = Path("runs"),
     everything: Everything = False,
 ) -> None:
-    """Write the report and the TensorBoard events again from finished trials, running nothing.
+    """Write the report again, training nothing.
 
-    Without names, experiments that are not finished are left out, and it says so.
+    Without names, from the numbers in report.json: no file is executed. The experiments that are named are analysed anew from their
+    finished trials, and get their TensorBoard events; those that the report has besides stay in it.
     """
     with clear_errors():
         from adaptive_lr.trials.store import Store
 
-        loaded = [one.smoke() if smoke else one for one in _loaded(experiments)]
-        with Store(store_path(results)) as store:
-            _report(loaded if experiments else _finished(loaded, store), store, report, runs, everything, smoke)
+        report, runs = (report / "smoke", runs / "smoke") if smoke else (report, runs)
+        if experiments:
+            loaded = _loaded(experiments, smoke)
+            with Store(store_path(results)) as store:
+                _report(loaded, store, report, runs, everything)
+        else:
+            _draw_again(report, results)
 
 
-def _finished(experiments: Sequence[AbstractExperiment], store: Store) -> list[AbstractExperiment]:
-    """Those of which every trial is stored; what is left out is told.
+def _loaded(names: Sequence[str], smoke: bool) -> list[AbstractExperiment]:
+    """The experiments that are named, and a line for each file that is executed for them.
 
     Raises:
-        ExperimentError: there is none.
+        ExperimentError: two have the same name.
     """
     from adaptive_lr.errors import ExperimentError
+    from adaptive_lr.experiment import experiment_path, load_experiment
 
-    found = []
-    for one in experiments:
-        trials = one.trials()
-        stored = len(store.finished(trial.digest() for trial in trials))
-        if stored == len(trials):
-            found.append(one)
-        else:
-            err.print(f"left out: {one.name}, {stored} of its {len(trials)} trials are finished")
-    if not found:
-        raise ExperimentError(f"no experiment is finished in {store.path}: run one first")
-    return found
-
-
-def _loaded(names: Sequence[str] | None) -> list[AbstractExperiment]:
-    from adaptive_lr.errors import ExperimentError
-    from adaptive_lr.experiment import experiment_names, load_experiment
-
-    loaded = [load_experiment(name) for name in names or experiment_names()]
-    if not loaded:
-        raise ExperimentError("there are no experiments in ./experiments: name the files")
+    loaded: list[AbstractExperiment] = []
+    for name in names:
+        err.print(f"executing {escape(str(experiment_path(name)))}", soft_wrap=True)
+        experiment = load_experiment(name)
+        if experiment.name in {other.name for other in loaded}:
+            raise ExperimentError(f"two of these experiments are called {experiment.name}: give each a name of its own")
+        loaded.append(experiment.smoke() if smoke else experiment)
     return loaded
+
+
+def _draw_again(report: Path, results: Path) -> None:
+    """The page and the figures from the numbers that are there.
+
+    Raises:
+        ExperimentError: there are none.
+    """
+    from adaptive_lr.errors import ExperimentError
+    from adaptive_lr.experiment import experiment_names
+    from adaptive_lr.reporting.kept import kept_numbers
+    from adaptive_lr.reporting.report import write_report
+    from adaptive_lr.trials.store import Store
+
+    kept = kept_numbers(report)
+    for name in experiment_names():
+        if name not in kept:
+            err.print(
+                f"left out: {escape(name)}, which is not in {escape(str(report / 'report.json'))}", soft_wrap=True
+            )
+    if not kept:
+        raise ExperimentError(f"no experiment is finished in {report}: run one, or name those to analyse anew")
+    provenance = []
+    if store_path(results).exists():
+        with Store(store_path(results)) as store:
+            provenance = store.provenance()
+    with err.status("writing the report"):
+        page = write_report([], provenance, report)
+    _say_where(page)
 
 
 def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None:
@@ -111,6 +137,8 @@ def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None
     trials = experiment.trials()
     stored = len(store.finished(trial.digest() for trial in trials))
     out.print(f"[bold]{experiment.name}[/bold]: {escape(experiment.question)}")
+    if store.damaged:
+        err.print(f"{len(store.damaged)} stored trials are damaged and are trained again")
     if not trials:
         out.print("no trials: what it looks at was recorded elsewhere")
         return
@@ -143,24 +171,18 @@ def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None
         run_experiment(experiment, store, workers=workers, advance=advance)
 
 
-def _report(
-    experiments: list[AbstractExperiment], store: Store, report: Path, runs: Path, everything: bool, smoke: bool
-) -> None:
+def _report(experiments: list[AbstractExperiment], store: Store, report: Path, runs: Path, everything: bool) -> None:
     from adaptive_lr.reporting.report import write_report
     from adaptive_lr.reporting.tensorboard import write_events
 
-    report, runs = (report / "smoke", runs / "smoke") if smoke else (report, runs)
     with err.status("analysing"):
-        analysed = [one.analyse(store) for one in experiments]
+        analysed = [experiment.analyse(store) for experiment in experiments]
     with err.status("writing the report"):
         page = write_report(analysed, store.provenance(), report)
     with err.status("writing TensorBoard events"):
-        for one, numbers in zip(experiments, analysed, strict=True):
-            write_events(one.runs_to_show(numbers, everything=everything), store, runs / one.name)
-    out.print(
-        f"report: [bold]{escape(str(page))}[/bold] (open it in a browser; the numbers are in report.json beside it)",
-        soft_wrap=True,
-    )
+        for experiment, numbers in zip(experiments, analysed, strict=True):
+            write_events(experiment.runs_to_show(numbers, everything=everything), store, runs / experiment.name)
+    _say_where(page)
     if example := _example(analysed):
         out.print(
             f"curves: [bold]tensorboard --logdir {escape(str(runs))}[/bold] (a filter such as {escape(example)} over the list of runs "
@@ -169,9 +191,16 @@ def _report(
         )
 
 
+def _say_where(page: Path) -> None:
+    out.print(
+        f"report: [bold]{escape(str(page))}[/bold] (open it in a browser; the numbers are in report.json beside it)",
+        soft_wrap=True,
+    )
+
+
 def _example(analysed: Sequence[Mapping[str, Any]]) -> str | None:
     """A filter for TensorBoard, from the first experiment that has curves; None if none has."""
-    for one in analysed:
-        if one["studies"] and "reference" in one:
-            return f"{next(iter(one['studies']))}/{one['reference']}/"
+    for experiment in analysed:
+        if experiment["studies"] and "reference" in experiment:
+            return f"{next(iter(experiment['studies']))}/{experiment['reference']}/"
     return None

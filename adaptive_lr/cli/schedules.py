@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from adaptive_lr.cli.common import clear_errors, out
+from adaptive_lr.cli.common import clear_errors, out, printable
+
+MOST_POINTS = 20_000_000
+"""Points of a picture, which is some 2 GB while it is made."""
 
 
 def plot(
@@ -19,7 +22,7 @@ def plot(
         ),
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A .png or .svg file.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="The number of updates T.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, max=1_000_000, help="The number of updates T.")] = 1000,
     vs: Annotated[bool, typer.Option("--vs", help="For reading only: what follows is drawn for comparison.")] = False,
     terminal: Annotated[
         bool, typer.Option("--terminal", help="Draw in the terminal instead of writing a file.")
@@ -37,9 +40,13 @@ def plot(
         from adaptive_lr.schedules.parse import parse_schedules
 
         for word in schedules:
-            if word in {one.kind for one in CONTROLLERS} | {one.__name__ for one in CONTROLLERS}:
+            if word in {controller.kind for controller in CONTROLLERS} | {
+                controller.__name__ for controller in CONTROLLERS
+            }:
                 raise SpecError(f"{word} is a controller: what it does depends on training, so it cannot be drawn")
         parsed = parse_schedules(schedules)
+        if len(parsed) * steps > MOST_POINTS:
+            raise SpecError(f"{len(parsed)} schedules of {steps} steps are too much for a picture: say fewer --steps")
         if terminal:
             from adaptive_lr.reporting.terminal import draw_schedules
 
@@ -58,7 +65,7 @@ def show() -> None:
         from rich.table import Table
 
         from adaptive_lr.controllers import CONTROLLERS
-        from adaptive_lr.experiment import experiment_names, load_experiment
+        from adaptive_lr.experiment import experiment_names, stated_question
         from adaptive_lr.schedules import SCHEDULES
         from adaptive_lr.schedules.parse import ALIASES
         from adaptive_lr.tasks import TASKS
@@ -74,6 +81,6 @@ def show() -> None:
             out.print(grid)
             out.print()
         grid = Table(title="experiments", title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
-        for name in experiment_names():
-            grid.add_row(f"[bold]{name}[/bold]", escape(load_experiment(name).question))
+        for name in experiment_names():  # their files are read, not executed
+            grid.add_row(f"[bold]{escape(printable(name))}[/bold]", escape(printable(stated_question(name))))
         out.print(grid)

@@ -5,9 +5,11 @@ from adaptive_lr.experiment.base import (
     FOLDER,
     AbstractExperiment,
     experiment_names,
+    experiment_path,
     geometric_grid,
     load_experiment,
     run_experiment,
+    stated_question,
 )
 from adaptive_lr.experiment.exponent_search import ExponentSearch
 from adaptive_lr.experiment.exponents import TailExponents
@@ -27,7 +29,9 @@ __all__ = [
     "Study",
     "TailExponents",
     "experiment_names",
+    "experiment_path",
     "geometric_grid",
     "load_experiment",
     "run_experiment",
+    "stated_question",
 ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from adaptive_lr.analysis.any_rate import Starts, headline, summarise
 from adaptive_lr.controllers import AbstractController, Static
 from adaptive_lr.errors import ExperimentError, StoreError
-from adaptive_lr.experiment.base import AbstractExperiment, geometric_grid, slug
+from adaptive_lr.experiment.base import AbstractExperiment, check_study_name, geometric_grid, refuse_repeated, slug
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
 from adaptive_lr.tasks import AbstractTask
@@ -117,6 +117,21 @@ class AnyRate(AbstractExperiment):
     studies: Sequence[RateStudy]
     notes: Mapping[str, str]
     pages: bool = True
+
+    def __post_init__(self) -> None:
+        """Names stand for one thing each.
+
+        Raises:
+            ExperimentError: one is given twice or stands for nothing.
+        """
+        super().__post_init__()
+        refuse_repeated("contestants", [label for members in self.contestants.values() for label in members])
+        refuse_repeated("studies", [check_study_name(study.name) for study in self.studies])
+        if not self.studies:
+            raise ExperimentError(f"{self.name} has no studies")
+        for what, label in (("reference", self.reference), ("judged contestant", self.judged)):
+            if label not in self.by_label:
+                raise ExperimentError(f"{self.name}: the {what} {label!r} is none of the contestants")
 
     @property
     def by_label(self) -> dict[str, Contestant]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import ast
+import io
+import re
+import tokenize
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,10 +20,16 @@ from adaptive_lr.errors import ExperimentError
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.training import Trial
 from adaptive_lr.trials.runner import run_trials
+from adaptive_lr.trials.scripts import load_script
 from adaptive_lr.trials.store import Store
 
 FOLDER = Path("experiments")
 """Where experiments are declared, below the working directory."""
+
+_HEAD = 4000
+"""Characters of a file among which its docstring is looked for."""
+
+_BEFORE_A_DOCSTRING = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +48,15 @@ class AbstractExperiment(ABC):
     name: str
     title: str
     question: str
+
+    def __post_init__(self) -> None:
+        """The name becomes that of folders, which are replaced.
+
+        Raises:
+            ExperimentError: it cannot.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.name):
+            raise ExperimentError(f"the name of an experiment must be letters, digits, _, - and ., got {self.name!r}")
 
     @abstractmethod
     def trials(self) -> list[Trial]:
@@ -73,30 +92,50 @@ def geometric_grid(low: float, high: float, per_decade: int) -> NDArray[np.float
     return low * 10.0 ** (np.arange(round(steps) + 1) / per_decade)
 
 
-def load_experiment(name: str) -> AbstractExperiment:
-    """The experiment declared in ``experiments/NAME.py`` or in the file NAME, as its ``EXPERIMENT``.
+def experiment_path(name: str) -> Path:
+    """The file of an experiment: ``experiments/NAME.py``, or the file NAME itself.
 
     Raises:
-        ExperimentError: there is no such file, or it declares no experiment.
+        ExperimentError: there is no such file.
     """
     path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
     if not path.is_file():
         known = ", ".join(experiment_names()) or f"no experiments in {FOLDER.resolve()}"
         raise ExperimentError(f"unknown experiment {name!r}; known: {known}")
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    found = getattr(module, "EXPERIMENT", None)
-    if not isinstance(found, AbstractExperiment):
+    return path
+
+
+def load_experiment(name: str) -> AbstractExperiment:
+    """The experiment declared in ``experiments/NAME.py`` or in the file NAME, as its ``EXPERIMENT``; the file is executed.
+
+    Raises:
+        ExperimentError: there is no such file, it cannot be imported, or it declares no experiment.
+    """
+    path = experiment_path(name)
+    experiment = getattr(load_script(path), "EXPERIMENT", None)
+    if not isinstance(experiment, AbstractExperiment):
         raise ExperimentError(f"{path} declares no EXPERIMENT")
-    return found
+    return experiment
 
 
 def experiment_names() -> list[str]:
-    """The experiments declared below the working directory."""
+    """The experiments declared below the working directory, by the names of their files, none of which is opened."""
     return sorted(path.stem for path in FOLDER.glob("e[0-9]*.py"))
+
+
+def stated_question(name: str) -> str:
+    """The first line of the docstring of an experiment's file, which is read and not executed; nothing if it has none."""
+    path = FOLDER / f"{name}.py"
+    try:
+        if not path.is_file():
+            return ""
+        with path.open(encoding="utf-8") as file:
+            tokens = tokenize.generate_tokens(io.StringIO(file.read(_HEAD)).readline)
+            first = next(token for token in tokens if token.type not in _BEFORE_A_DOCSTRING)
+        text = ast.literal_eval(first.string) if first.type == tokenize.STRING else ""
+    except (OSError, ValueError, SyntaxError, tokenize.TokenError, StopIteration, RecursionError, MemoryError):
+        return ""
+    return " ".join(text.strip().split("\n")[0].split()) if isinstance(text, str) else ""
 
 
 def run_experiment(
@@ -112,4 +151,29 @@ def run_experiment(
 
 def slug(label: str) -> str:
     """A label as the name of a folder."""
-    return "".join(c if c.isalnum() or c in ".=^-" else "_" for c in label)
+    return "".join(letter if letter.isalnum() or letter in ".=^-" else "_" for letter in label)
+
+
+def check_study_name(name: str) -> str:
+    """A study's name, which becomes that of files and of places on the page.
+
+    Raises:
+        ExperimentError: it cannot.
+
+    >>> check_study_name("digits, AdamW")
+    'digits, AdamW'
+    """
+    if not name or not name.isprintable() or set(name) & set('/\\"<>:|?*') or name.startswith(".") or len(name) > 100:
+        raise ExperimentError(f"the name of a study must be usable as that of a file, got {name!r}")
+    return name
+
+
+def refuse_repeated(what: str, names: Iterable[str]) -> None:
+    """Refuse a name that stands for two things.
+
+    Raises:
+        ExperimentError: there is one.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ExperimentError(f"two {what} are called {name!r}: give each a name of its own")

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from adaptive_lr.analysis.transfer import summarise
-from adaptive_lr.experiment.base import AbstractExperiment
+from adaptive_lr.errors import ExperimentError
+from adaptive_lr.experiment.base import AbstractExperiment, check_study_name, refuse_repeated
 from adaptive_lr.experiment.grid_resolution import Study, sweep_of
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
@@ -53,6 +54,25 @@ class ExponentSearch(AbstractExperiment):
     others: Mapping[str, AbstractSchedule]
     reference: str
     studies: Sequence[Study]
+
+    def __post_init__(self) -> None:
+        """Names stand for one thing each, and the shapes are what the figure can show.
+
+        Raises:
+            ExperimentError: one is given twice or stands for nothing, or a shape is no damped cosine.
+        """
+        super().__post_init__()
+        refuse_repeated("schedules", [*self.shapes, *self.others])
+        refuse_repeated("studies", [check_study_name(study.name) for study in self.studies])
+        if not self.studies:
+            raise ExperimentError(f"{self.name} has no studies")
+        if self.reference not in self.shapes:
+            raise ExperimentError(f"{self.name}: the reference {self.reference!r} is none of the shapes")
+        for label, schedule in self.shapes.items():
+            if not isinstance(schedule, DampedCosine):
+                raise ExperimentError(
+                    f"{self.name}: only damped cosines have the exponents searched here, {label!r} is {schedule!r}"
+                )
 
     @property
     def by_label(self) -> dict[str, AbstractSchedule]:

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from adaptive_lr.analysis.robustness import Sweep
 from adaptive_lr.analysis.summary import headline, summarise
 from adaptive_lr.errors import ExperimentError, StoreError
-from adaptive_lr.experiment.base import AbstractExperiment, geometric_grid, slug
+from adaptive_lr.experiment.base import (
+    AbstractExperiment,
+    check_study_name,
+    geometric_grid,
+    refuse_repeated,
+    slug,
+)
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule
 from adaptive_lr.tasks import AbstractTask
@@ -100,9 +106,11 @@ class Experiment(AbstractExperiment):
     """What do grids of learning rates of several resolutions cost several schedules, in several studies?
 
     Attributes:
-        schedules: by group (``fixed``, ``stepwise``, ``damped cosine``, …), then by label.
+        schedules: by group, whatever its name, then by label.
         reference: the label of the schedule that the others are measured against.
         studies: the tasks.
+        judged: the group that the answer is about; by default the last one without the reference.
+        against: the groups that it is compared with; by default all others.
     """
 
     kind = "grid_resolution"
@@ -110,11 +118,45 @@ class Experiment(AbstractExperiment):
     schedules: Mapping[str, Mapping[str, AbstractSchedule]]
     reference: str
     studies: Sequence[Study]
+    judged: str = ""
+    against: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Names stand for one thing each, and the coarse grids can be taken from the fine ones.
+
+        Raises:
+            ExperimentError: a name is given twice or stands for nothing, or a grid is too narrow or of another step.
+        """
+        super().__post_init__()
+        refuse_repeated("schedules", [label for members in self.schedules.values() for label in members])
+        refuse_repeated("studies", [check_study_name(study.name) for study in self.studies])
+        if not self.studies:
+            raise ExperimentError(f"{self.name} has no studies")
+        if self.reference not in self.by_label:
+            raise ExperimentError(f"{self.name}: the reference {self.reference!r} is none of the schedules")
+        for group in (self.judged, *self.against):
+            if group and not self.schedules.get(group):
+                raise ExperimentError(f"{self.name}: there is no group {group!r} among {', '.join(self.schedules)}")
+        if self.kind == Experiment.kind:
+            for study in self.studies:
+                if study.per_decade % 6 or len(study.rates) <= 2 * study.per_decade:
+                    raise ExperimentError(
+                        f"study {study.name}: grids of the ratios 10^(1/3) to 100 need per_decade=6, or a multiple of it, on at least two "
+                        f"decades, got per_decade={study.per_decade} from {study.low:g} to {study.high:g}"
+                    )
+
+    @property
+    def question_of_groups(self) -> tuple[str, list[str]]:
+        """The group that is judged, and those that it is judged against."""
+        others = [group for group, members in self.schedules.items() if members and self.reference not in members]
+        judged = self.judged or (others[-1] if others else self.groups[self.reference])
+        against = self.against or [group for group, members in self.schedules.items() if members and group != judged]
+        return judged, list(against)
 
     @property
     def by_label(self) -> dict[str, AbstractSchedule]:
         """All schedules."""
-        return {label: one for members in self.schedules.values() for label, one in members.items()}
+        return {label: schedule for members in self.schedules.values() for label, schedule in members.items()}
 
     @property
     def groups(self) -> dict[str, str]:
@@ -139,12 +181,13 @@ class Experiment(AbstractExperiment):
     def analyse(self, store: Store) -> dict[str, Any]:
         """See the base class."""
         studies = {}
+        judged, against = self.question_of_groups
         for study in self.studies:
-            sweeps = {label: sweep_of(study, one, store) for label, one in self.by_label.items()}
+            sweeps = {label: sweep_of(study, schedule, store) for label, schedule in self.by_label.items()}
             studies[study.name] = {
                 **study.facts(),
                 "initial": next(iter(sweeps.values())).initial,
-                **summarise(sweeps, self.groups, self.reference),
+                **summarise(sweeps, self.groups, self.reference, judged=judged, against=against),
             }
         return {
             "kind": self.kind,
@@ -152,7 +195,7 @@ class Experiment(AbstractExperiment):
             "title": self.title,
             "question": self.question,
             "reference": self.reference,
-            "schedules": {label: repr(one) for label, one in self.by_label.items()},
+            "schedules": {label: repr(schedule) for label, schedule in self.by_label.items()},
             "trials": len(self.trials()),
             "verdicts": headline(studies),
             "studies": studies,

@@ -25,9 +25,13 @@ OVERVIEW: dict[str, dict[str, Any]] = {
     "fixed": {"color": "#111111", "linestyle": "-"},
     "stepwise": {"color": "#e07b1a", "linestyle": (0, (5, 1.5))},
     "damped cosine": {"color": "#1f6fd0", "linestyle": "-"},
-    "plain cosine": {"color": "#0b3c8c", "linestyle": (0, (1.5, 1.5))},
 }
-"""Looks of what the overview shows."""
+"""Looks of usual groups in the overview."""
+
+REFERENCE = {"color": "#0b3c8c", "linestyle": (0, (1.5, 1.5))}
+
+OTHERS = ("#3c8d40", "#c0508a", "#7b5ad6", "#0fa3b1", "#86b817", "#b3261e")
+"""Colours of any other group, in the order in which they are declared."""
 
 STYLES = {"fixed": "-", "stepwise": (0, (5, 1.5)), "damped cosine": "-", "other": (0, (1.5, 1.5))}
 
@@ -35,12 +39,12 @@ STYLES = {"fixed": "-", "stepwise": (0, (5, 1.5)), "damped cosine": "-", "other"
 def colours(groups: Mapping[str, str]) -> dict[str, str]:
     """A colour for each label, from its group."""
     used: dict[str, int] = {}
-    found = {}
+    paint = {}
     for label, group in groups.items():
-        shades = SHADES.get(group, SHADES["other"])
-        found[label] = shades[used.get(group, 0) % len(shades)]
-        used[group] = used.get(group, 0) + 1
-    return found
+        key = group if group in SHADES else "other"  # groups of other names take turns in one palette
+        paint[label] = SHADES[key][used.get(key, 0) % len(SHADES[key])]
+        used[key] = used.get(key, 0) + 1
+    return paint
 
 
 def study_figure(study: Mapping[str, Any]) -> Figure:
@@ -60,7 +64,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     right.set(
         xscale="log",
         xlabel="grid ratio: neighbouring learning rates differ by this factor",
-        ylabel="cost, % above the tuned cosine (mean over offsets)",
+        ylabel=f"cost, % above the tuned {plain(study['reference'])} (mean over offsets)",
     )
     _cost_axes(right)
     for axes in (left, right):
@@ -77,12 +81,12 @@ def overview_figure(studies: Mapping[str, Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(11.5, 2.6 * count + 0.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(count, columns, sharex=True, squeeze=False)).ravel()
     for axes, study in zip(panels, studies.values(), strict=False):
-        shown = {group: study["answer"]["chosen"].get(group) for group in ("fixed", "stepwise", "damped cosine")}
-        for name, label in {**shown, "plain cosine": study["reference"]}.items():
-            if label is not None:
-                style = {**OVERVIEW[name], "linewidth": 1.6, "label": name if name == "fixed" else f"{name}, chosen"}
-                style |= {"label": f"plain {study['reference']}"} if name == "plain cosine" else {}
-                _cost_curve(axes, study["schedules"][label]["resolution"], style)
+        for place, (group, label) in enumerate(study["answer"]["chosen"].items()):
+            look = OVERVIEW.get(group) or {"color": OTHERS[place % len(OTHERS)], "linestyle": "-"}
+            style = {**look, "linewidth": 1.6, "label": group if group == "fixed" else plain(f"{group}, chosen")}
+            _cost_curve(axes, study["schedules"][label]["resolution"], style)
+        style = {**REFERENCE, "linewidth": 1.6, "label": plain(f"plain {study['reference']}")}
+        _cost_curve(axes, study["schedules"][study["reference"]]["resolution"], style)
         axes.set_title(plain(study["label"] + (", AdamW" if study["optimizer"] == "adamw" else "")), fontsize=8)
         axes.set(xscale="log")
         _cost_axes(axes)
@@ -92,7 +96,8 @@ def overview_figure(studies: Mapping[str, Mapping[str, Any]]) -> Figure:
     for axes in panels[len(studies) :]:
         axes.set_visible(False)
     figure.supxlabel("grid ratio: neighbouring learning rates differ by this factor", fontsize=8)
-    figure.supylabel("cost, % above the tuned cosine (linear to 30, then logarithmic)", fontsize=8)
+    reference = plain(next(iter(studies.values()))["reference"])
+    figure.supylabel(f"cost, % above the tuned {reference} (linear to 30, then logarithmic)", fontsize=8)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
     return figure

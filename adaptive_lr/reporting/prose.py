@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NAMES = {"fixed": "a fixed rate", "stepwise": "the best stepwise schedule"}
+NAMES = {"fixed": "a fixed rate", "stepwise": "the best stepwise schedule", "damped cosine": "the damped cosine"}
+"""What usual groups of schedules are called in a sentence; any other one by its own name."""
 
 
 def percent(estimate: Mapping[str, float]) -> str:
@@ -27,12 +28,22 @@ def regret(study: Mapping[str, Any], group: str) -> str:
 
 
 def verdict(study: Mapping[str, Any], against: str) -> str:
-    """Whether the damped cosine depends less on the rate than a group does, in a few words."""
-    for one in study["answer"]["comparisons"]:
-        if (one["damped"], one["against"]) == ("damped cosine", against):
-            depends = str(one["depends"])
+    """Whether the judged group depends less on the rate than another one does, in a few words."""
+    for comparison in _judgements(study):
+        if comparison["against"] == against:
+            depends = str(comparison["depends"])
             return {"less": "yes", "more": "no, more"}.get(depends, depends)
     return "–"
+
+
+def named(group: str) -> str:
+    """A group of schedules in a sentence."""
+    return NAMES.get(group, f"«{group}»")
+
+
+def _judgements(study: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    answer = study["answer"]
+    return [comparison for comparison in answer["comparisons"] if comparison["damped"] == answer["judged"]]
 
 
 def number(value: float | None) -> str:
@@ -48,16 +59,14 @@ def study_title(study: Mapping[str, Any]) -> str:
 
 def study_answer(study: Mapping[str, Any]) -> str:
     """The answer for one task: what a grid of one learning rate a decade costs, and whether annealing costs less."""
-    chosen = study["answer"]["chosen"]
-    damped = chosen["damped cosine"]
-
-    others = {"stepwise": "the best stepwise schedule", "fixed": "a fixed rate"}
-    parts = [f"{name} {regret(study, group)}" for group, name in others.items() if group in chosen]
+    answer = study["answer"]
+    judged = answer["judged"]
+    parts = [f"{named(group)} {regret(study, group)}" for group in answer["against"]]
     start = (
-        f"With one learning rate a decade, the damped cosine ({damped}) ends {regret(study, 'damped cosine')} worse than "
-        f"with the full grid, {' and '.join(parts)} (in units of the tuned cosine's {_unit(study)})."
+        f"With one learning rate a decade, {named(judged)} ({answer['chosen'][judged]}) ends {regret(study, judged)} worse than "
+        f"with the full grid{', ' if parts else ''}{' and '.join(parts)} (in units of the tuned {study['reference']}'s {_unit(study)})."
     )
-    return f"{start} {' '.join(_verdict(one) for one in study['answer']['comparisons'] if one['damped'] == 'damped cosine')}"
+    return f"{start} {' '.join(_verdict(comparison) for comparison in _judgements(study))}".rstrip()
 
 
 def _unit(study: Mapping[str, Any]) -> str:
@@ -65,7 +74,7 @@ def _unit(study: Mapping[str, Any]) -> str:
 
 
 def _verdict(comparison: Mapping[str, Any]) -> str:
-    name, verdict = NAMES[comparison["against"]], comparison["depends"]
+    name, verdict = named(comparison["against"]), comparison["depends"]
     difference = f"difference {percent(comparison['regret_difference'])}"
     if verdict == "cannot be judged":
         return f"Against {name} this cannot be judged: a best rate lies at the edge of the grid."
@@ -78,13 +87,16 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     """The answer over all tasks: for each comparison a sentence that names the tasks."""
     sentences = []
     studies = list(experiment["studies"].values())
-    for against, name in NAMES.items():
+    judged = studies[0]["answer"]["judged"]
+    lead = "Annealed with a damped cosine" if judged == "damped cosine" else f"With {named(judged)}"
+    for against in studies[0]["answer"]["against"]:
+        name = named(against)
         tasks: dict[str, list[str]] = {}
         for study in studies:
             tasks.setdefault(verdict(study, against), []).append(study_title(study))
         if set(tasks) == {"–"}:
             continue
-        counts = experiment["verdicts"][f"damped cosine against {against}"]
+        counts = experiment["verdicts"][f"{judged} against {against}"]
         parts = [
             f"{text} {len(tasks[key])} ({'; '.join(tasks[key])})"
             for key, text in (
@@ -95,7 +107,7 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
             if key in tasks
         ]
         sentences.append(
-            f"Annealed with a damped cosine, the result depends less on the learning rate than with {name} in "
+            f"{lead}, the result depends less on the learning rate than with {name} in "
             f"{len(tasks.get('yes', []))} of {len(studies)} tasks ({'; '.join(tasks.get('yes', ['none']))})"
             f"{', ' if parts else ''}{', '.join(parts)}. With one learning rate a decade it ends with a lower loss in "
             f"{counts.get('ends better', 0)} tasks and with a higher one in {counts.get('ends worse', 0)}."

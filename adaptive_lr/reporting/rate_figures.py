@@ -71,15 +71,10 @@ def trace(experiment: Mapping[str, Any], label: str, name: str) -> Figure:
             values = np.array([np.nan if one is None else one for one in found[key]])
             shown = np.where(values > 0.0, values, np.nan) if key == "rate" else values
             axes.plot(steps + 1, shown, color=colour, linewidth=1.3, label=f"from {start}")
-    total = study["steps"]
-    u = np.arange(total) / total
-    panels[0].plot(
-        u * total + 1,
-        study["oracle"]["rate"] * (1 + np.cos(np.pi * u)) / 2,
-        color="#888888",
-        linestyle=":",
-        linewidth=1.2,
-    )
+    if experiment["contestants"][experiment["reference"]]["schedule"] == "DampedCosine()":
+        u = np.arange(study["steps"]) / study["steps"]
+        rates = study["oracle"]["rate"] * (1 + np.cos(np.pi * u)) / 2
+        panels[0].plot(u * study["steps"] + 1, rates, color="#888888", linestyle=":", linewidth=1.2)
     panels[0].set(yscale="log", xscale="log", xlabel="step", ylabel="learning rate")
     panels[0].legend(fontsize=7, frameon=False)
     for axes, key in zip(panels[1:], readings, strict=True):

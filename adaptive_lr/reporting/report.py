@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, TemplateError
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from adaptive_lr import drawing
+from adaptive_lr.errors import AdaptiveLRError, OutputError
+from adaptive_lr.files import make_folder
 from adaptive_lr.reporting import (
     figures,
     prose,
@@ -24,10 +27,11 @@ from adaptive_lr.reporting import (
     tail_figures,
     tail_prose,
 )
+from adaptive_lr.reporting.kept import FORMAT, kept_numbers
 from adaptive_lr.reporting.pages import page_environment, replace_page
 
-FORMAT = 2
-"""Version of the layout of ``report.json``."""
+KINDS = ("grid_resolution", "recorded", "exponent_search", "tail_exponents", "any_rate")
+"""Of experiments that a page can be made for."""
 
 
 def write_report(
@@ -35,33 +39,74 @@ def write_report(
 ) -> Path:
     """Write ``index.html``, ``controllers/``, ``report.json`` and ``figures/`` from analysed experiments.
 
+    Experiments that are in ``report.json`` already stay in the report, unless they are among those that are given.
+
     Args:
         experiments: what their ``analyse`` returned.
         provenance: where the trials come from; shown on the page, not part of the numbers.
         folder: made if it does not exist.
 
     Returns:
-        The path of the page.
+        The path of the page. An `OutputError` says what cannot be written, or cannot be shown.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = {"format": FORMAT, "experiments": {one["name"]: one for one in experiments}}
-    replace_page(folder / "report.json", json.dumps(numbers, indent=1, sort_keys=True, allow_nan=False) + "\n")
-    drawn = {one["name"]: _drawn(one, folder / "figures") for one in experiments}
-    environment = _environment()
-    page = environment.get_template("report.html.j2").render(
-        experiments=experiments, figures=drawn, provenance=provenance
-    )
-    replace_page(folder / "index.html", page)
-    for experiment in experiments:
-        for label in experiment.get("traces", {}):
-            _write_controller(environment, experiment, label, provenance, folder)
+    make_folder(folder)
+    shown = kept_numbers(folder) | {numbers["name"]: dict(numbers) for numbers in experiments}
+    shown = {name: shown[name] for name in sorted(shown)}
+    text = json.dumps({"format": FORMAT, "experiments": shown}, indent=1, allow_nan=False) + "\n"
+    pages = _pages(shown, provenance, folder)
+    replace_page(folder / "report.json", text)
+    for path, page in pages.items():
+        make_folder((folder / path).parent)
+        replace_page(folder / path, page)
     return folder / "index.html"
 
 
+def _pages(
+    experiments: Mapping[str, Mapping[str, Any]], provenance: Sequence[Mapping[str, Any]], folder: Path
+) -> dict[str, str]:
+    """All pages by their paths; the figures are written."""
+    environment = _environment()
+    drawn, pages = {}, {}
+    for name, experiment in experiments.items():
+        with _explained(name, folder):
+            drawn[name] = _drawn(experiment, folder / "figures")
+            for label in experiment.get("traces", {}):
+                page = _controller_page(environment, experiment, label, provenance)
+                pages[page_of(experiment, label)] = page
+            # rendered alone first, so that it is known which one cannot be shown
+            template = environment.get_template("report.html.j2")
+            template.render(experiments=[experiment], figures=drawn, provenance=provenance)
+    page = environment.get_template("report.html.j2").render(
+        experiments=list(experiments.values()), figures=drawn, provenance=provenance
+    )
+    return {**pages, "index.html": page}
+
+
+@contextlib.contextmanager
+def _explained(name: str, folder: Path) -> Iterator[None]:
+    """Say of which experiment the numbers do not fit the page, because somebody changed them or another version wrote them."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, TemplateError) as error:
+        if isinstance(error, AdaptiveLRError):
+            refusal: AdaptiveLRError = error
+        else:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            remedy = f"delete it from {folder / 'report.json'} and run it again"
+            refusal = OutputError(f"the numbers of {name} cannot be shown ({reason}): {remedy}")
+        raise refusal from error
+
+
 def page_of(experiment: Mapping[str, Any], label: str) -> str:
-    """The path of a controller's page, from that of the report."""
-    slug = "".join(c if c.isalnum() else "-" for c in label.lower())
-    return f"controllers/{experiment['name']}-{slug}.html"
+    """The path of a controller's page, from that of the report; labels that differ have pages that differ."""
+    slugs = [_slug(other) for other in experiment["traces"]]
+    place = list(experiment["traces"]).index(label)
+    before = slugs[:place].count(slugs[place])
+    return f"controllers/{experiment['name']}-{slugs[place]}{f'--{before + 1}' if before else ''}.html"
+
+
+def _slug(label: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in label.lower())[:100]
 
 
 def _environment() -> Environment:
@@ -84,24 +129,17 @@ def _environment() -> Environment:
     return environment
 
 
-def _write_controller(
-    environment: Environment,
-    experiment: Mapping[str, Any],
-    label: str,
-    provenance: Sequence[Mapping[str, Any]],
-    folder: Path,
-) -> None:
+def _controller_page(
+    environment: Environment, experiment: Mapping[str, Any], label: str, provenance: Sequence[Mapping[str, Any]]
+) -> str:
     plots = {name: rate_figures.trace(experiment, label, name) for name in experiment["traces"][label]}
-    page = environment.get_template("controller.html.j2").render(
+    return environment.get_template("controller.html.j2").render(
         experiment=experiment,
         label=label,
         about=experiment["contestants"][label],
         figures={name: Markup(drawing.as_svg(figure, f"{label}-{name}")) for name, figure in plots.items()},  # noqa: S704
         provenance=provenance,
     )
-    path = folder / page_of(experiment, label)
-    path.parent.mkdir(exist_ok=True)
-    replace_page(path, page)
 
 
 def _members(experiment: Mapping[str, Any], group: str) -> int:
@@ -120,8 +158,14 @@ def _cheapest(study: Mapping[str, Any]) -> str:
 
 
 def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
-    """The experiment's figures as inline SVG, by study and ``overview``; also written as PNG and SVG."""
+    """The experiment's figures as inline SVG, by study and ``overview``; also written as PNG and SVG.
+
+    Raises:
+        ValueError: there is no page for its kind.
+    """
     studies, plots = experiment["studies"], dict[str, Figure]()
+    if experiment["kind"] not in KINDS:
+        raise ValueError(f"unknown kind {experiment['kind']!r}")
     if experiment["kind"] == "grid_resolution":
         plots["overview"] = figures.overview_figure(studies)
         plots |= {name: figures.study_figure(study) for name, study in studies.items()}

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import random
 import subprocess
-import threading
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +16,9 @@ import torch
 
 from adaptive_lr.errors import RunError
 from adaptive_lr.training import RunResult, Trial, batches, train_batch
+from adaptive_lr.trials.interrupts import uninterrupted
+from adaptive_lr.trials.processes import Processes
+from adaptive_lr.trials.scripts import loaded_scripts
 from adaptive_lr.trials.store import Store
 
 T = TypeVar("T")
@@ -36,7 +35,8 @@ def run_trials(
     """Run what is missing and store it, batch by batch.
 
     How trials are put together into batches depends on the list alone, and a batch is stored whole or not at all; so an
-    interrupted run, started again, computes the very batches that an uninterrupted one would have.
+    interrupted run, started again, computes the very batches that an uninterrupted one would have. Ctrl-C, or an error of one
+    batch, stores what has ended by then and ends the processes at once.
 
     Args:
         trials: the whole plan, stored trials included.
@@ -60,15 +60,28 @@ def run_trials(
     random.Random(0).shuffle(todo)  # tasks differ in cost: mixed, the time left can be estimated early
     source = provenance()
     count = 0
-    if run is not None:
-        results = run(todo)
-    else:
-        results = _in_this_process(todo) if workers == 1 or len(todo) < 2 else _in_processes(todo, workers)
-    with contextlib.closing(results):
-        for batch in results:
+
+    def keep(batch: list[RunResult]) -> None:
+        nonlocal count
+        with uninterrupted():
             store.add(batch, source)
-            count += len(batch)
-            advance(len(batch))
+        count += len(batch)
+        advance(len(batch))
+
+    with contextlib.ExitStack() as stack:
+        processes = None
+        if run is None and workers > 1 and len(todo) > 1:
+            processes = Processes(min(workers, len(todo)), run_batch)
+            stack.callback(processes.close)
+        started = (run or _in_this_process)(todo) if processes is None else processes.results(todo)
+        results = stack.enter_context(contextlib.closing(started))
+        try:
+            for batch in results:
+                keep(batch)
+        finally:
+            for batch in processes.ended() if processes is not None else ():  # after Ctrl-C or an error
+                if not store.finished(result.trial.digest() for result in batch):
+                    keep(batch)
     return count
 
 
@@ -89,38 +102,13 @@ def as_it_was() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _in_processes(todo: Sequence[list[Trial]], workers: int) -> Generator[list[RunResult], None, None]:
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
-    waiting = iter(todo)
-    running: set[Future[list[RunResult]]] = set()
-    try:
-        while True:
-            while len(running) < 2 * workers and (batch := next(waiting, None)) is not None:
-                running.add(pool.submit(run_batch, batch))
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-    except BrokenProcessPool:
-        raise RunError(
-            "a worker process died, perhaps for want of memory; finished trials are stored: run again to go on"
-        ) from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
 def run_batch(batch: list[Trial]) -> list[RunResult]:
     """Train a batch in this process, which is left with one thread; a `RunError` if training raised an error."""
     return on_one_thread(lambda: train_batch(batch), batch)
 
 
 def on_one_thread(train: Callable[[], T], batch: Sequence[Trial]) -> T:
-    """What ``train``, which trains ``batch``, returns; the process is left with one thread.
-
-    Raises:
-        RunError: training raised an error.
-    """
+    """What ``train``, which trains ``batch``, returns, or a `RunError`; the process is left with one thread."""
     # One thread a process: the result then depends on neither the machine's cores nor the number of workers.
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -128,20 +116,16 @@ def on_one_thread(train: Callable[[], T], batch: Sequence[Trial]) -> T:
         return train()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RunError(f"{len(batch)} trials from {batch[0]!r} on failed: {reason}") from error
+        refusal = RunError(f"{len(batch)} trials from {batch[0]!r} on failed: {reason}")
+        if _in_a_script(error):
+            refusal.add_note(traceback.format_exc().rstrip())
+        raise refusal from error
 
 
-def _end_with_parent() -> None:
-    """Leave no orphan: a worker ends as soon as the process that started it is gone, even by kill -9."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _in_a_script(error: BaseException) -> bool:
+    """Whether the error passed through a person's own file, whose author wants to see where."""
+    files = {str(path) for path in loaded_scripts().values()}
+    return any(frame.filename in files for frame in traceback.extract_tb(error.__traceback__))
 
 
 def provenance() -> dict[str, Any]:
@@ -150,12 +134,12 @@ def provenance() -> dict[str, Any]:
 
     def git(*arguments: str) -> str:
         try:
-            found = subprocess.run(
+            answer = subprocess.run(
                 ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10, check=True
             )
         except (OSError, subprocess.SubprocessError):
             return ""
-        return found.stdout.strip()
+        return answer.stdout.strip()
 
     return {
         "commit": git("rev-parse", "HEAD") or None,

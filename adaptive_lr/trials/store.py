@@ -245,7 +245,8 @@ class Store:
         np.savez_compressed(buffer, **stacked)  # type: ignore[arg-type]
         with self._explained(), self._transaction():
             self._remove_damaged([result.trial.digest() for result in results])
-            number = self._connection.execute("SELECT coalesce(max(id), 0) + 1 FROM batches").fetchone()[0]
+            last = self._connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0]
+            number = 1 + max(last, *(self._damaged_batches or ()), 0)
             batch = (number, json.dumps(provenance), buffer.getvalue())
             self._connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", (*batch, _checksum(batch)))
             rows = [_row(result, number, index) for index, result in enumerate(results)]
@@ -313,7 +314,7 @@ class Store:
 
 
 def _explanation(path: Path, error: sqlite3.Error) -> str:
-    text = str(error)
+    text = " ".join(str(error).split())
     if not path.exists():
         return f"{path} was deleted or moved while it was in use: run again, what was in it is gone"
     if "full" in text or "disk I/O" in text:

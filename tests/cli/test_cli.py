@@ -48,7 +48,7 @@ def test_report_without_results_says_what_to_do(folder: Path) -> None:
 
 
 def test_report_with_nothing_declared_says_so(folder: Path) -> None:
-    assert "no experiments in ./experiments" in refused("report")
+    assert "no experiment is finished in report: run one, or name those to analyse anew" in refused("report")
 
 
 def test_report_leaves_out_what_is_not_finished(folder: Path) -> None:
@@ -59,7 +59,7 @@ def test_report_leaves_out_what_is_not_finished(folder: Path) -> None:
     assert call("run", TINY, "--workers", "1", "--smoke").exit_code == 0
     found = call("report", "--smoke")
     assert found.exit_code == 0, found.output
-    assert "left out: e98_tiny_rates, 0 of its" in found.stderr
+    assert "left out: e910_tiny_rates, which is not in report/smoke/report.json" in found.stderr
     assert list(json.loads((folder / "report/smoke/report.json").read_bytes())["experiments"]) == ["e99_tiny"]
     assert "no experiment is finished" in refused("report")
     assert "run the experiment first" in refused("report", TINY)

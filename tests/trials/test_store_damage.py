@@ -117,18 +117,20 @@ def test_a_changed_row_is_named_and_replaced_and_the_rest_is_kept(tmp_path: Path
         assert_stored(store, results)
 
 
+@pytest.mark.parametrize("number", [1, 3, 4])
 @pytest.mark.parametrize("column", ["curves = zeroblob(length(curves))", "provenance = '{}'", "checksum = 1"])
-def test_a_changed_batch_is_trained_again_and_the_rest_is_kept(tmp_path: Path, column: str) -> None:
+def test_a_changed_batch_is_trained_again_and_the_rest_is_kept(tmp_path: Path, column: str, number: int) -> None:
     path = tmp_path / "store.sqlite"
     results = filled(path)
-    change(path, f"UPDATE batches SET {column} WHERE id = 3")
+    damaged = results[6 * (number - 1) : 6 * number]
+    change(path, f"UPDATE batches SET {column} WHERE id = {number}")
     with Store(path, write=True) as store:
         assert store.provenance() == [SOURCE]
         assert store.damaged == set()
-        assert store.finished(digests(results)) == set(digests(results)) - set(digests(results)[12:18])
+        assert store.finished(digests(results)) == set(digests(results)) - set(digests(damaged))
         with pytest.raises(StoreError, match=r"is damaged in its curves .*run the experiment again"):
-            store.curves(digests(results)[12])
-        store.add(results[12:18], SOURCE)
+            store.curves(digests(damaged)[0])
+        store.add(damaged, SOURCE)
         assert_stored(store, results)
         assert store.finished(digests(results)) == set(digests(results))
 
