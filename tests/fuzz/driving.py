@@ -68,7 +68,7 @@ def assert_ends_well(arguments: Sequence[str]) -> str:
     said = called.stderr
     if called.exit_code:
         errors = [line for line in said.splitlines() if line.startswith("error:")]
-        assert len(errors) == 1 or "Usage:" in said, said
+        assert len(errors) == 1 or "Usage:" in called.output, called.output
         assert not errors or len(errors[0]) < 2100
     return said
 

@@ -18,14 +18,16 @@ NUMBERS: tuple[Any, ...] = (
 TEXTS = (
     "", " ", "\t", "\n", "0", "-", "--", "nan", "inf", "1e400", "-1e308", "5e-324", "1_000", "0x1f", "1e12", "9" * 5000, "((((", "[" * 2000, "{" * 2000,
     "'", '"', "`", "\\", "$x_{$", "$$", "\ud800", "\x00", "\x1b[2J", "\u202e", "\u2028", "\ufeff", "é", "日本", "<script>", "{{ 1 }}", "%s%n", "a,b", "a=b",
-    "=", "x" * 10_000, "../..", "/", "/dev/null", "/proc/self/mem", "None", "true", "kind", "lr", "[bold]", "1:30", "010", "１",
+    "=", "x" * 10_000, "../..", "/", "/dev/null", "/proc/self/mem", "None", "true", "kind", "lr", "[bold]", "1:30", "010",
 )  # fmt: skip
 
 numbers = st.one_of(st.sampled_from(NUMBERS), st.floats(), st.integers())
 texts = st.one_of(st.sampled_from(TEXTS), st.text(max_size=20))
 leaves = st.one_of(numbers, texts)
 values = st.recursive(
-    leaves, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)), max_leaves=8
+    leaves,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
+    max_leaves=8,
 )
 
 

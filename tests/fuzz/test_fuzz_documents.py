@@ -15,7 +15,11 @@ from tests.fuzz.driving import assert_raises_only, empty_folder
 from tests.fuzz.nasty import changed_text, fuzzed, mutated, sized
 
 DOCUMENTS = [json.loads(to_json(schedule)) for schedule in EXAMPLES.values()]
-SPACE = {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "width": [16, 32], "depth": {"low": 1, "high": 4, "integer": True}}
+SPACE = {
+    "lr": {"low": 1e-4, "high": 1.0, "log": True},
+    "width": [16, 32],
+    "depth": {"low": 1, "high": 4, "integer": True},
+}
 
 
 def assert_sound(schedule: AbstractSchedule | None) -> None:
@@ -39,7 +43,9 @@ def test_a_changed_document_is_a_schedule_or_one_line(examples: int) -> None:
 
 @fuzzed(60, 5000)
 def test_a_changed_text_is_a_schedule_or_one_line(examples: int) -> None:
-    valid = [to_json(schedule) for schedule in EXAMPLES.values()] + [to_yaml(schedule) for schedule in EXAMPLES.values()]
+    valid = [to_json(schedule) for schedule in EXAMPLES.values()] + [
+        to_yaml(schedule) for schedule in EXAMPLES.values()
+    ]
 
     @sized(examples)
     @given(st.sampled_from(valid).flatmap(changed_text))
@@ -53,7 +59,9 @@ def test_a_changed_text_is_a_schedule_or_one_line(examples: int) -> None:
 @fuzzed(30, 2000)
 def test_json_is_read_as_json_is_and_yaml_reads_what_it_wrote(examples: int) -> None:
     plain = st.recursive(
-        st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(allow_nan=False), st.text(max_size=9)),
+        st.one_of(
+            st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(allow_nan=False), st.text(max_size=9)
+        ),
         lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=9), inner, max_size=4)),
     )
 
