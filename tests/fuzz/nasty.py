@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -122,6 +122,12 @@ def fuzzed(few: int, many: int) -> Callable[[Test], Test]:
 
 def sized(examples: int) -> settings:
     """The settings of a fuzz test."""
+    phases = [Phase.generate, Phase.shrink] if examples > 100 else [Phase.generate]
     return settings(
-        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        phases=phases,
     )
