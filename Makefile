@@ -59,9 +59,10 @@ bench: $(STAMP) ## Ratios of speed against the usual ways, measured in one run
 gallery: $(STAMP) ## Draw docs/schedules.md from the schedules
 	$(BIN)/python docs/make_gallery.py
 
-docs: $(STAMP) gallery ## Build the documentation into site/
+docs: $(STAMP) gallery ## Build the documentation into site/, and read it
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/python -m pytest tests/docs/test_rendered.py --quiet
 
 clean: ## Remove caches; results and the environment stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from readable import escaped
+
 from adaptive_lr import (
     CONTROLLERS,
     SCHEDULES,
@@ -102,7 +104,7 @@ def described(kind: type[Spec]) -> str:
     parts = (
         f"## {kind.__name__}",
         f"`{' '.join(formula.replace('``', '').replace('`', '').split())}`",
-        rest.split(">>>")[0].strip(),
+        escaped(rest.split(">>>")[0].strip()),
     )
     return "\n\n".join(part for part in parts if part)
 
