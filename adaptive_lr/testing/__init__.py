@@ -21,20 +21,26 @@ wrapped_step: AttributeError: 'function' object has no attribute '__func__'
 With pytest, subclass `adaptive_lr.testing.suite.SchedulerConformance` and give it a fixture ``case``.
 """
 
+from collections.abc import Sequence
+
 from adaptive_lr.testing.case import Case, Check, NotApplicable, SchedulerFactory
+from adaptive_lr.testing.costs import COSTS
 from adaptive_lr.testing.driving import DRIVING
+from adaptive_lr.testing.groups import GROUPS
+from adaptive_lr.testing.resuming import RESUMING
 from adaptive_lr.testing.state import STATE
+from adaptive_lr.testing.telling import TELLING
 from adaptive_lr.testing.tensors import TENSORS
 from adaptive_lr.testing.values import VALUES
 
-CHECKS: tuple[Check, ...] = (*VALUES, *STATE, *TENSORS, *DRIVING)
+CHECKS: tuple[Check, ...] = (*VALUES, *STATE, *RESUMING, *TENSORS, *GROUPS, *DRIVING, *TELLING, *COSTS)
 """Every check; each has a ``name``, a one-line ``claim``, and is called with a case."""
 
 
-def failures(case: Case) -> dict[str, str]:
+def failures(case: Case, checks: Sequence[Check] = CHECKS) -> dict[str, str]:
     """The reason by name of every check that the case fails."""
     reasons = {}
-    for check in CHECKS:
+    for check in checks:
         try:
             check(case)
         except NotApplicable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -55,6 +57,12 @@ class Case:
         long: the same scheduler with a horizon of a thousand steps or more, for errors that grow with it.
         takes_metrics: that ``step(metrics)`` is accepted.
         metric: by update, what is passed to every ``step``; for schedulers that are driven by it.
+        with_horizon: the same scheduler for another T, for what a long run costs.
+        with_scaler: the same scheduler with a `torch.amp.GradScaler`, if it can be told of one.
+        numpy: the same scheduler with every number that it is given as a NumPy number.
+        reordered: the same scheduler with its arguments named in another order; it loads states of the first.
+        maximizing: the same scheduler for a metric of which more is better.
+        refused: calls with bad arguments that the scheduler has to refuse, such as an extension into the past.
 
     Raises:
         SpecError: ``total_steps`` is below 6, too few to stop in between, or there are less than two rates.
@@ -75,6 +83,12 @@ class Case:
     long: Case | None = None
     takes_metrics: bool = False
     metric: Callable[[int], float] | None = None
+    with_horizon: Callable[[Optimizer, int], LRScheduler] | None = None
+    with_scaler: Callable[[Optimizer, GradScaler], LRScheduler] | None = None
+    numpy: SchedulerFactory | None = None
+    reordered: SchedulerFactory | None = None
+    maximizing: SchedulerFactory | None = None
+    refused: Sequence[Callable[[Any], object]] = ()
 
     def __post_init__(self) -> None:
         if self.total_steps < 6:
@@ -147,6 +161,20 @@ def require(given: bool, what: str) -> None:
         raise NotApplicable(what)
 
 
+def require_holds(check: Check, case: Case) -> None:
+    """Nothing, unless the case fails another check, so that one fault is told once.
+
+    Raises:
+        NotApplicable: it fails.
+    """
+    try:
+        check(case)
+    except NotApplicable:
+        return
+    except AssertionError:
+        raise NotApplicable(f"{check.name} does not hold") from None
+
+
 class Pair(NamedTuple):
     """An optimizer and the scheduler on it."""
 
@@ -171,6 +199,26 @@ def build(case: Case, *, dtype: torch.dtype | None = None) -> Pair:
     """A fresh optimizer with a fresh scheduler on it."""
     optimizer = new_optimizer(case, dtype=dtype)
     return Pair(optimizer, case.factory(optimizer))
+
+
+def number(case: Case, value: float) -> float | Tensor:
+    """A rate in the form in which the case holds rates."""
+    return torch.tensor(value, dtype=torch.float64) if case.as_tensor else value
+
+
+def load(pair: Pair, saved: Pair) -> None:
+    """Load copies of the states of another pair, the optimizer's first."""
+    pair.optimizer.load_state_dict(copy.deepcopy(saved.optimizer.state_dict()))
+    pair.scheduler.load_state_dict(copy.deepcopy(saved.scheduler.state_dict()))
+
+
+def overwrite(group: dict[str, Any], rate: float) -> None:
+    """Write a rate into a group by hand; a tensor is written in place."""
+    present = group["lr"]
+    if isinstance(present, Tensor):
+        present.fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def rates(optimizer: Optimizer) -> list[float]:
@@ -228,6 +276,14 @@ def expect_same(
         for a, b in zip(got_row, want_row, strict=True):
             slack = max(relative * max(abs(a), abs(b)), 1e-15 if relative else 0.0)
             expect(a == b or abs(a - b) <= slack, f"{when}: step {at} has the rate {a:.7g}, not {b:.7g}")
+
+
+def warnings_during(action: Callable[[], object]) -> list[str]:
+    """The warnings of an action, each in one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        action()
+    return [" ".join(str(warning.message).split())[:120] for warning in caught]
 
 
 def stops(case: Case) -> tuple[int, int, int]:

@@ -19,7 +19,6 @@ from adaptive_lr.testing.case import (
     expect,
     expect_same,
     new_optimizer,
-    new_parameter,
     rates,
     require,
     stops,
@@ -66,23 +65,6 @@ def check_inside_chained(case: Case) -> None:
         optimizer = new_optimizer(case)
         chained = Pair(optimizer, ChainedScheduler(make(optimizer), optimizer))
         expect_same(train(case, chained, case.total_steps), want[:-1], name, relative=ROUNDING)
-
-
-@Check
-def check_added_group(case: Case) -> None:
-    """A parameter group that is added during the run is scheduled too, and the others go on as before."""
-    want = uninterrupted(case)
-    half = case.total_steps // 2
-    pair = build(case)
-    train(case, pair, half)
-    rate = new_optimizer(case).param_groups[0]["lr"]
-    pair.optimizer.add_param_group({"params": [new_parameter()], "lr": rate})
-    got = [*train(case, pair, case.total_steps - half, start=half), rates(pair.optimizer)]
-    expect_same([row[:-1] for row in got], want[half:], "the groups before it", start=half)
-    new = [row[-1] for row in got]
-    expect(all(math.isfinite(rate) and rate >= 0.0 for rate in new), f"the new group: rates {new}")
-    require(len({row[0] for row in got[1:]}) > 1, "the rate does not change after the middle of the run")
-    expect(len(set(new[1:])) > 1, f"the new group stays at {new[-1]:.7g}")
 
 
 @Check
@@ -177,7 +159,6 @@ def check_driven_like_lightning(case: Case) -> None:
 DRIVING = (
     check_inside_sequential,
     check_inside_chained,
-    check_added_group,
     check_wrapped_step,
     check_no_false_warnings,
     check_no_false_warnings_after_resuming,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from adaptive_lr.testing.case import (
@@ -13,6 +12,7 @@ from adaptive_lr.testing.case import (
     build,
     expect,
     expect_same,
+    overwrite,
     rates,
     require,
     train,
@@ -121,7 +121,7 @@ def check_get_lr_is_pure(case: Case) -> None:
     for step in range(case.total_steps + 1):
         got.append([float(rate) for rate in scheduler.get_lr()])
         for group, rate in zip(optimizer.param_groups, got[-1], strict=True):
-            _overwrite(group, rate)
+            overwrite(group, rate)
         update(optimizer)
         scheduler.last_epoch = step + 1
     expect_same(got, want, "driven like ignite", relative=ROUNDING)
@@ -143,18 +143,10 @@ def check_manual_change_is_not_kept(case: Case) -> None:
     half = case.total_steps // 2
     train(case, pair, half)
     for group, rate in zip(pair.optimizer.param_groups, case.rates, strict=True):
-        _overwrite(group, 0.375 * rate)
+        overwrite(group, 0.375 * rate)
     train(case, pair, 1, start=half)
     got = train(case, pair, case.total_steps - half - 1, start=half + 1)
     expect_same(got, want[half + 1 : -1], f"after a change at step {half}", relative=ROUNDING, start=half + 1)
-
-
-def _overwrite(group: dict[str, object], rate: float) -> None:
-    present = group["lr"]
-    if isinstance(present, Tensor):
-        present.fill_(rate)
-    else:
-        group["lr"] = rate
 
 
 VALUES = (

@@ -1,9 +1,10 @@
 """The kit passes a right scheduler, and of each wrong one it finds what is wrong and nothing else."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -11,28 +12,51 @@ from torch.optim.lr_scheduler import LRScheduler
 from adaptive_lr import SpecError
 from adaptive_lr.testing import CHECKS, Case, NotApplicable, failures
 from adaptive_lr.testing.suite import SchedulerConformance
-from tests.conformance.wrong import PEAK, STEPS, WRONG, HoldsALambda, Right
+from tests.conformance.right import PEAK, STEPS, Right, RightDownToZero, RightPlateau
+from tests.conformance.wrong import WRONG, HoldsALambda
+from tests.conformance.wrong_elsewhere import WRONG_ELSEWHERE
+
+EVERY_WRONG = WRONG | WRONG_ELSEWHERE
 
 
-def case_of(scheduler: Callable[..., LRScheduler]) -> Case:
+def case_of(scheduler: type[Right]) -> Case:
+    floor = scheduler.FLOOR
+    numpy: dict[str, Any] = {"total_steps": np.int64(STEPS), "floor": np.float32(floor)}
+    shared: dict[str, Any] = {
+        "name": scheduler.__name__,
+        "factory": lambda optimizer: scheduler(optimizer, total_steps=STEPS, floor=floor),
+        "total_steps": STEPS,
+        "takes_metrics": True,
+        "with_horizon": lambda optimizer, steps: scheduler(optimizer, total_steps=steps),
+        "with_scaler": lambda optimizer, scaler: scheduler(optimizer, grad_scaler=scaler),
+        "numpy": lambda optimizer: scheduler(optimizer, **numpy),
+        "reordered": lambda optimizer: scheduler(optimizer, floor=floor, total_steps=STEPS),
+        "refused": [lambda scheduler: scheduler.extend(2)],
+    }
+    if issubclass(scheduler, RightPlateau):
+        maximizing = lambda optimizer: scheduler(optimizer, maximize=True)  # noqa: E731
+        return Case(**shared, ends=False, metric=lambda step: 1.0, maximizing=maximizing)
+    long = Case(name="long", factory=lambda optimizer: scheduler(optimizer, total_steps=200), total_steps=200)
     return Case(
-        name=scheduler.__name__,
-        factory=scheduler,
-        total_steps=STEPS,
+        **shared,
         first=0.25,
         peak=(PEAK, 1.0),
-        last=0.125,
+        last=floor,
         resume_at=lambda optimizer, last: scheduler(optimizer, last_epoch=last),
-        other=lambda optimizer: scheduler(optimizer, floor=0.0625),
-        long=Case(name="long", factory=lambda optimizer: scheduler(optimizer, total_steps=500), total_steps=500),
-        takes_metrics=True,
+        other=lambda optimizer: scheduler(optimizer, floor=floor + 0.0625),
+        long=long,
     )
 
 
 class TestRight(SchedulerConformance):
     @pytest.fixture(params=[False, True], ids=["float", "tensor"])
-    def case(self, request: pytest.FixtureRequest) -> Case:
-        return replace(case_of(Right), as_tensor=request.param)
+    def as_tensor(self, request: pytest.FixtureRequest) -> bool:
+        as_tensor: bool = request.param
+        return as_tensor
+
+    @pytest.fixture(params=[Right, RightDownToZero, RightPlateau], ids=lambda scheduler: scheduler.__name__)
+    def case(self, request: pytest.FixtureRequest, as_tensor: bool) -> Case:
+        return replace(case_of(request.param), as_tensor=as_tensor)
 
 
 class TestKnownFailure(SchedulerConformance):
@@ -43,17 +67,17 @@ class TestKnownFailure(SchedulerConformance):
         return case_of(HoldsALambda)
 
 
-@pytest.mark.parametrize("scheduler", WRONG, ids=lambda scheduler: scheduler.__name__)
+@pytest.mark.parametrize("scheduler", EVERY_WRONG, ids=lambda scheduler: scheduler.__name__)
 def test_wrong_scheduler_fails_the_check_that_is_meant_for_it_and_no_other(scheduler: type[Right]) -> None:
     reasons = failures(case_of(scheduler))
-    assert list(reasons) == [WRONG[scheduler]], reasons
-    reason = reasons[WRONG[scheduler]]
+    assert list(reasons) == [EVERY_WRONG[scheduler]], reasons
+    reason = reasons[EVERY_WRONG[scheduler]]
     assert reason
     assert "\n" not in reason
 
 
 def test_every_check_is_failed_by_a_wrong_scheduler() -> None:
-    assert set(WRONG.values()) == {check.name for check in CHECKS}
+    assert set(EVERY_WRONG.values()) == {check.name for check in CHECKS}
 
 
 def test_the_page_of_measurements_has_the_claims_that_are_checked_today() -> None:
@@ -76,7 +100,11 @@ def test_check_without_a_promise_does_not_apply() -> None:
             check(bare)
         except NotApplicable:
             silent.add(check.name)
-    assert silent == {"first_value", "peak", "last_value", "resume_by_last_epoch", "changed_hyperparameters"}
+    assert silent == {
+        *("first_value", "peak", "last_value", "resume_by_last_epoch", "changed_hyperparameters"),
+        *("reordered_arguments", "grad_scaler", "told_past_the_end", "refused_call", "numpy_arguments"),
+        *("negative_metric", "maximized_metric", "cost_of_a_step", "memory_of_a_long_run"),
+    }
 
 
 def test_scheduler_that_raises_fails_with_the_reason_in_one_line() -> None:

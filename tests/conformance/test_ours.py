@@ -1,7 +1,10 @@
 """ScheduledLR conforms, with every schedule and with every way to hold a rate and to make an update."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -11,12 +14,13 @@ from adaptive_lr import (
     AbstractSchedule,
     Constant,
     DampedCosine,
+    Linear,
     Plateau,
     ScheduledLR,
     Warmup,
     table,
 )
-from adaptive_lr.testing import Case, failures
+from adaptive_lr.testing import CHECKS, Case, failures
 from adaptive_lr.testing.case import Groups, with_momentum
 from adaptive_lr.testing.suite import SchedulerConformance
 from tests.conftest import EXAMPLES
@@ -29,6 +33,26 @@ OPTIMIZERS: dict[str, Callable[[Groups], Optimizer]] = {
     "fused": lambda groups: AdamW(groups, fused=True),
     "foreach": lambda groups: SGD(groups, foreach=True, momentum=0.9),
 }
+
+
+UNNOTICED_IN_TENSORS = {"rate_written_by_hand", "second_phase"}
+"""Reading a rate from an accelerator would wait for it, so what a person writes into a tensor is overwritten without a word."""
+
+
+@pytest.fixture(autouse=True)
+def _unnoticed_in_tensors(request: pytest.FixtureRequest) -> None:
+    callspec = getattr(request.node, "callspec", None)
+    check = None if callspec is None else callspec.params.get("check")
+    if check is not None and check.name in UNNOTICED_IN_TENSORS:
+        case = request.getfixturevalue("case")
+        if case.as_tensor and case.metric is None:
+            request.applymarker(pytest.mark.xfail(strict=True, reason="a tensor is not read back"))
+
+
+REFUSED: list[Callable[[Any], object]] = [
+    lambda scheduler: scheduler.extend(2),
+    lambda scheduler: scheduler.extend(20, "for ever"),
+]
 
 
 def factory(schedule: AbstractSchedule, total_steps: int = STEPS) -> Callable[[Optimizer], LRScheduler]:
@@ -61,7 +85,23 @@ def case_of(
         long=Case(name="long", factory=factory(schedule, LONG), total_steps=LONG),
         takes_metrics=True,
         metric=metric,
+        with_horizon=lambda optimizer, steps: ScheduledLR(optimizer, schedule, total_steps=steps),
+        with_scaler=lambda optimizer, scaler: ScheduledLR(optimizer, schedule, total_steps=STEPS, grad_scaler=scaler),
+        numpy=lambda optimizer: ScheduledLR(optimizer, schedule, total_steps=np.int64(STEPS)),  # type: ignore[arg-type]
+        refused=REFUSED,
     )
+
+
+WITH_TENSORS = [
+    check
+    for check in CHECKS
+    if check.name
+    not in {
+        *("tensor_rates_stay_in_place", "tensor_rates_do_not_drift", "last_lr_is_a_copy", "fused_and_foreach"),
+        *("shared_tensor_rate", "map_location", "numpy_rates", "default_device"),
+    }
+]
+"""Those that depend on how the case holds its rates; the others bring their own, so `TestEveryFamily` has done the same."""
 
 
 class TestEveryFamily(SchedulerConformance):
@@ -71,7 +111,7 @@ class TestEveryFamily(SchedulerConformance):
 
 
 def test_every_family_conforms_with_tensor_rates(example: AbstractSchedule) -> None:
-    assert failures(case_of(example, as_tensor=True)) == {}
+    assert failures(case_of(example, as_tensor=True), WITH_TENSORS).keys() <= UNNOTICED_IN_TENSORS
 
 
 class TestEveryOptimizer(SchedulerConformance):
@@ -94,14 +134,33 @@ class TestEveryOptimizer(SchedulerConformance):
 @pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_family_conforms_with_every_optimizer(example: AbstractSchedule, optimizer: str, as_tensor: bool) -> None:
-    assert failures(case_of(example, as_tensor=as_tensor, optimizer=OPTIMIZERS[optimizer])) == {}
+    assert (
+        failures(case_of(example, as_tensor=as_tensor, optimizer=OPTIMIZERS[optimizer])).keys() <= UNNOTICED_IN_TENSORS
+    )
 
 
 class TestDrivenByAMetric(SchedulerConformance):
     @pytest.fixture(params=["float", "tensor"])
     def case(self, request: pytest.FixtureRequest) -> Case:
         schedule = Plateau(damping=0.5, patience=1)
-        return case_of(schedule, as_tensor=request.param == "tensor", metric=lambda at: 1.0)
+        case = case_of(schedule, as_tensor=request.param == "tensor", metric=lambda at: 1.0)
+        return replace(case, maximizing=factory(Plateau(damping=0.5, patience=1, mode="max")))
+
+
+class TestSeveralSchedules(SchedulerConformance):
+    """A schedule by name for what is set, in either order."""
+
+    @pytest.fixture
+    def case(self) -> Case:
+        plan: dict[str, AbstractSchedule] = {"lr": DampedCosine(exponent=2), "weight_decay": Linear(floor=0.5)}
+        backwards = dict(reversed(plan.items()))
+        return Case(
+            name="a plan",
+            factory=lambda optimizer: ScheduledLR(optimizer, plan, total_steps=STEPS),
+            total_steps=STEPS,
+            optimizer=lambda groups: AdamW(groups, weight_decay=0.1),
+            reordered=lambda optimizer: ScheduledLR(optimizer, backwards, total_steps=STEPS),
+        )
 
 
 def test_all_families_are_covered() -> None:

@@ -1,72 +1,15 @@
-"""A scheduler that is right, and others that are each wrong in one thing."""
+"""Schedulers that are each wrong in one thing."""
 
 import copy
 import warnings
-from collections import Counter
+from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-STEPS = 12
-PEAK = 3
-
-
-def multiplier(step: int, floor: float, total_steps: int = STEPS) -> float:
-    """From 0.25 to 1 in three steps, from there to ``floor`` along a line."""
-    if step < PEAK:
-        return 0.25 + 0.25 * step
-    u = min((step - PEAK) / (total_steps - PEAK), 1.0)
-    return 1.0 + (floor - 1.0) * u
-
-
-class Right(LRScheduler):
-    """Passes every check; the others differ from it in one thing."""
-
-    def __init__(
-        self, optimizer: Optimizer, *, floor: float = 0.125, total_steps: int = STEPS, last_epoch: int = -1
-    ) -> None:
-        self.floor = floor
-        self.horizon = total_steps
-        if not hasattr(optimizer.step, "__func__"):
-            cast(Any, optimizer.step)._wrapped_by_lr_sched = True
-        super().__init__(optimizer, last_epoch)
-
-    def at(self, step: int) -> float:
-        return multiplier(step, self.floor, self.horizon)
-
-    def get_lr(self) -> list[float | Tensor]:
-        return [group["initial_lr"] * self.at(max(self.last_epoch, 0)) for group in self.optimizer.param_groups]
-
-    def step(self, metrics: float | None = None) -> None:
-        for group in self.optimizer.param_groups:
-            group.setdefault("initial_lr", copy.deepcopy(group["lr"]))
-        super().step()
-
-    def write(self) -> None:
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(float(rate))
-            else:
-                group["lr"] = float(rate)
-
-    def _update_lr(self, epoch: int | None = None) -> None:
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        self.write()
-        self.remember()
-
-    def remember(self) -> None:
-        self._last_lr = [copy.deepcopy(group["lr"]) for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"last_epoch": self.last_epoch, "step_count": self._step_count}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.last_epoch, self._step_count = state_dict["last_epoch"], state_dict["step_count"]
-        self.write()
-        self.remember()
+from tests.conformance.right import PEAK, STEPS, Right
 
 
 class SkipsTheFirstValue(Right):
@@ -118,41 +61,31 @@ class CountsByItself(Right):
     def get_lr(self) -> list[float | Tensor]:
         return [group["initial_lr"] * self.at(max(self.counted, 0)) for group in self.optimizer.param_groups]
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.counted = state_dict["last_epoch"]
-        super().load_state_dict(state_dict)
+    def take(self, state: dict[str, Any]) -> None:
+        self.counted = state["last_epoch"]
+        super().take(state)
 
 
 class KeepsChanges(Right):
     """Scales what it finds, as a recursive formula does."""
 
-    def remember(self) -> None:
-        super().remember()
-        self.written = [float(group["lr"]) for group in self.optimizer.param_groups]
-
     def _update_lr(self, epoch: int | None = None) -> None:
-        held = [float(group["lr"]) for group in self.optimizer.param_groups]
-        written = [*getattr(self, "written", held), *held[len(getattr(self, "written", held)) :]]
-        super()._update_lr(epoch)
-        for group, now, before in zip(self.optimizer.param_groups, held, written, strict=True):
-            if now != before and self.last_epoch > 1:
+        for group in self.optimizer.param_groups:
+            now, before = float(group["lr"]), float(group.get("written", group["lr"]))
+            if now != before and self.last_epoch > 0:
                 group["initial_lr"] *= now / before
-        self.write()
-        self.remember()
+        super()._update_lr(epoch)
 
 
 class TakesALoadedRateForANewBase(Right):
-    """Wrong only where the optimizer is loaded between the construction and the scheduler."""
+    """Wrong only where the optimizer is loaded between the construction and the scheduler, after one update."""
 
-    def remember(self) -> None:
-        super().remember()
-        self.written = [float(group["lr"]) for group in self.optimizer.param_groups]
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for group, written in zip(self.optimizer.param_groups, self.written, strict=True):
-            if float(group["lr"]) != written:
+    def take(self, state: dict[str, Any]) -> None:
+        if state["last_epoch"] == 1 and float(self.optimizer.param_groups[0]["lr"]) != 0.25 * self.constructed[0]:
+            for group in self.optimizer.param_groups:
                 group["initial_lr"] = copy.deepcopy(group["lr"])
-        super().load_state_dict(state_dict)
+            self.constructed = [float(base) for base in self.base_lrs]
+        super().take(state)
 
 
 class BaseIsThePresentRate(Right):
@@ -176,9 +109,9 @@ class HoldsOnToGroups(Right):
         super().write()
         self.optimizer.param_groups = present
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def take(self, state: dict[str, Any]) -> None:
         self.groups = self.optimizer.param_groups
-        super().load_state_dict(state_dict)
+        super().take(state)
 
 
 class IgnoresLastEpoch(Right):
@@ -187,9 +120,9 @@ class IgnoresLastEpoch(Right):
 
 
 class ForgetsTheLastRateWhenLoaded(Right):
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def take(self, state: dict[str, Any]) -> None:
         before = self._last_lr
-        super().load_state_dict(state_dict)
+        super().take(state)
         self._last_lr = before
 
 
@@ -198,18 +131,21 @@ class SavesAnObject(Right):
         return {**super().state_dict(), "seen": Tally(self.last_epoch)}
 
 
+@dataclass
 class Tally:
-    def __init__(self, steps: int) -> None:
-        self.steps: Counter[str] = Counter(steps=steps)
+    steps: int
 
 
 class LoadsItsHyperparameters(Right):
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "floor": self.floor}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.floor = state_dict["floor"]
-        super().load_state_dict(state_dict)
+    def is_sound(self, state: dict[str, Any]) -> bool:
+        return super().is_sound(state) and type(state.get("floor")) is float and 0.0 <= state["floor"] < 1.0
+
+    def take(self, state: dict[str, Any]) -> None:
+        self.floor = state["floor"]
+        super().take(state)
 
 
 class CopiesShareTheOptimizer(Right):
@@ -232,17 +168,25 @@ class ReplacesTensors(Right):
 class RoundsAtEveryStep(Right):
     """Multiplies a tensor by the ratio of two multipliers, in the tensor's precision."""
 
+    loading = False
+
+    def take(self, state: dict[str, Any]) -> None:
+        self.loading = True
+        super().take(state)
+        self.loading = False
+
     def write(self) -> None:
+        before = [copy.deepcopy(group["lr"]) for group in self.optimizer.param_groups]
         super().write()
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor) and group["lr"].dtype == torch.float32 and self.last_epoch > 0:
-                step = self.last_epoch
-                before = self._last_lr[0] if group is self.optimizer.param_groups[0] else self._last_lr[1]
-                group["lr"].copy_(torch.as_tensor(before) * (self.at(step) / self.at(step - 1)))
+        ratio = self.at(self.last_epoch) / self.at(max(self.last_epoch - 1, 0))
+        for group, rate in zip(self.optimizer.param_groups, before, strict=True):
+            if isinstance(rate, Tensor) and rate.dtype == torch.float32 and self.last_epoch > 0 and not self.loading:
+                group["lr"].copy_(rate * ratio)
 
 
 class GivesItsTensorsAway(Right):
     def remember(self) -> None:
+        super().remember()
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
 
@@ -265,9 +209,9 @@ class ShiftedInSequential(Right):
         super().write()
         self.last_epoch = present
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.counted = state_dict["last_epoch"]
-        super().load_state_dict(state_dict)
+    def take(self, state: dict[str, Any]) -> None:
+        self.counted = state["last_epoch"]
+        super().take(state)
 
     def __init__(self, optimizer: Optimizer, *, last_epoch: int = -1, **others: Any) -> None:
         self.counted = last_epoch
@@ -285,14 +229,16 @@ class NeedsThePlainStep(Right):
 
 class BreaksOnNewGroups(Right):
     def get_lr(self) -> list[float | Tensor]:
-        zipped = zip(self.base_lrs, self.optimizer.param_groups, strict=True)
-        return [base * self.at(max(self.last_epoch, 0)) for base, _ in zipped]
+        if len(self.optimizer.param_groups) > len(getattr(self, "constructed", self.optimizer.param_groups)):
+            raise ValueError("zip() argument 2 is longer than argument 1")
+        return super().get_lr()
 
 
 class ForgetsNewGroups(Right):
     def get_lr(self) -> list[float | Tensor]:
         groups = self.optimizer.param_groups
-        return [*super().get_lr()[: len(self.base_lrs)], *(group["lr"] for group in groups[len(self.base_lrs) :])]
+        known = len(getattr(self, "constructed", groups))
+        return [*super().get_lr()[:known], *(group["lr"] for group in groups[known:])]
 
 
 class WarnsAtTheFirstStep(Right):
@@ -303,9 +249,9 @@ class WarnsAtTheFirstStep(Right):
 
 
 class WarnsWhenLoaded(Right):
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def take(self, state: dict[str, Any]) -> None:
         warnings.warn("the optimizer should be loaded as well", UserWarning, stacklevel=2)
-        super().load_state_dict(state_dict)
+        super().take(state)
 
 
 class IsFrozenByAccelerate(Right):
