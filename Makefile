@@ -7,7 +7,7 @@ INTEGRATIONS := $(VENV)/.integrations
 EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: docs gallery help experiments smoke report test check lint types layers integrations bench tensorboard clean
+.PHONY: docs gallery help experiments smoke report test check pytest lint types layers integrations bench tensorboard clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,7 +33,11 @@ tensorboard: $(STAMP) ## Open the training curves
 
 test: check ## Everything that has to pass: lint, types, layers, tests, doctests
 
-check: lint types layers
+# mypy uses one core for as long as half of the tests take, so the tests run beside it.
+check: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs 2 lint layers types pytest
+
+pytest: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --quiet
 
 lint: $(STAMP) ## Formatting and lint

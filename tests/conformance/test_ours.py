@@ -98,10 +98,11 @@ WITH_TENSORS = [
     if check.name
     not in {
         *("tensor_rates_stay_in_place", "tensor_rates_do_not_drift", "last_lr_is_a_copy", "fused_and_foreach"),
-        *("shared_tensor_rate", "map_location", "numpy_rates", "default_device"),
+        *("shared_tensor_rate", "map_location", "numpy_rates", "default_device", "foreign_update"),
+        *("damaged_state", "refused_call", "numpy_arguments", "cost_of_a_step", "memory_of_a_long_run"),
     }
 ]
-"""Those that depend on how the case holds its rates; the others bring their own, so `TestEveryFamily` has done the same."""
+"""Those that depend on how the case holds its rates; `TestEveryFamily` has done the others, and `TestEveryOptimizer` does all."""
 
 
 class TestEveryFamily(SchedulerConformance):
