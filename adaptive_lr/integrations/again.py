@@ -78,7 +78,7 @@ class Step(nn.Module):
         start = Start(
             arguments=copied_arguments(arguments, keywords),
             attributes=namespaces,
-            weights={one: one.detach().clone() for one in self._watched()},
+            weights={parameter: parameter.detach().clone() for parameter in self._watched()},
             generators=_generators(self._devices),
         )
         versions = [(parameter, parameter._version) for parameter in self.parameters()]
@@ -90,11 +90,11 @@ class Step(nn.Module):
         """Frozen parameters that the step may change, such as a momentum encoder's: those that it changed the last time."""
         candidates = self.parameters() if self._changed is None else self._changed
         frozen = [parameter for parameter in candidates if not parameter.requires_grad]
-        unknown = self._changed is None and sum(one.numel() * one.element_size() for one in frozen) > LARGE
+        unknown = self._changed is None and sum(parameter.nbytes for parameter in frozen) > LARGE
         return [] if unknown else frozen
 
     def _namespaces(self) -> list[dict[str, Any]]:
-        return [vars(one) for one in (*(part for part in self.modules() if part is not self), *self._others)]
+        return [vars(owner) for owner in (*(part for part in self.modules() if part is not self), *self._others)]
 
     @contextmanager
     def _put_back(self, start: Start) -> Iterator[None]:
@@ -118,7 +118,7 @@ class Step(nn.Module):
 def copied_arguments(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Copies of a minibatch, whatever it is made of, as far as that can be copied."""
     copier = Copier(deep=True)
-    return tuple(copier(one) for one in arguments), {name: copier(value) for name, value in keywords.items()}
+    return tuple(copier(value) for value in arguments), {name: copier(value) for name, value in keywords.items()}
 
 
 def devices_of(optimizer: torch.optim.Optimizer) -> list[torch.device]:
