@@ -129,12 +129,14 @@ def _names(function: Any) -> dict[str, Any]:
     """The functions and classes of the script, by name, that the function cannot do without; itself, if it is one."""
     import cloudpickle
 
-    main, names = sys.modules["__main__"], dict[str, Any]()
+    main: Any = sys.modules["__main__"]
+    names: dict[str, Any] = {}
 
     class Collector(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, thing: Any) -> Any:
-            if isinstance(thing, FunctionType | type) and getattr(main, thing.__qualname__, None) is thing:
-                names[thing.__qualname__] = thing
+            name = thing.__qualname__ if isinstance(thing, FunctionType | type) else ""
+            if name and getattr(main, name, None) is thing:
+                names[name] = thing
             return super().reducer_override(thing)
 
     Collector(io.BytesIO()).dump(function)

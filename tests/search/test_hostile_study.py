@@ -103,7 +103,7 @@ def enqueue(study: optuna.Study) -> None:
 
 
 def add(study: optuna.Study) -> None:
-    distributions = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
+    distributions: dict[str, Any] = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
     study.add_trial(optuna.trial.create_trial(params={"lr": 0.1}, distributions=distributions, value=-1.0))
 
 
