@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,21 +121,21 @@ def search_schedule(
 
 
 def _schedule(text: str) -> AbstractSchedule:
-    from adaptive_lr.schedules.parse import parse_schedules
+    from adaptive_lr.schedules.parse import parse_schedules, split_words
 
-    schedules = list(parse_schedules(shlex.split(text)).values())
+    schedules = list(parse_schedules(split_words(text)).values())
     if len(schedules) != 1:
         raise SpecError(f"--schedule takes one schedule, got {text!r}")
     return schedules[0]
 
 
 def _optimizer(text: str | None, task: AbstractTask) -> AbstractOptimizer:
-    from adaptive_lr.schedules.parse import parse_spec
+    from adaptive_lr.schedules.parse import parse_spec, split_words
     from adaptive_lr.tasks import CharacterModel, Perceptron
     from adaptive_lr.training import OPTIMIZERS, SGD
 
     if text is not None:
-        return parse_spec(shlex.split(text), OPTIMIZERS, "optimizer")
+        return parse_spec(split_words(text), OPTIMIZERS, "optimizer")
     return SGD(momentum=0.9) if isinstance(task, CharacterModel | Perceptron) else SGD()
 
 

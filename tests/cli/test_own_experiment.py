@@ -284,3 +284,9 @@ def test_ctrl_c_while_it_imports_is_no_traceback(folder: Path, delay: float) -> 
         return
     assert process.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in err
+
+
+def test_a_quote_that_is_not_closed_in_a_schedule_to_search_is_one_line(folder: Path) -> None:
+    assert "into words: no closing quotation" in refused(
+        "search-schedule", "streaming_least_squares", "--schedule", "wsd 'cooldown"
+    )

@@ -65,7 +65,7 @@ def _mutated(draw: st.DrawFn, value: Any) -> Any:
             items.insert(index, items[index])
         else:
             items = []
-        return type(value)(items) if type(value) in (list, tuple) else items
+        return tuple(items) if isinstance(value, tuple) else items
     how = draw(st.sampled_from(("replace", "replace", "number", "wrap", "text")))
     return draw({"replace": values, "number": numbers, "text": texts, "wrap": st.just([value])}[how])
 

@@ -1,5 +1,6 @@
 import copy
 import json
+from functools import partial
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -51,7 +52,7 @@ def test_a_changed_text_is_a_schedule_or_one_line(examples: int) -> None:
     @given(st.sampled_from(valid).flatmap(changed_text))
     def check(text: str) -> None:
         for read in (from_json, from_yaml):
-            assert_sound(assert_raises_only(SpecError, lambda read=read: read(text)))
+            assert_sound(assert_raises_only(SpecError, partial(read, text)))
 
     check()
 
@@ -84,7 +85,7 @@ def test_a_changed_search_space_is_a_space_or_one_line(examples: int) -> None:
             (folder / "space.yaml").write_text(text, encoding="utf-8", errors="surrogatepass")
             (folder / "space.json").write_text(json.dumps(content, default=str))
             for name in ("space.yaml", "space.json"):
-                assert_raises_only(SpecError, lambda name=name: Space.read(folder / name))
+                assert_raises_only(SpecError, partial(Space.read, folder / name))
 
     check()
 
