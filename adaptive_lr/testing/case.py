@@ -57,6 +57,8 @@ class Case:
         long: the same scheduler with a horizon of a thousand steps or more, for errors that grow with it.
         takes_metrics: that ``step(metrics)`` is accepted.
         metric: by update, what is passed to every ``step``; for schedulers that are driven by it.
+        step: what is called after update ``at`` instead of ``step()`` or ``step(metric)``, for a scheduler that wants more,
+            such as a closure.
         with_horizon: the same scheduler for another T, for what a long run costs.
         with_scaler: the same scheduler with a `torch.amp.GradScaler`, if it can be told of one.
         numpy: the same scheduler with every number that it is given as a NumPy number.
@@ -83,6 +85,7 @@ class Case:
     long: Case | None = None
     takes_metrics: bool = False
     metric: Callable[[int], float] | None = None
+    step: Callable[[Any, int], object] | None = None
     with_horizon: Callable[[Optimizer, int], LRScheduler] | None = None
     with_scaler: Callable[[Optimizer, GradScaler], LRScheduler] | None = None
     numpy: SchedulerFactory | None = None
@@ -239,8 +242,10 @@ def update(optimizer: Optimizer) -> None:
 
 
 def advance(case: Case, scheduler: LRScheduler, at: int) -> None:
-    """One ``step()`` after update ``at``, with a metric if the case is driven by one."""
-    if case.metric is None:
+    """One ``step()`` after update ``at``, with a metric if the case is driven by one, or what the case calls instead."""
+    if case.step is not None:
+        case.step(scheduler, at)
+    elif case.metric is None:
         scheduler.step()
     else:
         step: Callable[[float], None] = scheduler.step  # type: ignore[assignment]

@@ -28,6 +28,7 @@ from adaptive_lr.testing.case import (
     require_holds,
     train,
     uninterrupted,
+    update,
 )
 from adaptive_lr.testing.state import check_state_is_plain_data
 from adaptive_lr.testing.tensors import FLOAT32
@@ -124,9 +125,9 @@ class _Steps:
         self.case, self.at, self.least = case, 0, math.inf
         self.optimizer = new_optimizer(case)
         self.scheduler = case.with_horizon(self.optimizer, total_steps)
-        self.optimizer.step()
 
     def measure(self) -> None:
+        update(self.optimizer)
         start = time.perf_counter()
         advance(self.case, self.scheduler, self.at)
         self.least = min(self.least, time.perf_counter() - start)
@@ -158,7 +159,7 @@ def _memory(case: Case, total_steps: int) -> tuple[int, int]:
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
         scheduler = case.with_horizon(optimizer, total_steps)
-        optimizer.step()
+        update(optimizer)
         advance(case, scheduler, 0)
         _, peak = tracemalloc.get_traced_memory()
     finally:
