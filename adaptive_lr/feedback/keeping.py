@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from adaptive_lr.feedback.miniatures import held_optimizers
 from adaptive_lr.feedback.owners import Owners
+from adaptive_lr.feedback.sharding import local
 
 State = dict[str, Any]
 
@@ -141,8 +142,6 @@ def _put_back(state: State, saved: State) -> None:
 
 
 def _local(parameter: Tensor) -> Tensor:
-    from adaptive_lr.feedback.spaces import local
-
     return local(parameter.data)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 _HUSHED = re.compile(r"Using `torch\.compile\(module\)` when there are global hooks", re.IGNORECASE)
@@ -21,7 +22,7 @@ def hush() -> None:
 
     Only where that is not said yet: whoever touches the filters makes Python repeat all warnings that it would show once.
     """
-    if not any(one[1] is _HUSHED for one in warnings.filters):
+    if not any(entry[1] is _HUSHED for entry in warnings.filters):
         warnings.filters.insert(0, ("ignore", _HUSHED, UserWarning, None, 0))  # type: ignore[attr-defined]
 
 
@@ -31,15 +32,28 @@ class Owners:
     Until each parameter has an owner, every call of a module is looked at; nothing is kept alive.
 
     Args:
+        optimizer: by whose order of the parameters modules are named, which is the same in every process.
         parameters: those that are looked for.
     """
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._wanted = {id(one) for one in parameters}
-        self._missing = set(self._wanted)
+    def __init__(self, optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
+        self._optimizer = weakref.ref(optimizer)
+        self._wanted: set[int] = set()
+        self._missing: set[int] = set()
         self._modules: list[weakref.ref[nn.Module]] = []
         self._known: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-        self._found: dict[str, Tensor] = {}
+        self._early: dict[str, Tensor] = {}
+        self._handle: RemovableHandle | None = None
+        self.follow(parameters)
+
+    def follow(self, parameters: Sequence[Tensor]) -> None:
+        """Look for other parameters from now on; who holds one of the earlier ones stays."""
+        modules = [module for reference in self._modules if (module := reference()) is not None]
+        self._wanted = {id(p) for p in parameters}
+        self._missing = self._wanted - {id(p) for module in modules for p in module.parameters()}
+        self._known = weakref.WeakSet(part for module in modules for part in module.modules())
+        if not self._missing or self._handle is not None:
+            return
         me = weakref.ref(self)
 
         def forward(module: nn.Module, _: Any) -> None:
@@ -49,41 +63,48 @@ class Owners:
             elif module.training and module not in owners._known:
                 owners._take(module)
 
-        handle = register_module_forward_pre_hook(torch.compiler.disable(forward))
-        self._handle: RemovableHandle = handle
+        handle = self._handle = register_module_forward_pre_hook(torch.compiler.disable(forward))
         hush()
 
     def copies(self, *, as_found: bool) -> dict[str, Tensor]:
         """Copies of the floating buffers; ``as_found`` before the first forward pass of each module."""
-        if not self._missing:
+        if not self._missing and self._handle is not None:
             self._handle.remove()
-        found = {name: one.detach().clone() for name, one in self._buffers().items()}
-        early, self._found = self._found, {}
-        return found | early if as_found else found
+            self._handle = None
+        copies = {name: buffer.detach().clone() for name, buffer in self._buffers().items()}
+        early, self._early = self._early, {}
+        return copies | early if as_found else copies
 
     def restore(self, copies: dict[str, Tensor]) -> None:
         """Put back what `copies` returned, also in another process."""
-        for name, one in self._buffers().items():
-            if name in copies and copies[name].shape == one.shape:
-                one.detach().copy_(copies[name])
+        for name, buffer in self._buffers().items():
+            if name in copies and copies[name].shape == buffer.shape:
+                buffer.detach().copy_(copies[name])
 
     def _take(self, module: nn.Module) -> None:
-        held = {id(one) for one in module.parameters()} & self._wanted
+        held = {id(p) for p in module.parameters()} & self._wanted
         self._known.update(module.modules())
         if held:
             self._missing -= held
             before = self._buffers()
             self._modules.append(weakref.ref(module))
-            new = {name: one for name, one in self._buffers().items() if name not in before}
-            self._found |= {name: one.detach().clone() for name, one in new.items()}
+            new = {name: buffer for name, buffer in self._buffers().items() if name not in before}
+            self._early |= {name: buffer.detach().clone() for name, buffer in new.items()}
 
     def _buffers(self) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        """By the number of a module's first parameter in the optimizer, and the name in the module."""
+        optimizer = self._optimizer()
+        groups = [] if optimizer is None else optimizer.param_groups
+        numbers = {id(p): number for number, p in enumerate(p for group in groups for p in group["params"])}
+        named: dict[str, Tensor] = {}
         seen: set[int] = set()
-        for place, reference in enumerate(self._modules):
+        for reference in self._modules:
             module = reference()
-            for name, one in [] if module is None else module.named_buffers():
-                if one.is_floating_point() and id(one) not in seen:
-                    seen.add(id(one))
-                    found[f"{place}.{name}"] = one
-        return found
+            if module is None:
+                continue
+            number = min((numbers[id(p)] for p in module.parameters() if id(p) in numbers), default=-1)
+            for name, buffer in module.named_buffers():
+                if buffer.is_floating_point() and id(buffer) not in seen:
+                    seen.add(id(buffer))
+                    named.setdefault(f"{number}.{name}", buffer)
+        return named

@@ -133,9 +133,6 @@ class Statistics:
         if Signal.PARAMETERS in signals:
             values["direction_square"] = space.dot(step, step) * scale * scale
             values["parameters_dot_direction"] = space.dot(parameters, step) * scale
-        if Signal.AVERAGE in signals:
-            self._add_to_average(gradients)
-            values["average_dot_direction"] = space.dot(self.buffers["average"], step) * scale
         if signals & (Signal.PROBE | Signal.PROBE_GRADIENT):
             values["probe_loss"], gradient = replay(Signal.PROBE_GRADIENT in signals)
             if Signal.PROBE_GRADIENT in signals:
@@ -144,6 +141,19 @@ class Statistics:
             values["start_loss"], _ = self._replayed_at(self.buffers["initial"], replay, gradient=False)
         if Signal.CURVATURE in signals:
             self._read_curvature(gradients, replay)
+        if Signal.AVERAGE in signals:  # last: a closure that raises has changed no mean
+            self._add_to_average(gradients)
+            values["average_dot_direction"] = space.dot(self.buffers["average"], step) * scale
+
+    def follow(self) -> None:
+        """The parameters may have gone to another device, or another precision: what is remembered goes after them."""
+        parameters = self._space.parameters()
+        for name, vector in self.buffers.items():
+            if len(vector) == len(parameters):
+                pairs = zip(vector, parameters, strict=True)
+                self.buffers[name] = [
+                    piece.to(p) if (piece.device, piece.dtype) != (p.device, p.dtype) else piece for piece, p in pairs
+                ]
 
     def gathered(self) -> dict[str, Tensor]:
         """The values by name, each ``[B]``, float64, on the CPU."""

@@ -50,20 +50,20 @@ class Control:
         self.space = space
         self.statistics = Statistics(space)
         self.state: Any = controller.init(space.trials)
-        self.trial = torch.ones(space.trials, dtype=torch.float64)
-        self.ignored = torch.zeros(space.trials, dtype=torch.float64)
+        self.trial = torch.ones(space.trials, dtype=torch.float64, device="cpu")
+        self.ignored = torch.zeros(space.trials, dtype=torch.float64, device="cpu")
         """How often something that was not finite was seen, ``[B]``."""
-        self.kept = torch.zeros(space.trials, dtype=torch.bool)
+        self.kept = torch.zeros(space.trials, dtype=torch.bool, device="cpu")
         """Which trials have something to go back to, ``[B]``."""
-        self.restored = torch.zeros(space.trials, dtype=torch.bool)
+        self.restored = torch.zeros(space.trials, dtype=torch.bool, device="cpu")
         """Which trials went back to what was kept in the last update, ``[B]``."""
-        self.rescues = torch.zeros(space.trials, dtype=torch.float64)
+        self.rescues = torch.zeros(space.trials, dtype=torch.float64, device="cpu")
         """How often they did so, ``[B]``."""
         self._step = 0
         self._seen_at: Moment | None = None
         self._remarked = False
         self._held: tuple[Moment | None, Any, Tensor] = None, None, self.trial
-        self._nobody = torch.zeros(space.trials, dtype=torch.bool)
+        self._nobody = torch.zeros(space.trials, dtype=torch.bool, device="cpu")
         self.silent = False
         """Whether `tell` says nothing."""
         self.seen: dict[str, Tensor] = {}
@@ -111,22 +111,26 @@ class Control:
         self.seen = self.statistics.gathered()
         share = HALF if part is None else torch.tensor(part.share, dtype=torch.float64)
         seen = Observation(now=now, trial=self.trial, part_share=share, resolution=resolution, **self.seen)
-        self.state, decided = self.controller.update(self.state, seen)
+        state, decided = self.controller.update(self.state, seen)
         self._seen_at = now
         sound = _sound(seen, signals)
-        if not bool(sound.all()):
-            self.ignored = self.ignored + (~sound).to(torch.float64)
-        if Signal.KEEP in signals:
-            # What was copied before the first step is all there is, even if the loss of the first minibatch is not finite.
-            self.space.confirm(sound | ~self.kept)
-            self.kept = torch.ones_like(sound)
         made = self.trial
         if Signal.STEP in signals:
             usable = seen.descent.isfinite() & decided.isfinite() & (decided > 0.0)
             made = torch.where(usable, decided, 0.0)
             if not torch.equal(made, self.trial):
                 self.statistics.revise(made / self.trial)
-        fallen = self.controller.restores(self.state)
+        # From here on nothing can fail but going back: what raised before has taught the controller nothing.
+        self.state = state
+        if not bool(sound.all()):
+            self.ignored = self.ignored + (~sound).to(torch.float64)
+        fallen = self.controller.restores(state)
+        if Signal.KEEP in signals:
+            # What was copied before the first step is all there is, even if the loss of the first minibatch is not finite.
+            self.space.confirm(sound | ~self.kept)
+            self.kept = torch.ones_like(sound)
+        if fallen is not None:
+            fallen = fallen & self.kept  # nothing is claimed that was none
         self.restored = self._nobody if fallen is None else fallen
         self._step = now.step
         if fallen is not None and bool(fallen.any()):
@@ -170,7 +174,7 @@ class Control:
     def state_dict(self) -> dict[str, Any]:
         """The controller's state and what the statistics remember, as plain data and tensors."""
         buffers = {
-            name: [one.clone() for one in vector]
+            name: [piece.clone() for piece in vector]
             for name, vector in self.statistics.buffers.items()
             if name != "gradient" or self.space.intact(vector)
         }
@@ -190,23 +194,31 @@ class Control:
         Raises:
             SpecError: the controller can never have been in that state; nothing was changed.
         """
+        # Wherever the state was loaded to: what is the controller's lives on the CPU, what is the parameters' beside them.
         template, tensors = self.controller.init(self.space.trials), list(saved["state"])
         if len(tensors) != (expected := len(flattened(template))):
             kind = type(self.controller).__name__
             raise SpecError(
                 f"the state of {kind} has {len(tensors)} parts, of this version it has {expected}: train from the start"
             )
-        state = rebuilt(template, [tensor.clone() if isinstance(tensor, Tensor) else tensor for tensor in tensors])
+        state = rebuilt(
+            template, [tensor.to("cpu", copy=True) if isinstance(tensor, Tensor) else tensor for tensor in tensors]
+        )
         self.controller.check_state(state, self.space.trials)
         self.state = state
         self.trial, self.ignored, self.kept, self.rescues = (
-            saved[name].clone() for name in ("trial", "ignored", "kept", "rescues")
+            saved[name].to("cpu", copy=True) for name in ("trial", "ignored", "kept", "rescues")
         )
-        device = self.space.parameters()[0].device
-        self.statistics.values = {name: value.clone() for name, value in saved["values"].items()}
+        parameters = self.space.parameters()
+        first = parameters[0].device
+        self.statistics.values = {name: value.to(first, copy=True) for name, value in saved["values"].items()}
         buffers: dict[str, Vector] = saved["buffers"]
         self.statistics.buffers = {
-            name: [one.to(device, copy=True) for one in vector] for name, vector in buffers.items()
+            name: [
+                piece.to(parameters[index].device if len(vector) == len(parameters) else first, copy=True)
+                for index, piece in enumerate(vector)
+            ]
+            for name, vector in buffers.items()
         }
 
 
@@ -214,7 +226,7 @@ def flattened(state: Any) -> list[Tensor]:
     """The tensors in a state of (nested) named tuples, in order."""
     if isinstance(state, Tensor):
         return [state]
-    return [one for part in state for one in flattened(part)]
+    return [tensor for part in state for tensor in flattened(part)]
 
 
 def rebuilt(template: Any, tensors: list[Tensor]) -> Any:
@@ -232,8 +244,8 @@ def _safe(multiplier: Tensor, now: Moment) -> Tensor:
 
 def _sound(seen: Observation, signals: Signal) -> Tensor:
     """Where loss and gradient, as far as they were asked for, are finite."""
-    found = torch.ones_like(seen.trial, dtype=torch.bool)
+    sound = torch.ones_like(seen.trial, dtype=torch.bool)
     for signal, value in ((Signal.LOSS, seen.loss), (Signal.GRADIENT, seen.gradient_square)):
         if signal in signals:
-            found = found & value.isfinite()
-    return found
+            sound = sound & value.isfinite()
+    return sound

@@ -14,6 +14,7 @@ from adaptive_lr.controllers.base import REPLAYING, Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.attachment import nested
 from adaptive_lr.feedback.clipping import undo_clipping
+from adaptive_lr.feedback.devices import on, on_cpu
 from adaptive_lr.feedback.probing import Closure, Replayer
 from adaptive_lr.feedback.spaces import ModuleSpace
 from adaptive_lr.feedback.statistics import Vector
@@ -49,6 +50,7 @@ class AroundStep(HeldRate):
     _applied: float
     _trial: float
     _square: Tensor | None
+    _default: torch.device
     _micro: list[Tensor]
     _shown: dict[str, Any]
 
@@ -61,6 +63,7 @@ class AroundStep(HeldRate):
         self._made: int | None = None
         self._version = self._space.version()
 
+    @on_cpu
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         """Before the optimizer's step: its gradients are there, unless a closure that it calls makes them."""
         if self._inside and nested(optimizer):
@@ -116,6 +119,7 @@ class AroundStep(HeldRate):
         if not idle:
             raise SpecError(f"{FORGOTTEN}; {STAYED if moved else TAKEN_BACK}")
 
+    @on_cpu
     def _read_before(self) -> None:
         verdict = getattr(self.optimizer, "found_inf", None)
         if verdict is not None and bool(verdict):
@@ -126,6 +130,7 @@ class AroundStep(HeldRate):
         self._replayer.close()
         if self._space.refresh():  # other parameters: what is remembered of the old ones cannot be compared
             self.control.statistics.buffers.clear()
+        self.control.statistics.follow()
         signals = self._signals()
         self._unrecorded = bool(signals & REPLAYING) and not self._replayer.recorded
         self._idle = Signal.STEP in signals and self._space.idle(look=self._unrecorded)
@@ -142,6 +147,7 @@ class AroundStep(HeldRate):
         if self._trial != self._held:
             self._write_multiplier(self._trial)
 
+    @on_cpu
     def _after_step(self, *_: Any) -> None:
         if self._foreign:
             self._foreign = False
@@ -180,7 +186,8 @@ class AroundStep(HeldRate):
 
         def replay(gradient: bool) -> tuple[Tensor, Vector]:
             assert closure is not None
-            return self._replayer(closure, self._space.leaves(), gradient)
+            with on(self._default):
+                return self._replayer(closure, self._space.leaves(), gradient)
 
         count = len(self._micro) + 1
         part = Part(self._micro[0] * count**2, 1 / count) if self._micro else None

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from adaptive_lr.controllers.base import AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.attachment import attach, bare
+from adaptive_lr.feedback.devices import on, on_cpu
 from adaptive_lr.feedback.linearity import check_linear
 from adaptive_lr.feedback.probing import Closure, Replayer
 from adaptive_lr.feedback.spaces import ModuleSpace
@@ -69,6 +70,7 @@ class ControlledLR(AroundStep):
     True
     """
 
+    @on_cpu
     def __init__(
         self,
         optimizer: Optimizer,
@@ -134,10 +136,16 @@ class ControlledLR(AroundStep):
         given: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
         given = {name: self._shown[name] if value is None else value for name, value in given.items()}
         self._shown = dict(NOTHING)
-        if skipped or self._scaler_skipped() or not self._pending or self._inside:
-            self._warn_if_blind(skipped=skipped)
-            self._take_back()
-            return
+        self._default = torch.get_default_device()
+        with on(torch.device("cpu")):
+            if skipped or self._scaler_skipped() or not self._pending or self._inside:
+                self._warn_if_blind(skipped=skipped)
+                self._take_back()
+                return
+            self._judge(given)
+            self.control.tell()
+
+    def _judge(self, given: dict[str, Any]) -> None:
         try:
             self._applied = self._decide(**given)
         except BaseException as error:
@@ -150,7 +158,6 @@ class ControlledLR(AroundStep):
         self._close()
         self._step_count += 1
         self._update_lr()
-        self.control.tell()
 
     def show(
         self,
@@ -230,10 +237,11 @@ class ControlledLR(AroundStep):
                 "trial": self._trial,
                 "applied": self._applied,
                 "square": None if self._square is None else self._square.clone(),
-                "kept": self._space.kept(),
+                "kept": None if self._space.keeper is None else self._space.keeper.state(),
                 "update": self._update_state() if self._pending else None,
             }
 
+    @on_cpu
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state, bit for bit, also between ``optimizer.step()`` and ``step()``; see `ScheduledLR`.
 
@@ -244,7 +252,8 @@ class ControlledLR(AroundStep):
         self._take_back(revise=not (self._inside or self._idle or self._moved()))
         self._space.refresh()
         self.control.load_state_dict(state_dict["control"])
-        self._space.load_kept(state_dict["kept"])
+        if self._space.keeper is not None:
+            self._space.keeper.load(state_dict["kept"])
         self._held, self._applied, self._square = (state_dict[name] for name in ("held", "applied", "square"))
         update = state_dict["update"]
         self._pending = update is not None
@@ -255,7 +264,6 @@ class ControlledLR(AroundStep):
         self._trial = state_dict.get("trial", float(self.control.trial[0]))
         if update is not None:
             self._space.load_held(update["gradients"])
-            self._space.load_candidate(update["candidate"])
             self._replayer.load_state_dict(update["replay"])
             self._micro, self._shown["loss"] = list(update["micro"]), update["loss"]
             self._inside, self._idle = update["inside"], update["idle"]
@@ -265,7 +273,6 @@ class ControlledLR(AroundStep):
         loss = self._shown["loss"]
         return {
             "gradients": self._space.held(),
-            "candidate": self._space.candidate(),
             "replay": self._replayer.state_dict(),
             "micro": [one.clone() for one in self._micro],
             "loss": loss.detach().clone() if isinstance(loss, Tensor) else loss,

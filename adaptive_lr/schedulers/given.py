@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adaptive_lr.controllers.base import REPLAYING, AbstractController, Signal
 from adaptive_lr.errors import SpecError
-from adaptive_lr.feedback.spaces import local
+from adaptive_lr.feedback.sharding import local
 from adaptive_lr.schedulers.hyperparameters import planned
 from adaptive_lr.spec import encode
 

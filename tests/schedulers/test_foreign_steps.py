@@ -114,7 +114,7 @@ def test_run_resumed_through_a_distributed_checkpoint_is_the_same_to_the_last_bi
     whole.train(batches[:stop])
     if stop == 0:
         get_optimizer_state_dict(whole.model, whole.optimizer)
-    saved = copy.deepcopy(
+    saved: dict[str, Any] = copy.deepcopy(
         {
             "model": get_model_state_dict(whole.model),
             "optimizer": get_optimizer_state_dict(whole.model, whole.optimizer),
