@@ -141,6 +141,18 @@ class Replayer:
         self._passes.all.extend(passes)
         self._start = start
 
+    @contextmanager
+    def kept_on_error(self) -> Iterator[None]:
+        """What was recorded is there again after an error."""
+        passes, start = list(self._passes.all), self._start
+        try:
+            yield
+        except BaseException:
+            self._passes.clear()
+            self._passes.all.extend(passes)
+            self._start = start
+            raise
+
     @property
     def armed(self) -> bool:
         """Whether forward passes are being recorded."""

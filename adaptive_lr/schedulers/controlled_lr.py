@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -17,8 +18,10 @@ from adaptive_lr.feedback.devices import on, on_cpu
 from adaptive_lr.feedback.linearity import check_linear
 from adaptive_lr.feedback.probing import Closure, Replayer
 from adaptive_lr.feedback.spaces import ModuleSpace
+from adaptive_lr.feedback.statistics import Vector
 from adaptive_lr.feedback.update import Control
 from adaptive_lr.schedulers.around_step import NOTHING, AroundStep
+from adaptive_lr.schedulers.controlled_state import all_or_nothing, check_controlled
 from adaptive_lr.schedulers.given import check_plan, fate
 from adaptive_lr.schedulers.horizon import checked_mode
 from adaptive_lr.schedulers.hyperparameters import Plan
@@ -248,25 +251,63 @@ class ControlledLR(AroundStep):
         A state of another controller than the constructed one, or of another T, would mean something else and is a `SpecError`; to
         train longer or shorter, construct with ``on_longer``, or with the saved T, load, then call `extend`.
         """
-        self._check_state(state_dict)
-        self._take_back(revise=not (self._inside or self._idle or self._moved()))
+        revised = self._revisable()
+        with self._all_loaded():
+            self._check_state(state_dict)
+            check_controlled(state_dict, self.control, self._space)
+            self._load(state_dict)
+        if revised is not None:
+            with torch.no_grad():
+                torch._foreach_copy_(self._space.parameters(), revised)
+        self._version = self._space.version()
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self._close()
         self._space.refresh()
-        self.control.load_state_dict(state_dict["control"])
+        self.control.load_state_dict(state["control"])
         if self._space.keeper is not None:
-            self._space.keeper.load(state_dict["kept"])
-        self._held, self._applied, self._square = (state_dict[name] for name in ("held", "applied", "square"))
-        update = state_dict["update"]
+            self._space.keeper.load(state["kept"])
+        self._held, self._applied, self._square = (state[name] for name in ("held", "applied", "square"))
+        update = state["update"]
         self._pending = update is not None
         self._ahead, self._present = {}, None
-        self._quiet = self._is_quiet(max(state_dict["last_epoch"], 0))
-        super().load_state_dict(state_dict)
+        self._quiet = self._is_quiet(max(state["last_epoch"], 0))
+        super().load_state_dict(state)
         self._present = None
-        self._trial = state_dict.get("trial", float(self.control.trial[0]))
+        self._trial = state.get("trial", float(self.control.trial[0]))
         if update is not None:
             self._space.load_held(update["gradients"])
             self._replayer.load_state_dict(update["replay"])
             self._micro, self._shown["loss"] = list(update["micro"]), update["loss"]
             self._inside, self._idle = update["inside"], update["idle"]
+
+    def _revisable(self) -> Vector | None:
+        """Where a step that was not judged began, unless the parameters were loaded since: nobody will judge it any more."""
+        given_up = (
+            self._pending and Signal.STEP in self._signals() and not (self._inside or self._idle or self._moved())
+        )
+        return self.control.statistics.buffers["start"] if given_up else None
+
+    @contextmanager
+    def _all_loaded(self) -> Iterator[None]:
+        space, replayer = self._space, self._replayer
+        objects = [
+            self,
+            self.control,
+            self.control.statistics,
+            space,
+            *self._tracks,
+            *([] if space.keeper is None else [space.keeper]),
+        ]
+        armed, self._shown = replayer.armed, dict(self._shown)
+        try:
+            with all_or_nothing(objects, self.optimizer.param_groups), replayer.kept_on_error():
+                yield
+        except BaseException:
+            if armed and not replayer.armed:
+                with replayer.kept():
+                    replayer.arm()
+            raise
 
     def _update_state(self) -> dict[str, Any]:
         """What is known of an update between ``optimizer.step()`` and ``step()``."""
@@ -274,7 +315,7 @@ class ControlledLR(AroundStep):
         return {
             "gradients": self._space.held(),
             "replay": self._replayer.state_dict(),
-            "micro": [one.clone() for one in self._micro],
+            "micro": [square.clone() for square in self._micro],
             "loss": loss.detach().clone() if isinstance(loss, Tensor) else loss,
             "inside": self._inside,
             "idle": self._idle,

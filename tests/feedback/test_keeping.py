@@ -58,7 +58,7 @@ class Run:
         y = x.sum(1, keepdim=True).sin() * (float("nan") if broken else 1.0)
 
         def loss_of() -> Tensor:
-            return (self.model(x) - y).square().mean()
+            return nn.functional.mse_loss(self.model(x), y)
 
         self.optimizer.zero_grad()
         loss = loss_of()
@@ -145,11 +145,15 @@ def test_scalar_parameters_are_read_like_others() -> None:
         scale, weight = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.ones(2))
         optimizer = AdamW([scale, weight], lr=0.01)
         scheduler = ControlledLR(optimizer, DampedCosine(), make(), total_steps=20)
+
+        def loss_of(scale: Tensor = scale, weight: Tensor = weight) -> Tensor:
+            return (scale.exp() * weight - 1.0).square().sum()
+
         for _ in range(20):
-            loss = (scale.exp() * weight - 1.0).square().sum()
+            loss = loss_of()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            scheduler.step(loss, closure=lambda scale=scale, weight=weight: (scale.exp() * weight - 1.0).square().sum())
+            scheduler.step(loss, closure=loss_of)
         assert scheduler.last_epoch == 20
         assert scale.shape == ()
