@@ -167,6 +167,10 @@ class Statistics:
         """Shorten the step just made to ``share`` of its length, ``[B]``."""
         self._space.blend(self.buffers["start"], share)
 
+    def replayed_at_start(self, replay: Replay) -> Tensor:
+        """The loss of the minibatch where the step began, ``[B]``; the step is put back."""
+        return self._replayed_at(self.buffers["start"], replay, gradient=False)[0]
+
     def _add_to_average(self, gradients: Vector) -> None:
         if "average" not in self.buffers:
             self.buffers["average"] = [torch.zeros_like(one) for one in gradients]
@@ -202,11 +206,11 @@ class Statistics:
             values["curvature_change"] = change.clamp(min=0.0)
         self.buffers["curvature"], self.buffers["curvature_scale"] = product, [scale]
 
-    def _replayed_at(self, place: Vector, replay: Replay, *, gradient: bool) -> tuple[Tensor, Vector]:
+    def _replayed_at(self, point: Vector, replay: Replay, *, gradient: bool) -> tuple[Tensor, Vector]:
         """The loss of the minibatch at other parameters; the present ones are put back."""
         parameters = self._space.parameters()
         present = [one.clone() for one in parameters]
-        torch._foreach_copy_(parameters, place)
+        torch._foreach_copy_(parameters, point)
         try:
             return replay(gradient)
         finally:

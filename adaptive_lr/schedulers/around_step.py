@@ -17,16 +17,18 @@ from adaptive_lr.feedback.clipping import undo_clipping
 from adaptive_lr.feedback.devices import on, on_cpu
 from adaptive_lr.feedback.probing import Closure, Replayer
 from adaptive_lr.feedback.spaces import ModuleSpace
-from adaptive_lr.feedback.statistics import Vector
+from adaptive_lr.feedback.statistics import Replay, Vector
 from adaptive_lr.feedback.update import Part
 from adaptive_lr.schedulers.given import (
     FORGOTTEN,
+    OTHER_LOSS,
     STAYED,
     TAKEN_BACK,
     TOO_EARLY,
     UNSEEN,
     WRITTEN,
     check_given,
+    differs,
     scalar,
     waiting,
 )
@@ -59,6 +61,7 @@ class AroundStep(HeldRate):
         self._pending = self._inside = self._warned = self._stepped = self._early = False
         self._foreign = self._harmless = self._idle = self._unrecorded = False
         self._depth = 0
+        self._compared = False
         self._written = Written()
         self._made: int | None = None
         self._version = self._space.version()
@@ -189,6 +192,8 @@ class AroundStep(HeldRate):
             with on(self._default):
                 return self._replayer(closure, self._space.leaves(), gradient)
 
+        if signals & REPLAYING and not self._compared and loss is not None:
+            self._compare(scalar(loss), replay)
         count = len(self._micro) + 1
         part = Part(self._micro[0] * count**2, 1 / count) if self._micro else None
         with torch.no_grad():
@@ -196,6 +201,15 @@ class AroundStep(HeldRate):
                 undo_clipping(self.control.statistics, self._space, grad_norm)
                 self._square = None
             return float(self.control.after(self._now, scalar(loss), replay, part)[0])
+
+    def _compare(self, loss: Tensor | None, replay: Replay) -> None:
+        """Once in a run: at the parameters that the loss was computed at, the closure must find it again."""
+        assert loss is not None
+        with torch.no_grad():
+            again = self.control.statistics.replayed_at_start(replay)
+        self._compared = True
+        if differs(loss, again):
+            warnings.warn(OTHER_LOSS.format(given=float(loss), again=float(again)), UserWarning, stacklevel=5)
 
     def _take_back(self, *, revise: bool = True) -> None:
         """Undo a step that was made at a probe's rate and will not be judged."""

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from adaptive_lr.controllers.base import AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
-from adaptive_lr.feedback.attachment import attach, bare
+from adaptive_lr.feedback.attachment import attach, attached, bare
 from adaptive_lr.feedback.devices import on, on_cpu
 from adaptive_lr.feedback.linearity import check_linear
 from adaptive_lr.feedback.probing import Closure, Replayer
@@ -22,7 +22,7 @@ from adaptive_lr.feedback.statistics import Vector
 from adaptive_lr.feedback.update import Control
 from adaptive_lr.schedulers.around_step import NOTHING, AroundStep
 from adaptive_lr.schedulers.controlled_state import all_or_nothing, check_controlled
-from adaptive_lr.schedulers.given import check_plan, fate
+from adaptive_lr.schedulers.given import REPLACED, check_plan, fate
 from adaptive_lr.schedulers.horizon import checked_mode
 from adaptive_lr.schedulers.hyperparameters import Plan
 from adaptive_lr.schedulers.notices import refuse_epoch
@@ -126,7 +126,8 @@ class ControlledLR(AroundStep):
         Args:
             metrics: the minibatch's loss, as the optimizer's gradients were computed from; averaged over accumulated minibatches.
             closure: evaluates that loss again on the same minibatch, ``lambda: loss_function(model(x), y)``, under the same autocast;
-                only needed in the steps in which the controller probes, called at most twice in them and not at all in others.
+                only needed in the steps in which the controller probes, called at most twice in them and not at all in others; once more in the
+                first of them, where it must find the given loss again, or a warning says that it does not.
             grad_norm: where gradients are clipped, their norm before that, as ``clip_grad_norm_`` returns it. With it, the statistics
                 are those of the whole gradient.
             skipped: that the optimizer made no update. Seen without being told where the optimizer was not called at all.
@@ -134,8 +135,13 @@ class ControlledLR(AroundStep):
 
         If the controller needs the loss or the closure and did not get it, or the closure fails, the update does not count: at steps
         that the controller may revise it is taken back, at others it stays as it was made. The error says which, itself or in a note.
+
+        Raises:
+            SpecError: that, or another `ControlledLR` was built on the optimizer after this one.
         """
         refuse_epoch(epoch)
+        if attached(self.optimizer) not in (None, self):
+            raise SpecError(REPLACED)
         given: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
         given = {name: self._shown[name] if value is None else value for name, value in given.items()}
         self._shown = dict(NOTHING)
@@ -241,6 +247,7 @@ class ControlledLR(AroundStep):
                 "applied": self._applied,
                 "square": None if self._square is None else self._square.clone(),
                 "kept": None if self._space.keeper is None else self._space.keeper.state(),
+                "compared": self._compared,
                 "update": self._update_state() if self._pending else None,
             }
 
@@ -268,6 +275,7 @@ class ControlledLR(AroundStep):
         if self._space.keeper is not None:
             self._space.keeper.load(state["kept"])
         self._held, self._applied, self._square = (state[name] for name in ("held", "applied", "square"))
+        self._compared = state.get("compared", False) is True
         update = state["update"]
         self._pending = update is not None
         self._ahead, self._present = {}, None

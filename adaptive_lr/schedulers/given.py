@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,10 +69,34 @@ TOO_EARLY = (
 FORGOTTEN = "optimizer.step() was called again without scheduler.step(): while the controller probes, every step must be judged before the next"
 TAKEN_BACK = "the last one was taken back"
 STAYED = "the parameters were written to since the last one, so they stay as they are"
+REPLACED = "another ControlledLR was built on this optimizer after this one, and an optimizer has one: call step() of the last one only"
 WRITTEN = (
     "the learning rate of parameter group {group} is {present:g} and not what this scheduler wrote ({written:g}): another scheduler or the "
     "training loop writes it too, so the step stays as it was made but is not judged and does not count; leave the rate to one of them"
 )
+
+
+OTHER_LOSS = (
+    "the closure finds a loss of {again:.6g} where the training step had {given:.6g}, at the same parameters: it evaluates another minibatch, "
+    "or other random numbers or modes, so that what a probe finds is not what the step did; give it the same minibatch, and wrap a loss "
+    "function that draws random numbers in scheduler.repeated(loss_function)"
+)
+
+
+def differs(given: Tensor, again: Tensor) -> bool:
+    """Whether two evaluations of a loss differ by more than rounding does, also that of reduced precision."""
+    first, second = float(given), float(again)
+    if not (math.isfinite(first) and math.isfinite(second)):
+        return False
+    coarse = (
+        again.dtype in (torch.float16, torch.bfloat16) or given.dtype in (torch.float16, torch.bfloat16) or _autocast()
+    )
+    near = 0.05 if coarse else 1e-3
+    return abs(first - second) > near * max(abs(first), abs(second)) + 1e-6
+
+
+def _autocast() -> bool:
+    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
 
 
 def waiting(parameters: Sequence[Tensor]) -> bool:

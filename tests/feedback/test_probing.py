@@ -196,13 +196,14 @@ def test_gradients_of_the_user_are_untouched(closure_has_gradient: bool) -> None
     optimizer = SGD(model.parameters(), lr=0.01)
     scheduler = controlled(optimizer, Watch() if closure_has_gradient else Nothing())
     x, y = minibatches(1)[0]
-    loss_of(model, x, y).backward()
-    before = [one.grad for one in model.parameters()]
-    copies = [one.clone() for one in before if one is not None]
+    loss = loss_of(model, x, y)
+    loss.backward()
+    before = [p.grad for p in model.parameters()]
+    copies = [gradient.clone() for gradient in before if gradient is not None]
     optimizer.step()
-    scheduler.step(1.0, lambda: loss_of(model, x, y))
-    assert all(a is one.grad for a, one in zip(before, model.parameters(), strict=True))
-    assert same(copies, [one.grad for one in model.parameters() if one.grad is not None])
+    scheduler.step(loss, lambda: loss_of(model, x, y))
+    assert all(gradient is p.grad for gradient, p in zip(before, model.parameters(), strict=True))
+    assert same(copies, [p.grad for p in model.parameters() if p.grad is not None])
 
 
 def test_window_is_over_without_a_trace() -> None:

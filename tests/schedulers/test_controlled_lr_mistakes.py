@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 
-from adaptive_lr import Anchor, NoiseScaleDamping, ProgressAnchor, SpecError, Static
+from adaptive_lr import Anchor, MomoCap, NoiseScaleDamping, ProgressAnchor, SpecError, Static
 from tests.controlled import Alignment, Watch, controlled, loss_of, minibatches, perceptron, same, train, values
 
 
@@ -139,3 +139,73 @@ def test_errors_say_that_the_step_was_taken_back() -> None:
         told = [str(caught.value), *getattr(caught.value, "__notes__", [])]
         assert sum("the step was taken back" in one for one in told) == 1
         assert same(start, values(model))
+
+
+def other_minibatch(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return loss_of(model, *minibatches(1, seed=9)[0])
+
+
+def other_noise(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return loss_of(model, x + torch.randn_like(x), y)
+
+
+@pytest.mark.parametrize("closure", [other_minibatch, other_noise])
+@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor(), MomoCap()])
+def test_closure_of_another_loss_is_told_once(controller: Any, closure: Any) -> None:
+    model = perceptron()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, controller)
+
+    def update(x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        torch.rand(3)
+        loss = loss_of(model, x, y)
+        loss.backward()
+        optimizer.step()
+        scheduler.step(loss, closure=lambda: closure(model, x, y))
+
+    first, *others = minibatches(4)
+    if not scheduler.probes:
+        return
+    with pytest.warns(UserWarning, match="the closure finds a loss of .* at the same parameters") as told:
+        update(*first)
+    assert [warning.filename for warning in told] == [__file__]
+    for batch in others:  # a second warning would be an error
+        update(*batch)
+    again = perceptron()
+    optimizer = SGD(again.parameters(), lr=0.01)
+    resumed = controlled(optimizer, controller)
+    resumed.load_state_dict(scheduler.state_dict())
+    model, scheduler = again, resumed
+    update(*first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rounding_is_no_other_loss(dtype: torch.dtype) -> None:
+    model = perceptron(dtype=torch.float32, drop=0.5)
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, Anchor())
+    for x, y in minibatches(3, dtype=torch.float32):
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            loss = loss_of(model, x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+        def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                return loss_of(model, x, y) * (1.0 + 1e-6)
+
+        scheduler.step(round(loss.item(), 4), closure)
+    assert scheduler.last_epoch == 3
+
+
+def test_scheduler_that_another_one_took_the_place_of_says_so() -> None:
+    model = perceptron()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    first = controlled(optimizer, Anchor())
+    last = controlled(optimizer, Anchor())
+    with pytest.raises(SpecError, match="another ControlledLR was built on this optimizer after this one"):
+        first.step(1.0)
+    train(model, optimizer, last, minibatches(3))
+    assert (first.last_epoch, last.last_epoch) == (0, 3)
