@@ -46,6 +46,7 @@ class Minibatch:
         parts = [part for part in self._parts if part is not None]
         closure = (lambda: torch.stack([part() for part in parts]).sum()) if parts else None
         scheduler.show(self._loss if self._parts else None, closure, grad_norm=grad_norm)
+        scheduler.compared = True  # it is the very step that is repeated, with its minibatch and its random numbers
         self._shown_at = scheduler.last_epoch
 
     def close(self, scheduler: ControlledLR) -> None:

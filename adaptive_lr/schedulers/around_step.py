@@ -53,6 +53,8 @@ class AroundStep(HeldRate):
     _trial: float
     _square: Tensor | None
     _default: torch.device
+    compared: bool
+    """Whether it is known that the closure finds the loss of the step; otherwise the first probe of a run tries."""
     _micro: list[Tensor]
     _shown: dict[str, Any]
 
@@ -61,7 +63,7 @@ class AroundStep(HeldRate):
         self._pending = self._inside = self._warned = self._stepped = self._early = False
         self._foreign = self._harmless = self._idle = self._unrecorded = False
         self._depth = 0
-        self._compared = False
+        self.compared = False
         self._written = Written()
         self._made: int | None = None
         self._version = self._space.version()
@@ -192,7 +194,7 @@ class AroundStep(HeldRate):
             with on(self._default):
                 return self._replayer(closure, self._space.leaves(), gradient)
 
-        if signals & REPLAYING and not self._compared and loss is not None:
+        if signals & REPLAYING and not self.compared and loss is not None:
             self._compare(scalar(loss), replay)
         count = len(self._micro) + 1
         part = Part(self._micro[0] * count**2, 1 / count) if self._micro else None
@@ -207,7 +209,7 @@ class AroundStep(HeldRate):
         assert loss is not None
         with torch.no_grad():
             again = self.control.statistics.replayed_at_start(replay)
-        self._compared = True
+        self.compared = True
         if differs(loss, again):
             warnings.warn(OTHER_LOSS.format(given=float(loss), again=float(again)), UserWarning, stacklevel=5)
 

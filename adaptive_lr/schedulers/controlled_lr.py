@@ -247,7 +247,7 @@ class ControlledLR(AroundStep):
                 "applied": self._applied,
                 "square": None if self._square is None else self._square.clone(),
                 "kept": None if self._space.keeper is None else self._space.keeper.state(),
-                "compared": self._compared,
+                "compared": self.compared,
                 "update": self._update_state() if self._pending else None,
             }
 
@@ -275,7 +275,7 @@ class ControlledLR(AroundStep):
         if self._space.keeper is not None:
             self._space.keeper.load(state["kept"])
         self._held, self._applied, self._square = (state[name] for name in ("held", "applied", "square"))
-        self._compared = state.get("compared", False) is True
+        self.compared = state.get("compared", False) is True
         update = state["update"]
         self._pending = update is not None
         self._ahead, self._present = {}, None
