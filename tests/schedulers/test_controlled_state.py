@@ -114,9 +114,9 @@ def test_states_with_something_wrong_in_them_are_loaded_whole_or_not_at_all(
 @pytest.mark.parametrize(
     ("path", "wrong", "message"),
     [
-        (("held",), math.nan, "the state's held must be a finite number of at least 0, got nan"),
-        (("applied",), -1.0, "the state's applied must be a finite number of at least 0, got -1.0"),
-        (("control", "state"), [], r"control.state must hold \d+ tensors like those of nan_rescue"),
+        (("held",), math.nan, "the state.held must be a finite number of at least 0, got nan"),
+        (("applied",), -1.0, "the state.applied must be a finite number of at least 0, got -1.0"),
+        (("control", "state"), [], r"state of NanRescue has 0 parts, of this version it has \d+"),
         (
             ("control", "trial"),
             torch.ones(2),
