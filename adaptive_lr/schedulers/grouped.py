@@ -45,12 +45,14 @@ class GroupedLR(LRScheduler):
         assert track is not None
         multiplier = track.values[step - track.start]
         if self._cells:
-            for group, (tensor, _) in zip(groups, self._cells):  # noqa: B905  # equally many, see _prepare_fast
-                if group["lr"] is not tensor:
+            held = self._record[0]
+            assert held is not None
+            for group, (tensor, cell), value in zip(groups, self._cells, held):  # noqa: B905  # equally many, see _prepare_fast
+                if group["lr"] is not tensor or cell.item() != value:
                     return False
-            self._record[0] = None
             for base, (_, cell) in zip(self._bases, self._cells):  # noqa: B905
                 cell[()] = base * multiplier
+            self._record[0] = [cell.item() for _, cell in self._cells]
         else:
             before = self._record[0]
             assert before is not None
@@ -112,14 +114,11 @@ class GroupedLR(LRScheduler):
         if any(len(member.tracks) != 1 or member.tracks.get("lr") is not track for member in self._members):
             return
         self._fast_groups, self._bases = groups, [member.bases["lr"] for member in self._members]
-        if not tensors:
-            self._record[0] = [group["lr"] for group in groups]
+        self._record[0] = [cell.item() for _, cell in self._cells] if tensors else [group["lr"] for group in groups]
         self._fast_until = track.start + len(track.values)
         telling = self.horizon.end + notices.GRACE
         if self.last_epoch < telling:
             self._fast_until = min(self._fast_until, telling)
-        if tensors:  # what others write into them is looked for now and then, since reading all of them takes long
-            self._fast_until = min(self._fast_until, max(2 * self.last_epoch, 8))
 
     def _look_around(self) -> None:
         """Before a step: which groups there are, and whether somebody else writes their rates."""

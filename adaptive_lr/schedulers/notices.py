@@ -84,7 +84,8 @@ def changed_before(optimizer: Optimizer) -> str | None:
             continue
         present, initial = float(group["lr"]), float(group["initial_lr"])
         known = (initial, left[index]) if index < len(left) else (initial,)
-        if not any(math.isclose(present, value, rel_tol=1e-6) for value in known):
+        half = isinstance(group["lr"], Tensor) and group["lr"].element_size() < 4
+        if not any(math.isclose(present, value, rel_tol=0.01 if half else 1e-6) for value in known):
             return (
                 f"the base rate of parameter group {index} is {initial:g}, the initial_lr that an earlier scheduler left, not its present rate "
                 f"{present:g}: if that is meant, call scheduler.rebase({present:g}), or delete initial_lr from the groups before"
