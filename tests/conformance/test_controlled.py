@@ -26,7 +26,7 @@ BY_DESIGN = {
     "pickle": "hooks bind it to its optimizer",
     "map_location": "its state is tensors, of which the device meta keeps no numbers",
 }
-IN_WORK = {"damaged_state", "default_device"}
+IN_WORK = {"default_device"}
 PROBING = {
     "fused_and_foreach": "what is probed depends on the optimizer",
     "no_false_warnings": "six probes are too few to find the edge, and it says so",
