@@ -24,7 +24,7 @@ from rich.table import Table
 
 from adaptive_lr import DampedCosine, Range, SearchTrial, search
 from adaptive_lr.search.executor import Executor, ProcessPool
-from adaptive_lr.search.function import _pickled
+from adaptive_lr.search.sent import sent
 from adaptive_lr.search.task import Task
 from adaptive_lr.shapes.batched import search_shapes
 from adaptive_lr.shapes.judge import judge
@@ -52,7 +52,7 @@ def coordination(trials: int) -> float:
 
 def tasks(executor: Executor, count: int) -> float:
     """Milliseconds a task."""
-    function = _pickled(nothing, whole=True)
+    function = sent(nothing, whole=True)
 
     def task(number: int) -> Task:
         return Task(
@@ -61,11 +61,11 @@ def tasks(executor: Executor, count: int) -> float:
 
     executor.submit(task(0))
     executor.collect()
-    sent, done, started = 0, 0, time.perf_counter()
+    given, done, started = 0, 0, time.perf_counter()
     while done < count:
-        while sent < count and sent - done < 8 and executor.room() > 0:
-            sent += 1
-            executor.submit(task(sent))
+        while given < count and given - done < 8 and executor.room() > 0:
+            given += 1
+            executor.submit(task(given))
         done += len(executor.collect())
     elapsed = time.perf_counter() - started
     executor.close()

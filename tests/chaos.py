@@ -158,7 +158,7 @@ def rows(url: str) -> dict[str, int]:
     """How many trials of each state the study has, as Optuna sees it."""
     import optuna
 
-    from adaptive_lr.search.ledger import open_storage
+    from adaptive_lr.search.storage import open_storage
 
     storage = open_storage(url)
     (study,) = storage.get_all_studies()

@@ -68,7 +68,7 @@ def made(controller: AbstractController, shift: float) -> list[float]:
     w = torch.nn.Parameter(torch.zeros(10, dtype=torch.float64))
     optimizer = torch.optim.SGD([w], lr=1.0, momentum=0.5)
     scheduler = ControlledLR(optimizer, DampedCosine(), controller, total_steps=STEPS)
-    multipliers = []
+    multipliers: list[float] = []
     for x, y in zip(inputs, targets, strict=True):
 
         def loss(x: Tensor = x, y: Tensor = y) -> Tensor:

@@ -3,7 +3,7 @@
 import functools
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def test_infinitely_good_runs_of_an_earlier_version_are_done_again(tmp_path: Pat
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_a_generator_returns_is_its_value(workers: int, tmp_path: Path) -> None:
-    def train(trial: SearchTrial) -> Iterator[float]:
+    def train(trial: SearchTrial) -> Generator[float, None, float]:
         yield 0.9
         return 0.1
 
@@ -101,7 +101,7 @@ def test_a_name_that_a_spec_has_further_in_is_not_dropped(prefix: str, tmp_path:
 
     def train(trial: SearchTrial) -> float:
         schedule = trial.apply(Warmup(fraction=0.05, then=DampedCosine()), prefix)
-        return float(trial["lr"]) + float(schedule.then.leaves()["exponent"])  # type: ignore[arg-type]
+        return float(trial["lr"]) + float(schedule.then.leaves()["exponent"])
 
     space: dict[str, Any] = {"lr": Range(0.1, 1), f"{start}exponent": Range(0.5, 4)}
     meant = f"left '{start}exponent' of the search space unread: .* did you mean '{start}then.exponent'"
