@@ -35,20 +35,6 @@ OPTIMIZERS: dict[str, Callable[[Groups], Optimizer]] = {
 }
 
 
-UNNOTICED_IN_TENSORS = {"rate_written_by_hand", "second_phase"}
-"""Reading a rate from an accelerator would wait for it, so what a person writes into a tensor is overwritten without a word."""
-
-
-@pytest.fixture(autouse=True)
-def _unnoticed_in_tensors(request: pytest.FixtureRequest) -> None:
-    callspec = getattr(request.node, "callspec", None)
-    check = None if callspec is None else callspec.params.get("check")
-    if check is not None and check.name in UNNOTICED_IN_TENSORS:
-        case = request.getfixturevalue("case")
-        if case.as_tensor and case.metric is None:
-            request.applymarker(pytest.mark.xfail(strict=True, reason="a tensor is not read back"))
-
-
 REFUSED: list[Callable[[Any], object]] = [
     lambda scheduler: scheduler.extend(2),
     lambda scheduler: scheduler.extend(20, "for ever"),
@@ -112,7 +98,7 @@ class TestEveryFamily(SchedulerConformance):
 
 
 def test_every_family_conforms_with_tensor_rates(example: AbstractSchedule) -> None:
-    assert failures(case_of(example, as_tensor=True), WITH_TENSORS).keys() <= UNNOTICED_IN_TENSORS
+    assert failures(case_of(example, as_tensor=True), WITH_TENSORS) == {}
 
 
 class TestEveryOptimizer(SchedulerConformance):
@@ -135,9 +121,7 @@ class TestEveryOptimizer(SchedulerConformance):
 @pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_family_conforms_with_every_optimizer(example: AbstractSchedule, optimizer: str, as_tensor: bool) -> None:
-    assert (
-        failures(case_of(example, as_tensor=as_tensor, optimizer=OPTIMIZERS[optimizer])).keys() <= UNNOTICED_IN_TENSORS
-    )
+    assert failures(case_of(example, as_tensor=as_tensor, optimizer=OPTIMIZERS[optimizer])) == {}
 
 
 class TestDrivenByAMetric(SchedulerConformance):
