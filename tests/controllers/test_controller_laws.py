@@ -114,6 +114,7 @@ def test_every_controller_has_a_literal_loop() -> None:
     assert set(LOOPS) == set(CONTROLLERS), "write its rule as a loop in tests/reference/controllers.py"
 
 
+@pytest.mark.filterwarnings("ignore:the losses are below")
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("controller", cases(), ids=repr)
 def test_multipliers_are_those_of_the_literal_loop(controller: AbstractController, momentum: float) -> None:
@@ -162,6 +163,7 @@ def test_anchor_probes_a_twentieth_of_a_run() -> None:
     assert NoiseScaleDamping().extra_steps(2000) == 0
 
 
+@pytest.mark.filterwarnings("ignore:the losses are below")
 def test_first_step_of_both_caps_is_the_polyak_step() -> None:
     steps = []
     for controller in (PolyakReanchor(target=0.1), MomoCap(target=0.1)):
