@@ -1,5 +1,6 @@
 """``python -m adaptive_lr`` is ``adaptive-lr``."""
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -29,6 +30,7 @@ def main() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.freeze()  # else Python, as it ends, searches all of PyTorch for cycles several times over, which takes most of a second
     raise KeyboardInterrupt
 
 
