@@ -45,7 +45,9 @@ def step(scheduler: Any, at: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "controller", [Static(), NanRescue(), LossPlateau(), ProgressAnchor()], ids=lambda controller: controller.kind
+    "controller",
+    [pytest.param(Static(), marks=pytest.mark.slow), NanRescue(), LossPlateau(), ProgressAnchor()],
+    ids=lambda controller: controller.kind,
 )
 def test_controlled_scheduler_conforms(controller: AbstractController) -> None:
     def controlled(optimizer: Optimizer, steps: int = STEPS) -> ControlledLR:

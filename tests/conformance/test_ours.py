@@ -20,9 +20,10 @@ from adaptive_lr import (
     Warmup,
     table,
 )
-from adaptive_lr.testing import CHECKS, Case, failures
+from adaptive_lr.testing import CHECKS, Case, Check, failures
 from adaptive_lr.testing.case import Groups, with_momentum
 from adaptive_lr.testing.suite import SchedulerConformance
+from adaptive_lr.testing.values import VALUES
 from tests.conftest import EXAMPLES
 
 STEPS = 12
@@ -51,6 +52,7 @@ def case_of(
     as_tensor: bool = False,
     optimizer: Callable[[Groups], Optimizer] = with_momentum,
     metric: Callable[[int], float] | None = None,
+    long: int = LONG,
 ) -> Case:
     multipliers = table([schedule], STEPS)[0].tolist()
     peak = max(multipliers)
@@ -68,7 +70,7 @@ def case_of(
         if metric
         else lambda optimizer, last: ScheduledLR(optimizer, schedule, total_steps=STEPS, last_epoch=last),
         other=factory(Constant() if not isinstance(schedule, Constant) else DampedCosine()),
-        long=Case(name="long", factory=factory(schedule, LONG), total_steps=LONG),
+        long=Case(name="long", factory=factory(schedule, long), total_steps=long),
         takes_metrics=True,
         metric=metric,
         with_horizon=lambda optimizer, steps: ScheduledLR(optimizer, schedule, total_steps=steps),
@@ -78,43 +80,41 @@ def case_of(
     )
 
 
-WITH_TENSORS = [
-    check
-    for check in CHECKS
-    if check.name
-    not in {
-        *("tensor_rates_stay_in_place", "tensor_rates_do_not_drift", "last_lr_is_a_copy", "fused_and_foreach"),
-        *("shared_tensor_rate", "map_location", "numpy_rates", "default_device", "foreign_update"),
-        *("damaged_state", "refused_call", "numpy_arguments", "cost_of_a_step", "memory_of_a_long_run"),
-    }
+OF_THE_SCHEDULE = [
+    *VALUES,
+    *(check for check in CHECKS if check.name in {"resume", "state_is_plain_data", "changed_hyperparameters"}),
+    *(
+        check
+        for check in CHECKS
+        if check.name in {"deepcopy", "pickle", "told_past_the_end", "tensor_rates_do_not_drift"}
+    ),
 ]
-"""Those that depend on how the case holds its rates; `TestEveryFamily` has done the others, and `TestEveryOptimizer` does all."""
+"""Those that the formula or the fields of a schedule can fail; the others see the scheduler alone, whatever it follows."""
 
 
-class TestEveryFamily(SchedulerConformance):
-    @pytest.fixture
-    def case(self, example: AbstractSchedule) -> Case:
-        return case_of(example)
+@pytest.mark.parametrize("check", OF_THE_SCHEDULE, ids=lambda check: check.name)
+def test_every_family_conforms(example: AbstractSchedule, check: Check) -> None:
+    assert failures(case_of(example, long=200), [check]) == {}
 
 
-def test_every_family_conforms_with_tensor_rates(example: AbstractSchedule) -> None:
-    assert failures(case_of(example, as_tensor=True), WITH_TENSORS) == {}
+@pytest.mark.slow
+@pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
+def test_every_family_passes_every_check(example: AbstractSchedule, as_tensor: bool) -> None:
+    assert failures(case_of(example, as_tensor=as_tensor)) == {}
+
+
+PAIRWISE = [
+    *(("adamw", "float", DampedCosine), ("adamw", "tensor", Warmup), ("fused", "float", Warmup)),
+    *(("fused", "tensor", DampedCosine), ("foreach", "float", DampedCosine), ("foreach", "tensor", Warmup)),
+]
+"""Every optimizer with every kind of rate and with both schedules, and every kind of rate with both schedules."""
 
 
 class TestEveryOptimizer(SchedulerConformance):
-    @pytest.fixture(params=["float", "tensor"])
-    def rate(self, request: pytest.FixtureRequest) -> str:
-        kind: str = request.param
-        return kind
-
-    @pytest.fixture(params=OPTIMIZERS)
-    def case(self, request: pytest.FixtureRequest, rate: str, family: type[AbstractSchedule]) -> Case:
-        return case_of(EXAMPLES[family], as_tensor=rate == "tensor", optimizer=OPTIMIZERS[request.param])
-
-    @pytest.fixture(params=[DampedCosine, Warmup], ids=lambda family: family.kind)
-    def family(self, request: pytest.FixtureRequest) -> type[AbstractSchedule]:
-        family: type[AbstractSchedule] = request.param
-        return family
+    @pytest.fixture(params=PAIRWISE, ids=lambda combination: f"{combination[0]}-{combination[1]}")
+    def case(self, request: pytest.FixtureRequest) -> Case:
+        optimizer, rate, family = request.param
+        return case_of(EXAMPLES[family], as_tensor=rate == "tensor", optimizer=OPTIMIZERS[optimizer])
 
 
 @pytest.mark.slow
