@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -141,3 +142,8 @@ def values(model: nn.Module) -> list[Tensor]:
 
 def same(a: Iterable[Tensor], b: Iterable[Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def probed_equals_trained(scheduler: Any) -> None:
+    seen = scheduler.readings()
+    assert seen["probe_loss"] == pytest.approx(seen["loss"], rel=1e-9)
