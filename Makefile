@@ -7,7 +7,7 @@ INTEGRATIONS := $(VENV)/.integrations
 EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: docs gallery help experiments smoke report test check pytest lint types layers integrations bench tensorboard clean
+.PHONY: docs gallery help experiments smoke report test check live pytest lint types layers integrations bench tensorboard clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,9 +33,13 @@ tensorboard: $(STAMP) ## Open the training curves
 
 test: check ## Everything that has to pass: lint, types, layers, tests, doctests
 
-# mypy uses one core for as long as half of the tests take, so the tests run beside it.
+# mypy uses one core for as long as half of the tests take, so the tests run beside it. What the others say comes in one
+# piece each, the dots of the tests as they are made; when one part fails the others still run, and the exit code is 2.
 check: $(STAMP)
-	@$(MAKE) --no-print-directory --jobs 2 lint layers types pytest
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target lint layers types live
+
+live: $(STAMP)
+	@$(MAKE) --no-print-directory --output-sync=none pytest
 
 pytest: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --quiet
