@@ -44,7 +44,9 @@ def test_search_finds_the_optimum(tmp_path: Path) -> None:
     assert states(tmp_path) == ["COMPLETE"] * 40
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler", [pytest.param(name, marks=[] if name in {"tpe", "grid"} else pytest.mark.slow) for name in SAMPLERS]
+)
 def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: Any, tmp_path: Path) -> None:
     trials = {"grid": 24, "gp": 18}.get(sampler, 30)
     space = {"x": {"low": 0.01, "high": 1.0, "log": True, "points": 12}, "kind": ["a", "b"]}
@@ -68,7 +70,15 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: Any, t
     assert journaled(tmp_path / "parts") == trials
 
 
-@pytest.mark.parametrize("options", [{}, {"pruner": "halving"}, {"pruner": "wilcoxon", "seeds": 5}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"pruner": "halving"},
+        pytest.param({"pruner": "wilcoxon", "seeds": 5}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_the_history_does_not_depend_on_the_number_of_workers(options: dict[str, Any], tmp_path: Path) -> None:
     found = []
     for workers in (1, 2, 4):
@@ -235,7 +245,7 @@ def test_the_result_tells_what_matters(tmp_path: Path) -> None:
         search(parabola, SPACE, trials=3, directory=tmp_path / "b", workers=0).importance()
 
 
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize("direction", [pytest.param("minimize", marks=pytest.mark.slow), "maximize"])
 def test_importance_is_for_being_among_the_best_in_the_direction_of_the_search(
     direction: Direction, tmp_path: Path
 ) -> None:
