@@ -115,8 +115,16 @@ def test_every_controller_has_a_literal_loop() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:the losses are below")
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("controller", cases(), ids=repr)
+@pytest.mark.parametrize(
+    ("controller", "momentum"),
+    [
+        pytest.param(
+            controller, momentum, marks=[pytest.mark.slow] if (index + half) % 2 else [], id=f"{controller}-{momentum}"
+        )
+        for index, controller in enumerate(cases())
+        for half, momentum in enumerate((0.0, 0.9))
+    ],
+)
 def test_multipliers_are_those_of_the_literal_loop(controller: AbstractController, momentum: float) -> None:
     base_lr = 3.0 * (1.0 - 0.8 * momentum) if isinstance(controller, CAPS) else 0.3
     literal = walk(base_lr=base_lr, momentum=momentum)

@@ -73,7 +73,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "2"])
 def test_a_function_sees_the_arguments_of_its_script(workers: str, tmp_path: Path) -> None:
     done = ran(tmp_path, ARGUMENTS, "--epochs", "50", "--workers", workers)
     assert done.stdout == "50.0\n", done.stderr
@@ -115,8 +115,13 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("workers", ["0", "1"])
+STARTS = (("0", "fork"), ("0", "spawn"), ("0", "forkserver"), ("1", "fork"), ("1", "forkserver"))
+
+
+@pytest.mark.parametrize(
+    ("workers", "method"),
+    [("1", "spawn"), *(pytest.param(*start, marks=pytest.mark.slow) for start in STARTS)],
+)
 def test_what_stands_in_a_script_can_be_sent_on(method: str, workers: str, tmp_path: Path) -> None:
     done = ran(tmp_path, SCRIPT, workers, method, "pooled")
     assert done.returncode == 0, done.stderr
@@ -189,7 +194,16 @@ if __name__ == "__main__":
 
 
 @PROC
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, None], ids=str)
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        signal.SIGKILL,
+        pytest.param(None, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_what_a_function_has_started_ends_with_the_search(end: signal.Signals | None, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(CHILDREN)
     command = [sys.executable, "script.py", "fails" if end is None else "waits"]
@@ -236,11 +250,17 @@ def test_what_a_run_that_died_has_started_ends_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("die", "cause"),
     [
-        (lambda: os._exit(7), r"ended its process 5 times \(code 7\);"),
-        (lambda: os.kill(os.getpid(), signal.SIGSEGV), r"\(signal 11, SIGSEGV\);"),
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), r"\(signal 9\), perhaps for want of memory;"),
+        pytest.param(lambda: os._exit(7), r"ended its process 5 times \(code 7\);", id="code", marks=pytest.mark.slow),
+        pytest.param(
+            lambda: os.kill(os.getpid(), signal.SIGSEGV),
+            r"\(signal 11, SIGSEGV\);",
+            id="segfault",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda: os.kill(os.getpid(), signal.SIGKILL), r"\(signal 9\), perhaps for want of memory;", id="kill"
+        ),
     ],
-    ids=["code", "segfault", "kill"],
 )
 def test_a_worker_that_dies_each_time_is_named_with_its_cause(die: Any, cause: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=cause):
