@@ -30,6 +30,8 @@ def main() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False):
+        signal.raise_signal(signal.SIGINT)  # half imported, PyTorch may abort on an exception; nothing has begun yet
     gc.freeze()  # else Python, as it ends, searches all of PyTorch for cycles several times over, which takes most of a second
     raise KeyboardInterrupt
 

@@ -286,6 +286,18 @@ def test_ctrl_c_while_it_imports_is_no_traceback(folder: Path, delay: float) -> 
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks for libraries in /proc")
+def test_ctrl_c_while_pytorch_is_half_imported_ends_the_run_at_once(folder: Path) -> None:
+    write_own(folder)
+    process = command(folder, "run", "mine/mine.py", "--workers", "1")
+    while "libtorch_python" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    _, err = interrupt(process)
+    assert process.returncode == -signal.SIGINT, "an exception in its C++ code may be SIGABRT"
+    assert "Traceback" not in err
+
+
 def test_a_quote_that_is_not_closed_in_a_schedule_to_search_is_one_line(folder: Path) -> None:
     assert "into words: no closing quotation" in refused(
         "search-schedule", "streaming_least_squares", "--schedule", "wsd 'cooldown"
