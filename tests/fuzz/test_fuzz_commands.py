@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,9 @@ VALID: dict[str, list[str]] = {
     "search": ["search", "train.py:train", "space.yaml", "--trials", "2", "--workers", "0", "--directory", "search"],
     "search-schedule": ["search-schedule", "--schedule", "damped_cosine", "--task", "no_such_task", "--trials", "2"],
 }  # fmt: skip
+
+QUICK = ("plot in the terminal", "list", "report", "run", "advise", "search-schedule")
+"""Those that neither draw nor import much."""
 
 
 @st.composite
@@ -74,7 +78,7 @@ def assert_ends(words: list[str]) -> None:
 
 @fuzzed(1, 120)
 def test_a_changed_command_line_ends_in_a_result_or_one_line(examples: int) -> None:
-    for name in VALID:
+    for name in VALID if examples > 1 else QUICK:
 
         @sized(examples)
         @given(command_lines(name))
@@ -85,11 +89,14 @@ def test_a_changed_command_line_ends_in_a_result_or_one_line(examples: int) -> N
         check()
 
 
-def test_the_valid_command_lines_are_valid() -> None:
-    for name in ("plot", "plot in the terminal", "robustness", "advise", "advise by runs"):
-        with empty_folder() as folder:
-            (folder / "runs.csv").write_text(TABLE)
-            assert not assert_ends_well(VALID[name]).startswith("error"), name
+DRAWN = [pytest.param(name, marks=pytest.mark.slow) for name in ("plot", "robustness")]
+
+
+@pytest.mark.parametrize("name", ["plot in the terminal", "advise", "advise by runs", *DRAWN])
+def test_the_valid_command_lines_are_valid(name: str) -> None:
+    with empty_folder() as folder:
+        (folder / "runs.csv").write_text(TABLE)
+        assert not assert_ends_well(VALID[name]).startswith("error")
 
 
 @fuzzed(3, 400)

@@ -30,7 +30,7 @@ def assert_sound(schedule: AbstractSchedule | None) -> None:
         repr(schedule)
 
 
-@fuzzed(60, 5000)
+@fuzzed(20, 5000)
 def test_a_changed_document_is_a_schedule_or_one_line(examples: int) -> None:
     @sized(examples)
     @given(st.sampled_from(DOCUMENTS).flatmap(mutated))
@@ -42,7 +42,7 @@ def test_a_changed_document_is_a_schedule_or_one_line(examples: int) -> None:
     check()
 
 
-@fuzzed(60, 5000)
+@fuzzed(20, 5000)
 def test_a_changed_text_is_a_schedule_or_one_line(examples: int) -> None:
     valid = [to_json(schedule) for schedule in EXAMPLES.values()] + [
         to_yaml(schedule) for schedule in EXAMPLES.values()
@@ -57,7 +57,7 @@ def test_a_changed_text_is_a_schedule_or_one_line(examples: int) -> None:
     check()
 
 
-@fuzzed(30, 2000)
+@fuzzed(10, 2000)
 def test_json_is_read_as_json_is_and_yaml_reads_what_it_wrote(examples: int) -> None:
     plain = st.recursive(
         st.one_of(
@@ -75,7 +75,7 @@ def test_json_is_read_as_json_is_and_yaml_reads_what_it_wrote(examples: int) -> 
     check()
 
 
-@fuzzed(15, 1500)
+@fuzzed(5, 1500)
 def test_a_changed_search_space_is_a_space_or_one_line(examples: int) -> None:
     @sized(examples)
     @given(mutated(SPACE), changed_text(yaml.safe_dump(SPACE)))

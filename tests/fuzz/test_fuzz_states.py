@@ -59,7 +59,7 @@ def scheduled(optimizer: torch.optim.Optimizer) -> Scheduler:
 MAKERS = {"ScheduledLR": scheduled, **{kind.__name__: controlled(kind) for kind in CONTROLLERS}}
 
 
-@fuzzed(3, 250)
+@fuzzed(2, 250)
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_changed_state_is_loaded_whole_or_refused(name: str, examples: int) -> None:
     try:

@@ -9,7 +9,7 @@ from tests.fuzz.nasty import changed_bytes, fuzzed, sized
 from tests.trials.test_store_damage import assert_right_or_said, filled
 
 
-@fuzzed(20, 2000)
+@fuzzed(8, 2000)
 def test_a_changed_store_gives_the_numbers_that_were_stored_or_one_line(
     tmp_path_factory: pytest.TempPathFactory, examples: int
 ) -> None:
@@ -29,7 +29,7 @@ def test_a_changed_store_gives_the_numbers_that_were_stored_or_one_line(
     check()
 
 
-@fuzzed(2, 100)
+@fuzzed(1, 100)
 def test_a_report_from_a_changed_store_ends_in_a_result_or_one_line(examples: int, tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     filled(path)

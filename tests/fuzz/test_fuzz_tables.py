@@ -37,7 +37,7 @@ def assert_read(name: str, content: bytes) -> None:
         )
 
 
-@fuzzed(2, 400)
+@fuzzed(1, 400)
 def test_a_changed_csv_ends_in_a_result_or_one_line(examples: int) -> None:
     @sized(examples)
     @given(
@@ -51,7 +51,7 @@ def test_a_changed_csv_ends_in_a_result_or_one_line(examples: int) -> None:
     check()
 
 
-@fuzzed(2, 400)
+@fuzzed(1, 400)
 def test_changed_rows_of_json_end_in_a_result_or_one_line(examples: int) -> None:
     @sized(examples)
     @given(mutated(ROWS, most=6), st.sampled_from(("runs.json", "runs.jsonl")))
