@@ -297,9 +297,10 @@ class Store:
                     f"SELECT {_TRIAL}, {checksum} FROM trials WHERE digest IN ({marks})",  # noqa: S608  # no user text
                     part,
                 ).fetchall()
-            for *row, expected in rows:
-                sound = _checksum(row) == expected if self._layout > 1 else _record(row) is not None
-                yield row[0].decode(), tuple(row), sound
+            for stored in rows:
+                row = stored[:-1]
+                sound = _checksum(row) == stored[-1] if self._layout > 1 else _record(row) is not None
+                yield row[0].decode(), row, sound
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -358,7 +359,7 @@ def _record(row: Sequence[Any]) -> Record | None:
 
 def _checksum(row: Iterable[Any]) -> int:
     """CRC-32 of the columns, text as UTF-8: no flipped byte, nor four side by side, gives the same."""
-    return zlib.crc32(b"\0".join([value if isinstance(value, bytes) else str(value).encode() for value in row]))
+    return zlib.crc32(b"\0".join([value if type(value) is bytes else str(value).encode() for value in row]))
 
 
 def _to_json(values: Mapping[str, float]) -> str:
