@@ -63,6 +63,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::adaptive_lr.schedules.additive.ClippedScheduleWarning")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the slow ones are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked ``sampled(n)`` the combinations whose indices add up to a multiple of n are fast, the others slow."""
+    for item in items:
+        marker = item.get_closest_marker("sampled")
+        if marker is not None and isinstance(item, pytest.Function):
+            (every,) = marker.args
+            if sum(item.callspec.indices.values()) % every:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """An empty working directory."""

@@ -114,6 +114,7 @@ def test_every_controller_has_a_literal_loop() -> None:
     assert set(LOOPS) == set(CONTROLLERS), "write its rule as a loop in tests/reference/controllers.py"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.filterwarnings("ignore:the losses are below")
 @pytest.mark.parametrize(
     ("controller", "momentum"),

@@ -105,6 +105,7 @@ def assert_same(batched: RunResult, alone: RunResult, points: int | None = None)
         np.testing.assert_allclose(curve[:points], alone.curves[name][:points], rtol=1e-10, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("work", WORK)
 def test_a_batch_does_what_single_runs_do(controller: AbstractController, work: str) -> None:
     asked = trials(work, controller, (1e-3, 0.03))
@@ -115,6 +116,7 @@ def test_a_batch_does_what_single_runs_do(controller: AbstractController, work: 
         assert_same(batched, alone)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("work", ["least_squares", "momentum"])
 def test_a_batch_does_what_single_runs_do_at_absurd_rates(controller: AbstractController, work: str) -> None:
     # Such runs are chaotic: a rounding grows by orders of magnitude in a few steps. So the beginning is compared, and the end.
@@ -262,6 +264,7 @@ def gained() -> list[AbstractController]:
     return found
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("work", WORK)
 @pytest.mark.parametrize("still", gained(), ids=lambda one: one.kind)
 def test_zero_gain_equals_the_static_schedule(still: AbstractController, work: str) -> None:

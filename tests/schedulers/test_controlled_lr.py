@@ -64,6 +64,7 @@ def made(name: str, model: nn.Module, **options: Any) -> Optimizer:
     return getattr(optim, name)(model.parameters(), **{"lr": 0.01} | options)  # type: ignore[no-any-return]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
 def test_probed_steps_are_those_of_the_optimizer_at_the_applied_rate(name: str, options: dict[str, Any]) -> None:
     options = {key: value.clone() if isinstance(value, Tensor) else value for key, value in options.items()}

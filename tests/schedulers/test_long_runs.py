@@ -109,6 +109,7 @@ def test_blocks_hold_the_bits_of_the_table(schedule_class: type[AbstractSchedule
     assert torch.equal(other[3], whole)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_table_depends_on_no_number_of_threads(example: AbstractSchedule, threads: int) -> None:
     before, whole = torch.get_num_threads(), table([example], 70_001)

@@ -80,6 +80,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found.ran < 16
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("train", "message"),
     [

@@ -18,6 +18,7 @@ from tests.searched import changed, edited, parabola, raising
 SPACE = {"x": Range(0, 1)}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("value", "direction", "message"),
     [
@@ -126,6 +127,7 @@ READERS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("reader", READERS)
 def test_a_name_that_is_read_somehow_is_not_named(reader: str, tmp_path: Path) -> None:
     space = {"x": Range(0, 1), "y": Range(0, 1)}

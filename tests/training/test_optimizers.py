@@ -85,6 +85,7 @@ def test_every_optimizer_is_tested() -> None:
     assert {type(rule) for rule in RULES} == {one for one in OPTIMIZERS if one.batched}
 
 
+@pytest.mark.sampled(3)
 @every_rule
 @pytest.mark.parametrize(
     "falls", [{}, {20: [1, 3]}, {1: [0], 2: [4], 49: [2]}], ids=["all go on", "two fall", "one by one"]
