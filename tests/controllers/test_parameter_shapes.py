@@ -21,6 +21,7 @@ SHAPES: dict[str, list[tuple[Any, torch.dtype]]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("kind", CONTROLLERS, ids=lambda kind: kind.kind)
 def test_parameters_of_any_shape_are_trained(

@@ -113,6 +113,7 @@ def test_tensor_rates_stay_the_same_tensors_and_give_the_same_run() -> None:
     assert runs[0] == pytest.approx(runs[1], rel=1e-9)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("controller", [Anchor(), Alignment(), Watch()])
 @pytest.mark.parametrize("when", [0, 7, 60])
 def test_group_added_later_is_controlled_too(controller: Any, when: int) -> None:

@@ -60,6 +60,7 @@ def scaled_run(
     return found
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("controller", [Anchor(), Alignment(), Watch()])
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("given", [False, True])

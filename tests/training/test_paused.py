@@ -47,6 +47,7 @@ def run_in_parts(trials: list[Trial], stops: tuple[int, ...]) -> list[RunResult]
     return run.results()
 
 
+@pytest.mark.sampled(3)
 @every_rule
 @every_case
 def test_a_batch_that_is_set_down_and_taken_up_is_the_same_to_the_last_bit(
@@ -61,6 +62,7 @@ def test_a_batch_that_is_set_down_and_taken_up_is_the_same_to_the_last_bit(
         assert list(map(bits, parts)) == list(map(bits, whole))
 
 
+@pytest.mark.sampled(3)
 @every_rule
 @every_case
 def test_trials_that_go_on_without_the_others_end_where_they_would_have(

@@ -85,6 +85,7 @@ def bits(result: RunResult) -> tuple[Any, ...]:
     return result.status, result.stopped_at, repr(result.initial), repr(result.metrics), curves
 
 
+@pytest.mark.sampled(3)
 @every_rule
 @every_case
 def test_a_batch_equals_its_trials_one_by_one(case: Case, optimizer: AbstractOptimizer, factor: float) -> None:
