@@ -275,12 +275,16 @@ class Store:
 
     def provenance(self) -> list[dict[str, Any]]:
         """The distinct provenances of all undamaged batches: commit, versions, device."""
+        sound: list[dict[str, Any]] = []
+        known: set[bytes] = set()
         with self._explained():
-            numbers = self._connection.execute(
-                "SELECT min(id) FROM batches GROUP BY provenance ORDER BY min(id)"
-            ).fetchall()
-            batches = [self._batch(number) for (number,) in numbers]
-        return [json.loads(batch[0]) for batch in batches if batch is not None]
+            for number, provenance in self._connection.execute(
+                "SELECT id, provenance FROM batches ORDER BY id"
+            ).fetchall():
+                if provenance not in known and self._batch(number) is not None:
+                    known.add(provenance)
+                    sound.append(json.loads(provenance))
+        return sound
 
     def _select(self, digests: Iterable[str]) -> Iterator[tuple[str, tuple[Any, ...], bool]]:
         """Read what is stored of the trials asked for.
