@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.optim import SGD, Optimizer
@@ -128,6 +128,7 @@ def test_the_last_value_holds_past_the_horizon(schedule_class: type[AbstractSche
     assert torch.equal(resolved(torch.tensor([1.0, 1.5, math.inf])), resolved(1.0).repeat(3))
 
 
+@settings(max_examples=8)
 @given(data=st.data())
 def test_a_batch_equals_a_loop_bit_for_bit(schedule_class: type[AbstractSchedule], data: st.DataObject) -> None:
     runs = data.draw(st.lists(legal_runs(schedule_class), min_size=2, max_size=5))
