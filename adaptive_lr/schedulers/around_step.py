@@ -63,7 +63,7 @@ class AroundStep(HeldRate):
         self._pending = self._inside = self._warned = self._stepped = self._early = False
         self._foreign = self._harmless = self._idle = self._unrecorded = False
         self._depth = 0
-        self.compared = False
+        self.compared = self._elsewhere = False
         self._written = Written()
         self._made: int | None = None
         self._version = self._space.version()
@@ -121,6 +121,7 @@ class AroundStep(HeldRate):
         moved = not self._inside and self._moved()
         with self._replayer.kept():
             self._take_back(revise=not (moved or self._idle))
+        self._elsewhere = True
         if not idle:
             raise SpecError(f"{FORGOTTEN}; {STAYED if moved else TAKEN_BACK}")
 
@@ -194,7 +195,8 @@ class AroundStep(HeldRate):
             with on(self._default):
                 return self._replayer(closure, self._space.leaves(), gradient)
 
-        if signals & REPLAYING and not self.compared and loss is not None:
+        # After a step that was taken back only now, the loss is one of where that step had led.
+        if signals & REPLAYING and not (self.compared or self._elsewhere) and loss is not None:
             self._compare(scalar(loss), replay)
         count = len(self._micro) + 1
         part = Part(self._micro[0] * count**2, 1 / count) if self._micro else None
@@ -223,7 +225,7 @@ class AroundStep(HeldRate):
         self._write()
 
     def _close(self) -> None:
-        self._pending = self._inside = self._idle = self._unrecorded = False
+        self._pending = self._inside = self._idle = self._unrecorded = self._elsewhere = False
         if not self._quiet:
             self._micro, self._made = [], None
             self._space.release()

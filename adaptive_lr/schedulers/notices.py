@@ -27,8 +27,8 @@ _NO_EPOCH = (
 GRACE = 10
 """So many updates past the end a loop may make at a rate of 0 before it is told so."""
 STILL_ZERO = (
-    "the schedule has ended at a rate of 0, so with how={how!r} the rate is 0 in the steps that were added too: how='stretch' reads the "
-    "schedule over the whole new run"
+    "the rate is 0 at this step, so with how={how!r} it is 0 in the steps that were added too: how='stretch' reads the schedule over the "
+    "whole new run"
 )
 
 Record = list[list[float] | None]

@@ -16,7 +16,13 @@ holds_past_the_horizon: past step 12 the rate goes from 0 to 0.5
 get_lr_is_pure: driven like ignite: step 0 has the rate 0.5086662, not 0.5
 manual_change_is_not_kept: after a change at step 6: step 7 has the rate 0.1389714, not 0.1852952
 last_lr_after_loading: loaded at step 1: get_last_lr() says 0.4914815, the optimizer has 0.5
+changed_base_rates: half the rates, both loaded, no warning: step 7 has the rate 0.1852952, not 0.09264762
+damaged_state: T_max='text': accepted, then TypeError
+initial_rate_of_added_group: step 7: the first group has the rate 0.1852952, the added one 0.3705905, not 0.25 of it
 wrapped_step: AttributeError: 'function' object has no attribute '__func__'
+base_rates_set_by_hand: set at step 6, no warning: step 7 has the rate 0.1852952, not 0.06948571
+told_past_the_end: 24 updates at a rate of 0, and no warning
+numpy_rates: rates that are float32: the state does not load with weights_only
 
 With pytest, subclass `adaptive_lr.testing.suite.SchedulerConformance` and give it a fixture ``case``.
 """

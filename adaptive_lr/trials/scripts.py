@@ -29,8 +29,8 @@ def load_script(path: Path) -> ModuleType:
 
 
 def loaded_scripts() -> dict[str, Path]:
-    """The files that this process has loaded, by the names of their modules."""
-    return dict(_LOADED)
+    """The files that this process has loaded and that are still there, by the names of their modules."""
+    return {name: path for name, path in _LOADED.items() if path.exists()}
 
 
 def load_again(scripts: dict[str, Path]) -> None:

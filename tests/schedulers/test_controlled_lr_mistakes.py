@@ -47,6 +47,7 @@ def test_loss_with_a_gradient_in_it_may_be_evaluated_with_gradients(controller: 
     assert scheduler.last_epoch == 5
 
 
+@pytest.mark.filterwarnings("ignore:the closure finds")  # as it does: the loss is that of the next minibatch
 @pytest.mark.parametrize("controller", [Anchor(), Alignment(), Static()])
 def test_scheduler_that_is_stepped_before_the_optimizer_is_told_once(controller: Any) -> None:
     model = perceptron()
