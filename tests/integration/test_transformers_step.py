@@ -169,6 +169,7 @@ def test_the_second_train_begins_anew(transformers: Any) -> None:
         assert any(not torch.equal(a, b) for a, b in zip(before, made.model.parameters(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:this is step .* and the rate is 0 since the end")  # as is true as well
 def test_a_second_train_with_the_scheduler_that_was_passed_is_told(transformers: Any) -> None:
     model = Regression()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
