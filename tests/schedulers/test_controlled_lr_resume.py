@@ -76,6 +76,7 @@ def weights(run: Run) -> list[list[float]]:
     return [one.flatten().tolist() for one in run.model.state_dict().values()]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", [SGD, AdamW])
 @pytest.mark.parametrize("controller", CONTROLLERS, ids=["anchor", "short anchor", "alignment", "watch"])
 @pytest.mark.parametrize("between", [False, True], ids=["after", "between"])

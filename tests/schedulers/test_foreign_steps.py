@@ -101,6 +101,7 @@ def test_step_that_creates_the_optimizers_state_moves_nothing(controller: Abstra
     assert same(values(run.model), values(early.model))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "order",
     [("model", "optimizer", "scheduler"), ("model", "scheduler", "optimizer"), ("optimizer", "model", "scheduler")],
