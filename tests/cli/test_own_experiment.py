@@ -174,7 +174,7 @@ def test_a_file_that_cannot_be_imported_is_named_below_its_traceback(folder: Pat
             assert "importlib" not in found.stderr
 
 
-@pytest.mark.parametrize("name", ["", "..", "/tmp/x", "a/b", "../../home", ".hidden", "a b", "x" * 200])
+@pytest.mark.parametrize("name", ["", "..", "/x", "a/b", "../../home", ".hidden", "a b", "x" * 200])
 def test_an_experiment_whose_name_is_no_folders_is_refused(folder: Path, name: str) -> None:
     path = write_own(folder)
     path.write_text(path.read_text().replace('name="mine"', f"name={name!r}"))

@@ -101,13 +101,12 @@ CASES: dict[type[AbstractController], list[AbstractController]] = {
 }
 """Fields with which a rule does something in this walk; the defaults for any other controller."""
 
-
 CAPS = (PolyakReanchor, MomoCap, CurvatureCap)
 """They only act where the base rate is too high."""
 
 
 def cases() -> list[AbstractController]:
-    return [one for kind in CONTROLLERS for one in CASES.get(kind, [kind()])]
+    return [controller for kind in CONTROLLERS for controller in CASES.get(kind, [kind()])]
 
 
 def test_every_controller_has_a_literal_loop() -> None:
