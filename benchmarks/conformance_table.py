@@ -44,7 +44,9 @@ from adaptive_lr.testing.suite import SchedulerConformance
 class TestMyScheduler(SchedulerConformance):
     @pytest.fixture
     def case(self):
-        return Case(name="mine", factory=lambda optimizer: MyLR(optimizer, steps=12), total_steps=12, first=1.0, last=0.0)
+        return Case(
+            name="mine", factory=lambda optimizer: MyLR(optimizer, steps=12), total_steps=12, first=1.0, last=0.0
+        )
 ```
 """
 
