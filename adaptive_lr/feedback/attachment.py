@@ -63,8 +63,8 @@ def nested(optimizer: Optimizer) -> bool:
 def bare(optimizer: Optimizer) -> Optimizer:
     """The optimizer inside of the one that Accelerate makes of it."""
     if type(optimizer).__module__.startswith("accelerate."):
-        found: Optimizer = cast(Any, optimizer).optimizer
-        return found
+        inner: Optimizer = cast(Any, optimizer).optimizer
+        return inner
     return optimizer
 
 
@@ -72,7 +72,7 @@ def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
     reference = weakref.WeakMethod(method)
 
     def plainly(*args: Any) -> Any:
-        found = reference()
-        return None if found is None else found(*args)
+        bound = reference()
+        return None if bound is None else bound(*args)
 
     return uncompiled(plainly)

@@ -46,22 +46,22 @@ class Keeper:
         self._optimizer = optimizer
         self._parameters = parameters
         self._owners = Owners(optimizer, parameters)
-        self._kept: Copy | None = None
+        self._confirmed: Copy | None = None
         self._candidate: Copy | None = None
 
     def follow(self, parameters: list[Tensor]) -> None:
         """Other parameters are trained from now on."""
         self._parameters, self._candidate = parameters, None
         self._owners.follow(parameters)
-        if self._kept is not None:
+        if self._confirmed is not None:
             for parameter in parameters:
-                if parameter not in self._kept.values:
-                    self._kept.add(parameter, _local(parameter).clone(), [{} for _ in self._optimizers()])
+                if parameter not in self._confirmed.values:
+                    self._confirmed.add(parameter, _local(parameter).clone(), [{} for _ in self._optimizers()])
 
     def keep(self) -> None:
         """Copy everything, to be confirmed."""
         # Before the first step all there is to go back to is what was before its forward pass.
-        candidate = Copy(buffers=self._owners.copies(as_found=self._kept is None))
+        candidate = Copy(buffers=self._owners.copies(as_found=self._confirmed is None))
         for parameter in self._parameters:
             states = [{name: _copied(value) for name, value in state.items()} for state in self._states_of(parameter)]
             candidate.add(parameter, _local(parameter).clone(), states)
@@ -70,36 +70,36 @@ class Keeper:
     def confirm(self) -> None:
         """What was copied last is what to go back to."""
         if self._candidate is not None:
-            self._kept, self._candidate = self._candidate, None
+            self._confirmed, self._candidate = self._candidate, None
 
     def restore(self) -> None:
         """Go back to it."""
-        if self._kept is None:
+        if self._confirmed is None:
             return
         with torch.no_grad():
-            for parameter, value in self._kept.values.items():
+            for parameter, value in self._confirmed.values.items():
                 _local(parameter).copy_(value)
-        self._owners.restore(self._kept.buffers)
-        for parameter, states in self._kept.states.items():
+        self._owners.restore(self._confirmed.buffers)
+        for parameter, states in self._confirmed.states.items():
             for state, saved in zip(self._states_of(parameter), states, strict=False):
                 _put_back(state, saved)
 
     def state(self) -> dict[str, Any]:
         """Both copies, as plain data and tensors."""
-        return {"kept": self._numbered(self._kept), "candidate": self._numbered(self._candidate)}
+        return {"kept": self._numbered(self._confirmed), "candidate": self._numbered(self._candidate)}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Take over what another one's `state` returned."""
-        self._kept, self._candidate = self._named(saved["kept"]), self._named(saved["candidate"])
+        self._confirmed, self._candidate = self._named(saved["kept"]), self._named(saved["candidate"])
 
     def _numbered(self, copied: Copy | None) -> dict[str, Any] | None:
         """By the number of the parameter in the optimizer, whether it is trained at present or not."""
         if copied is None:
             return None
-        places = {parameter: index for index, parameter in enumerate(_all(self._optimizer))}
-        inside = [parameter for parameter in copied.values if parameter in places]
+        numbers = {parameter: index for index, parameter in enumerate(_all(self._optimizer))}
+        inside = [parameter for parameter in copied.values if parameter in numbers]
         return {
-            "numbers": [places[parameter] for parameter in inside],
+            "numbers": [numbers[parameter] for parameter in inside],
             "parameters": [copied.values[parameter] for parameter in inside],
             "states": [copied.states[parameter] for parameter in inside],
             "buffers": copied.buffers,
@@ -118,7 +118,7 @@ class Keeper:
         """The optimizer, and those that it holds with memories of their own."""
         return [
             self._optimizer,
-            *(one for one in held_optimizers(self._optimizer) if one.state is not self._optimizer.state),
+            *(held for held in held_optimizers(self._optimizer) if held.state is not self._optimizer.state),
         ]
 
     def _states_of(self, parameter: Tensor) -> list[State]:

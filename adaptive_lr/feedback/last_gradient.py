@@ -23,27 +23,27 @@ class LastGradient:
 
     def keep(self, gradients: Vector) -> Vector:
         """What stands for the gradients until the next step."""
-        if self._sound is not False and any(one.device.type != "cpu" for one in gradients):
+        if self._sound is not False and any(gradient.device.type != "cpu" for gradient in gradients):
             self._sound = False
         if self._sound is not False:
-            self._references, self._versions = list(gradients), [one._version for one in gradients]
+            self._references, self._versions = list(gradients), [gradient._version for gradient in gradients]
             if self._sound:
                 self._copy = []
                 return self._references
         if len(self._copy) == len(gradients):
             torch._foreach_copy_(self._copy, gradients)
         else:
-            self._copy = [one.detach().clone() for one in gradients]
+            self._copy = [gradient.detach().clone() for gradient in gradients]
         return self._copy
 
-    def intact(self, kept: Vector, present: Vector | None = None) -> bool:
+    def intact(self, remembered: Vector, present: Vector | None = None) -> bool:
         """Whether what `keep` returned is what it was, now that the ``present`` gradients are there."""
-        if not self._references or (self._sound and kept is not self._references):
+        if not self._references or (self._sound and remembered is not self._references):
             return True
-        sound = self._versions == [one._version for one in self._references]
+        sound = self._versions == [reference._version for reference in self._references]
         if present is not None:
             pairs = zip(self._references, present, strict=True)
-            sound = sound and all(one.data_ptr() != other.data_ptr() for one, other in pairs)
+            sound = sound and all(reference.data_ptr() != gradient.data_ptr() for reference, gradient in pairs)
             if self._sound is None or not sound:
                 by_reference, self._sound = bool(self._sound), sound
                 self._references = self._references if sound else []

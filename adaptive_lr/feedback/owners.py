@@ -38,7 +38,7 @@ class Owners:
 
     def __init__(self, optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
         self._optimizer = weakref.ref(optimizer)
-        self._wanted: set[int] = set()
+        self._parameter_ids: set[int] = set()
         self._missing: set[int] = set()
         self._modules: list[weakref.ref[nn.Module]] = []
         self._known: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -49,8 +49,8 @@ class Owners:
     def follow(self, parameters: Sequence[Tensor]) -> None:
         """Look for other parameters from now on; who holds one of the earlier ones stays."""
         modules = [module for reference in self._modules if (module := reference()) is not None]
-        self._wanted = {id(p) for p in parameters}
-        self._missing = self._wanted - {id(p) for module in modules for p in module.parameters()}
+        self._parameter_ids = {id(p) for p in parameters}
+        self._missing = self._parameter_ids - {id(p) for module in modules for p in module.parameters()}
         self._known = weakref.WeakSet(part for module in modules for part in module.modules())
         if not self._missing or self._handle is not None:
             return
@@ -82,7 +82,7 @@ class Owners:
                 buffer.detach().copy_(copies[name])
 
     def _take(self, module: nn.Module) -> None:
-        held = {id(p) for p in module.parameters()} & self._wanted
+        held = {id(p) for p in module.parameters()} & self._parameter_ids
         self._known.update(module.modules())
         if held:
             self._missing -= held

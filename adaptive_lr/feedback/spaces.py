@@ -39,7 +39,7 @@ class ModuleSpace:
         self._marks: list[int] = []
         self._direction: Vector = []
         self._last = LastGradient()
-        self._places: list[tuple[torch.device, torch.dtype]] = []
+        self._devices_and_dtypes: list[tuple[torch.device, torch.dtype]] = []
         self.keeper: Keeper | None = None
         """What copies the parameters to go back to, if that was asked for."""
         self.gradient_scale: Tensor | None = None
@@ -52,14 +52,18 @@ class ModuleSpace:
         """Take the parameters from the optimizer anew; whether there are others than before."""
         groups = self._optimizer.param_groups
         trained = [p for group in groups for p in group["params"] if p.requires_grad or p.grad is not None]
-        places = [(p.device, p.dtype) for p in trained]
+        devices_and_dtypes = [(p.device, p.dtype) for p in trained]
         same = len(trained) == len(self._parameters) and all(map(operator.is_, trained, self._parameters))
-        if same and places == self._places:
+        if same and devices_and_dtypes == self._devices_and_dtypes:
             return False
-        self._parameters, self._places, self._weights = trained, places, [shards(p) for p in trained]
+        self._parameters, self._devices_and_dtypes, self._weights = (
+            trained,
+            devices_and_dtypes,
+            [shards(p) for p in trained],
+        )
         self._cut = any(weight != 1.0 for weight in self._weights)
-        self._whole = not any(sharded(p) for p in trained)
-        self._small = sum(p.numel() for p in trained) <= SMALL and self._whole and _alike(trained)
+        self._unsharded = not any(sharded(p) for p in trained)
+        self._small = sum(p.numel() for p in trained) <= SMALL and self._unsharded and _alike(trained)
         self._direction, self._zeros, self._held, self._last = [], {}, [], LastGradient()
         if self.keeper is not None:
             self.keeper.follow(trained)
@@ -71,7 +75,7 @@ class ModuleSpace:
         Raises:
             SpecError: a second gradient is asked for, and the parameters are sharded.
         """
-        if needs & (Signal.PROBE_GRADIENT | Signal.CURVATURE) and not self._whole:
+        if needs & (Signal.PROBE_GRADIENT | Signal.CURVATURE) and not self._unsharded:
             raise SpecError(
                 "the controller evaluates a second gradient, which cannot be done with sharded parameters (DTensor, FSDP): use "
                 "DistributedDataParallel, or a controller that evaluates losses only, such as ProgressAnchor()"
@@ -129,7 +133,7 @@ class ModuleSpace:
 
     def parameters(self) -> Vector:
         """See `Space`."""
-        if self._whole:
+        if self._unsharded:
             return [p.data for p in self._parameters]
         return [local(p.data) for p in self._parameters]
 
@@ -148,7 +152,7 @@ class ModuleSpace:
                 gradient = self._zeros[parameter]
             elif gradient.layout is not torch.strided:
                 raise SpecError("a controller that reads gradients needs dense ones, got a sparse gradient")
-            dense.append(gradient if self._whole else local(gradient))
+            dense.append(gradient if self._unsharded else local(gradient))
         if self.gradient_scale is not None:
             scale = 1.0 / self.gradient_scale
             return [gradient * scale.to(gradient) for gradient in dense]

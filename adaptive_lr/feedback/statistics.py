@@ -173,7 +173,7 @@ class Statistics:
 
     def _add_to_average(self, gradients: Vector) -> None:
         if "average" not in self.buffers:
-            self.buffers["average"] = [torch.zeros_like(one) for one in gradients]
+            self.buffers["average"] = [torch.zeros_like(gradient) for gradient in gradients]
         mean, start, values, space = self.buffers["average"], self.buffers["start"], self.values, self._space
         values["gradient_dot_parameters"] = product = space.dot(gradients, start)
         # One gradient that is not finite would stay in the mean for ever; and a controller forgets the whole step then.
@@ -186,7 +186,7 @@ class Statistics:
     def _read_curvature(self, gradients: Vector, replay: Replay) -> None:
         """H z at the start of the step, by a forward difference; the step is put back afterwards."""
         space, values, parameters = self._space, self.values, self._space.parameters()
-        made = [one.clone() for one in parameters]
+        made = [parameter.clone() for parameter in parameters]
         start = self.buffers["start"]
         # One length for all trials would let a trial that went wrong change the others.
         length = STRIDE * (1.0 + space.gather([space.dot(start, start)])[0].sqrt())
@@ -209,7 +209,7 @@ class Statistics:
     def _replayed_at(self, point: Vector, replay: Replay, *, gradient: bool) -> tuple[Tensor, Vector]:
         """The loss of the minibatch at other parameters; the present ones are put back."""
         parameters = self._space.parameters()
-        present = [one.clone() for one in parameters]
+        present = [parameter.clone() for parameter in parameters]
         torch._foreach_copy_(parameters, point)
         try:
             return replay(gradient)
@@ -220,11 +220,11 @@ class Statistics:
         if name in self.buffers:
             torch._foreach_copy_(self.buffers[name], source)
         else:
-            self.buffers[name] = [one.detach().clone() for one in source]
+            self.buffers[name] = [tensor.detach().clone() for tensor in source]
 
     def _difference(self, name: str, a: Vector, b: Vector) -> Vector:
         if name not in self.buffers:
-            self.buffers[name] = [torch.empty_like(one) for one in a]
+            self.buffers[name] = [torch.empty_like(tensor) for tensor in a]
         into = self.buffers[name]
         torch._foreach_copy_(into, a)
         torch._foreach_sub_(into, b)
