@@ -213,7 +213,7 @@ class AroundStep(HeldRate):
             again = self.control.statistics.replayed_at_start(replay)
         self.compared = True
         if differs(loss, again):
-            warnings.warn(OTHER_LOSS.format(given=float(loss), again=float(again)), UserWarning, stacklevel=5)
+            warnings.warn(OTHER_LOSS.format(loss=float(loss), again=float(again)), UserWarning, stacklevel=5)
 
     def _take_back(self, *, revise: bool = True) -> None:
         """Undo a step that was made at a probe's rate and will not be judged."""

@@ -188,20 +188,20 @@ def get_cosine_restarts_schedule_with_warmup(
     """
     if isinstance(num_cycles, bool) or not isinstance(num_cycles, int | np.integer) or not 1 <= num_cycles <= 10_000:
         raise SpecError(f"num_cycles must be a whole number in [1, 10000], got {num_cycles!r}")
-    rest = checked_steps(num_training_steps) - num_warmup_steps
-    if num_cycles > max(1, rest):
-        raise SpecError(f"num_cycles must be at most the {rest} steps after the warm-up, got {num_cycles!r}")
+    remaining = checked_steps(num_training_steps) - num_warmup_steps
+    if num_cycles > max(1, remaining):
+        raise SpecError(f"num_cycles must be at most the {remaining} steps after the warm-up, got {num_cycles!r}")
     # Checks cycle_mult and cycle_decay.
     cycle = Restarts(then=DampedCosine(floor=min_lr_ratio), fraction=1.0, mult=cycle_mult, decay=cycle_decay)
     starts_of = [0.0, *accumulate(cycle.mult**index for index in range(num_cycles))]
-    edges = [round(rest * start / starts_of[-1]) for start in starts_of[:-1]] + [rest]
+    edges = [round(remaining * start / starts_of[-1]) for start in starts_of[:-1]] + [remaining]
     if any(a >= b for a, b in pairwise(edges)) and num_cycles > 1:
         raise SpecError(
-            f"num_cycles={num_cycles} with cycle_mult={cycle_mult:g} leaves no step of {rest} for some cycle"
+            f"num_cycles={num_cycles} with cycle_mult={cycle_mult:g} leaves no step of {remaining} for some cycle"
         )
     then: AbstractSchedule = cycle.then
     if num_cycles > 1:
-        starts, last = tuple(edge / rest for edge in edges[:-1]), (rest - edges[-2]) / rest
+        starts, last = tuple(edge / remaining for edge in edges[:-1]), (remaining - edges[-2]) / remaining
         then = Restarts(then=cycle.then, starts=starts, last=last, decay=cycle_decay)
     return _scheduled(optimizer, then, num_warmup_steps, num_training_steps, last_epoch)
 

@@ -142,8 +142,8 @@ class ControlledLR(AroundStep):
         refuse_epoch(epoch)
         if attached(self.optimizer) not in (None, self):
             raise SpecError(REPLACED)
-        given: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
-        given = {name: self._shown[name] if value is None else value for name, value in given.items()}
+        shown: dict[str, Any] = {"loss": metrics, "closure": closure, "grad_norm": grad_norm}
+        shown = {name: self._shown[name] if value is None else value for name, value in shown.items()}
         self._shown = dict(NOTHING)
         self._default = torch.get_default_device()
         with on(torch.device("cpu")):
@@ -151,12 +151,12 @@ class ControlledLR(AroundStep):
                 self._warn_if_blind(skipped=skipped)
                 self._take_back()
                 return
-            self._judge(given)
+            self._judge(shown)
             self.control.tell()
 
-    def _judge(self, given: dict[str, Any]) -> None:
+    def _judge(self, shown: dict[str, Any]) -> None:
         try:
-            self._applied = self._decide(**given)
+            self._applied = self._decide(**shown)
         except BaseException as error:
             stays = Signal.STEP not in self._signals()
             self._take_back()

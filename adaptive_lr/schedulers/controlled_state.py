@@ -29,13 +29,13 @@ def check_controlled(state: Any, control: Control, space: ModuleSpace) -> None:
         _require(state, name, _rate, "a finite number of at least 0")
     _require(state, "square", lambda value: value is None or _tensor(value, 1), "None or a tensor of one element")
     _check_control(_require(state, "control", _is(dict), "a dictionary"), control)
-    kept = _require(state, "kept", lambda value: value is None or isinstance(value, dict), "None or a dictionary")
+    copies = _require(state, "kept", lambda value: value is None or isinstance(value, dict), "None or a dictionary")
     if space.keeper is not None:
         for name in ("kept", "candidate"):
             _check_copy(
-                _require(kept or {}, name, lambda value: value is None or isinstance(value, dict), "a copy", "kept.")
+                _require(copies or {}, name, lambda value: value is None or isinstance(value, dict), "a copy", "kept.")
             )
-        if bool(state["control"]["kept"].any()) != (kept["kept"] is not None):
+        if bool(state["control"]["kept"].any()) != (copies["kept"] is not None):
             raise SpecError("the state's kept.kept must be there exactly if control.kept says so")
     update = _require(state, "update", lambda value: value is None or isinstance(value, dict), "None or a dictionary")
     if update is not None:
@@ -133,15 +133,15 @@ def all_or_nothing(objects: Sequence[Any], groups: Sequence[dict[str, Any]]) -> 
     Raises:
         SpecError: something went wrong.
     """
-    attributes = [(thing, dict(vars(thing))) for thing in objects]
+    attributes = [(instance, dict(vars(instance))) for instance in objects]
     numbers = [{name: _copied(value) for name, value in group.items() if name != "params"} for group in groups]
     tensors = [{name: value for name, value in group.items() if isinstance(value, Tensor)} for group in groups]
     try:
         yield
     except BaseException as error:
-        for thing, before in attributes:
-            vars(thing).clear()
-            vars(thing).update(before)
+        for instance, before in attributes:
+            vars(instance).clear()
+            vars(instance).update(before)
         for group, values, cells in zip(groups, numbers, tensors, strict=True):
             for name, value in values.items():
                 group[name] = cells[name].copy_(value) if name in cells else value

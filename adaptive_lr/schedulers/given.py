@@ -77,19 +77,19 @@ WRITTEN = (
 
 
 OTHER_LOSS = (
-    "the closure finds a loss of {again:.6g} where the training step had {given:.6g}, at the same parameters: it evaluates another minibatch, "
+    "the closure finds a loss of {again:.6g} where the training step had {loss:.6g}, at the same parameters: it evaluates another minibatch, "
     "or other random numbers or modes, so that what a probe finds is not what the step did; give it the same minibatch, and wrap a loss "
     "function that draws random numbers in scheduler.repeated(loss_function)"
 )
 
 
-def differs(given: Tensor, again: Tensor) -> bool:
+def differs(loss: Tensor, again: Tensor) -> bool:
     """Whether two evaluations of a loss differ by more than rounding does, also that of reduced precision."""
-    first, second = float(given), float(again)
+    first, second = float(loss), float(again)
     if not (math.isfinite(first) and math.isfinite(second)):
         return False
     coarse = (
-        again.dtype in (torch.float16, torch.bfloat16) or given.dtype in (torch.float16, torch.bfloat16) or _autocast()
+        again.dtype in (torch.float16, torch.bfloat16) or loss.dtype in (torch.float16, torch.bfloat16) or _autocast()
     )
     near = 0.05 if coarse else 1e-3
     return abs(first - second) > near * max(abs(first), abs(second)) + 1e-6

@@ -112,7 +112,7 @@ class GroupedLR(LRScheduler):
         """See until which step all that is to do is to multiply."""
         self._fast_until = 0
         track, groups = self._fast_track, self.optimizer.param_groups
-        if track is None or self._updates is not None or self._step_count < 2 or is_reactive(track.given):
+        if track is None or self._updates is not None or self._step_count < 2 or is_reactive(track.original):
             return
         self._cells = cells(tensors)
         if len(self._cells) != len(tensors) or len(tensors) not in (0, len(groups)):
@@ -135,10 +135,10 @@ class GroupedLR(LRScheduler):
         if self._doubt is not None:
             self._notices.once("initial_lr", self._doubt, 4)
             self._doubt = None
-        if not self._notices.told("by hand"):
-            told = notices.changed_by_hand(self._members)
-            if told:
-                self._notices.once("by hand", told, 4)
+        if not self._notices.warned("by hand"):
+            message = notices.changed_by_hand(self._members)
+            if message:
+                self._notices.once("by hand", message, 4)
 
     def _settle(self) -> None:
         """Note what fast steps wrote."""
@@ -155,9 +155,10 @@ class GroupedLR(LRScheduler):
         ):
             return
         self._settle()
-        kept = {id(member.group): member for member in surviving(self._members, groups)}
+        survivors = {id(member.group): member for member in surviving(self._members, groups)}
         self._members = [
-            kept[id(group)] if id(group) in kept else self._adopted(group, index) for index, group in enumerate(groups)
+            survivors[id(group)] if id(group) in survivors else self._adopted(group, index)
+            for index, group in enumerate(groups)
         ]
         self._fast_until = 0
 
@@ -196,13 +197,13 @@ class GroupedLR(LRScheduler):
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """What raises inside leaves the scheduler as it was."""
-        members, kept = self._members, dict(self.__dict__)
+        members, state = self._members, dict(self.__dict__)
         copies = [(member, dict(member.__dict__), dict(member.bases), dict(member.written)) for member in members]
         tracks = [(track, dict(track.__dict__)) for track in distinct(members)]
         try:
             yield
         except BaseException:
-            self.__dict__.update(kept)
+            self.__dict__.update(state)
             for member, attributes, bases, written in copies:
                 member.__dict__.update(attributes | {"bases": bases, "written": written})
             for track, attributes in tracks:

@@ -82,16 +82,16 @@ def each_once(targets: Sequence[Target]) -> tuple[list[Tensor], list[float]]:
     Raises:
         SpecError: groups that share a tensor want different values in it.
     """
-    kept: dict[tuple[int, int], Target] = {}
+    by_memory: dict[tuple[int, int], Target] = {}
     for target in targets:
         index, name, tensor, value = target
-        first = kept.setdefault(memory_of(tensor), target)
+        first = by_memory.setdefault(memory_of(tensor), target)
         if first[3] != value:
             raise SpecError(
                 f"{first[1]} of parameter group {first[0]} and {name} of parameter group {index} are one tensor, but shall be {first[3]:g} "
                 f"and {value:g}: give each group a tensor of its own, as in group[{name!r}] = group[{name!r}].clone()"
             )
-    return [tensor for _, _, tensor, _ in kept.values()], [value for _, _, _, value in kept.values()]
+    return [tensor for _, _, tensor, _ in by_memory.values()], [value for _, _, _, value in by_memory.values()]
 
 
 def write_all(tensors: list[Tensor], values: list[float]) -> None:

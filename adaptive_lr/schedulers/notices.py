@@ -42,17 +42,17 @@ class Notices:
     """Warnings that are given once each."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def once(self, kind: str, message: str, stacklevel: int = 3) -> None:
         """Warn, unless something of this kind was told before; ``stacklevel`` counts from the caller."""
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self._warned:
+            self._warned.add(kind)
             warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
 
-    def told(self, kind: str) -> bool:
+    def warned(self, kind: str) -> bool:
         """Whether something of this kind was told."""
-        return kind in self._told
+        return kind in self._warned
 
 
 def remember(optimizer: Optimizer, record: Record) -> None:

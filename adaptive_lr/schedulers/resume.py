@@ -9,7 +9,7 @@ from typing import Any
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedulers.horizon import Horizon
-from adaptive_lr.schedulers.state import finite, many, mapping, plain, record, text, truth, whole
+from adaptive_lr.schedulers.state import finite, integer, many, mapping, plain, record, text, truth
 from adaptive_lr.schedulers.tracks import Member, Track, distinct
 from adaptive_lr.schedules.base import AbstractSchedule
 from adaptive_lr.schedules.reactive import is_reactive, with_memory, without_memory
@@ -24,17 +24,17 @@ def _schedule(name: str, value: Any) -> None:
     plain(name, value)
 
 
-_TRACK = record({"key": text, "groups": many(whole(0)), "bases": many(finite(0.0)), "schedule": _schedule})
+_TRACK = record({"key": text, "groups": many(integer(0)), "bases": many(finite(0.0)), "schedule": _schedule})
 _STATE = record(
     {
-        "last_epoch": whole(-1),
-        "step_count": whole(0),
-        "total_steps": whole(1),
+        "last_epoch": integer(-1),
+        "step_count": integer(0),
+        "total_steps": integer(1),
         "changes": many(many(lambda name, value: None, 3)),
         "base_lrs": many(finite(0.0)),
         "tracks": many(_TRACK),
     },
-    {"rebased": truth, "added": many(whole(0))},
+    {"rebased": truth, "added": many(integer(0))},
 )
 
 
@@ -81,7 +81,7 @@ def read_state(state: Any, name: str) -> Saved:
     mapping("the state", state)
     if state.get("class") != name:
         raise SpecError(f"this is the state of a {state.get('class', 'different class')}, not of a {name}")
-    whole(1)("the state.version", state.get("version"))
+    integer(1)("the state.version", state.get("version"))
     if state["version"] > STATE_VERSION:
         raise SpecError(
             f"the state has version {state['version']}, this version of adaptive_lr reads up to {STATE_VERSION}"
@@ -139,7 +139,7 @@ def resumed(track: Track, members: Sequence[Member], saved: Saved, conflicts: li
 
 def differences(members: Sequence[Member], saved: Saved) -> list[str]:
     """Saved base values that are not the constructed ones, and saved schedules that nothing follows any more."""
-    told = []
+    messages = []
     pairs = list(zip(members, saved.bases, saved.schedules, strict=False))
     keys = dict.fromkeys(key for member, _, _ in pairs for key in member.bases)
     for key in keys:
@@ -153,14 +153,16 @@ def differences(members: Sequence[Member], saved: Saved) -> list[str]:
         theirs, mine = [theirs for theirs, _ in comparable], [mine for _, mine in comparable]
         if any(not math.isclose(a, b, rel_tol=1e-6) for a, b in zip(theirs, mine, strict=True)):
             how = " (rebase does that)" if key == "lr" else ""
-            told.append(
+            messages.append(
                 f"the saved base values of {key} {theirs} are not the constructed ones {mine}: continuing with the saved ones; "
                 f"to continue with others, set them after loading{how}"
             )
     unused = sorted({key for member, _, schedules in pairs for key in schedules if key not in member.tracks})
     if unused:
-        told.append(f"the saved schedule of {', '.join(unused)} is not among the constructed ones: it is not followed")
-    return told
+        messages.append(
+            f"the saved schedule of {', '.join(unused)} is not among the constructed ones: it is not followed"
+        )
+    return messages
 
 
 def conflict(name: str, theirs: Any, mine: Any) -> str:

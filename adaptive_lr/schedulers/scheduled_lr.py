@@ -283,7 +283,7 @@ class ScheduledLR(GroupedLR):
     def _observe(self, metrics: float | Tensor | None, step: int) -> None:
         if metrics is None:
             return
-        reactive = [track for track in self._tracks if is_reactive(track.given)]
+        reactive = [track for track in self._tracks if is_reactive(track.original)]
         for track in reactive:
             track.observe(float(metrics), step)
         if not reactive and self.last_epoch >= 0:  # SequentialLR begins a part of it with step(0)
@@ -323,7 +323,7 @@ class ScheduledLR(GroupedLR):
 
     def _tell_of_the_end(self) -> None:
         step, end = self.last_epoch, self.horizon.end
-        if step >= end + notices.GRACE and not self._notices.told("end"):
+        if step >= end + notices.GRACE and not self._notices.warned("end"):
             rates = [track for member in self._members for key, track in member.tracks.items() if key == "lr"]
             if rates and all(track.multiplier(step) == 0.0 for track in rates):
                 self._notices.once("end", notices.past_the_end(step, end), 4)

@@ -26,7 +26,7 @@ from adaptive_lr.spec import NUMBERS
 Check = Callable[[str, Any], None]
 
 
-def whole(least: int, most: int = sys.maxsize) -> Check:
+def integer(least: int, most: int = sys.maxsize) -> Check:
     """A whole number in [least, most]."""
 
     def check(name: str, value: Any) -> None:

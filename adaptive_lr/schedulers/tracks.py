@@ -20,7 +20,7 @@ class Track:
     """One schedule of one hyperparameter. Multipliers are computed a block of steps at a time, so T costs nothing."""
 
     key: str
-    given: AbstractSchedule
+    original: AbstractSchedule
     horizon: Horizon
     resolved: AbstractSchedule
     start: int = 0
@@ -29,11 +29,11 @@ class Track:
     @property
     def schedule(self) -> AbstractSchedule:
         """As it was given, with what its metric-driven parts have seen since."""
-        return with_memory(self.given, self.resolved)
+        return with_memory(self.original, self.resolved)
 
     def follow(self, horizon: Horizon, schedule: AbstractSchedule, resolved: AbstractSchedule) -> None:
         """Go on with another horizon or another memory."""
-        self.horizon, self.given, self.resolved, self.values = horizon, schedule, resolved, []
+        self.horizon, self.original, self.resolved, self.values = horizon, schedule, resolved, []
 
     def observe(self, metric: float, step: int) -> None:
         """Show a metric to the parts that are driven by it."""
@@ -117,10 +117,10 @@ def surviving(members: Sequence[Member], groups: Sequence[Group]) -> list[Member
     """
     known = {id(member.group): member for member in members}
     if not any(id(group) in known for group in groups):
-        kept = list(members[: len(groups)])
-        for member, group in zip(kept, groups, strict=False):
+        survivors = list(members[: len(groups)])
+        for member, group in zip(survivors, groups, strict=False):
             member.group, member.written = group, {}
-        return kept
+        return survivors
     return [known[id(group)] for group in groups if id(group) in known]
 
 
@@ -130,13 +130,13 @@ def check_shared(members: Sequence[Member]) -> None:
     Raises:
         SpecError: they follow different schedules, or have different base values.
     """
-    wanted: dict[tuple[int, int], tuple[Track, float, int]] = {}
+    by_memory: dict[tuple[int, int], tuple[Track, float, int]] = {}
     for index, member in enumerate(members):
         for key, track in member.tracks.items():
             value = read(member.group, key)
             if not isinstance(value, Tensor):
                 continue
-            first = wanted.setdefault(memory_of(value), (track, member.bases[key], index))
+            first = by_memory.setdefault(memory_of(value), (track, member.bases[key], index))
             if first[:2] != (track, member.bases[key]):
                 raise SpecError(
                     f"the {key} of parameter groups {first[2]} and {index} is one tensor, but they have different schedules or base values: "
