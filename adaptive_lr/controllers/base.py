@@ -290,15 +290,15 @@ def ones(trials: int) -> Tensor:
 
 def finite(*values: Tensor) -> Tensor:
     """Where all of the values are finite, ``[B]`` of bool."""
-    every = values[0].isfinite()
+    mask = values[0].isfinite()
     for value in values[1:]:
-        every = every & value.isfinite()
-    return every
+        mask = mask & value.isfinite()
+    return mask
 
 
-def cosine(product: Tensor, square: Tensor, other: Tensor) -> Tensor:
+def cosine(product: Tensor, square: Tensor, other_square: Tensor) -> Tensor:
     """The cosine between two vectors from their inner product and squared lengths, in [-1, 1]; NaN if one is zero or not finite."""
-    length = square.sqrt() * other.sqrt()
+    length = square.sqrt() * other_square.sqrt()
     quotient = torch.where((length > 0.0) & length.isfinite(), product / length, torch.nan)
     return torch.where(quotient.isfinite(), quotient.clamp(-1.0, 1.0), torch.nan)
 
@@ -308,10 +308,10 @@ def average(old: Tensor, new: Tensor, decay: float, usable: Tensor) -> Tensor:
     return torch.where(usable, decay * old + (1.0 - decay) * new, old)
 
 
-def aligned(old: Tensor, seen: Observation, every: int = 1) -> Tensor:
+def aligned(old: Tensor, seen: Observation, interval: int = 1) -> Tensor:
     """The running mean of cos(g_t, g_{t-1}) after one more reading, ``[B]``, of which there is one in so many steps."""
     reading = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
-    return average(old, reading, ALIGNMENT_DECAY**every, finite(reading))
+    return average(old, reading, ALIGNMENT_DECAY**interval, finite(reading))
 
 
 def bounded(value: Tensor) -> Tensor:

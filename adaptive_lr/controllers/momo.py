@@ -100,8 +100,8 @@ class MomoCap(AbstractController):
             estimate = ((here - 0.5 * decided * slope) / weight).clamp(min=self.target)
             target = torch.where(known & estimate.isfinite(), estimate, target)
         # Zero would leave no step from which to read the next direction.
-        kept = torch.where(known & (cap > 0.0), bounded(cap), state.cap)
-        return MomoCapState(loss, product, weight, kept, target), decided
+        remembered_cap = torch.where(known & (cap > 0.0), bounded(cap), state.cap)
+        return MomoCapState(loss, product, weight, remembered_cap, target), decided
 
     def readings(self, state: MomoCapState) -> dict[str, Tensor]:
         """Every number in the state; the mean of the loss by a name of its own."""

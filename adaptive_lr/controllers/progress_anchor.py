@@ -202,8 +202,8 @@ class ProgressAnchor(AbstractController):
         known = probing.passed > 0.0
         usable = torch.where(known, ordinary(seen.descent, probing.log_descent), seen.descent.isfinite())
         usable &= seen.descent != 0.0
-        every = 1 if inside else interval
-        measured = state._replace(promise=_mixed(state.promise, seen.descent, usable, every, step - begin))
+        stride = 1 if inside else interval
+        measured = state._replace(promise=_mixed(state.promise, seen.descent, usable, stride, step - begin))
         if not inside:
             log_descent = torch.where(known, typical(probing.log_descent, seen.descent, known), probing.log_descent)
             measured = measured._replace(probing=probing._replace(log_descent=log_descent))

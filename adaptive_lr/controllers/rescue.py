@@ -65,8 +65,8 @@ class NanRescue(AbstractController):
 
     def signals(self, step: int, total_steps: int) -> Signal:
         """Loss and gradient always, a copy every ``every`` steps."""
-        kept = Signal.KEEP if step % self.every == 0 else Signal.NONE
-        return Signal.LOSS | Signal.GRADIENT | kept | self.then.signals(step, total_steps)
+        copying = Signal.KEEP if step % self.every == 0 else Signal.NONE
+        return Signal.LOSS | Signal.GRADIENT | copying | self.then.signals(step, total_steps)
 
     def init(self, trials: int) -> NanRescueState:
         """Nothing to be rescued."""
