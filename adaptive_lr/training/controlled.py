@@ -31,8 +31,8 @@ class StackedSpace:
         self._direction: Vector = []
         self._last_gradient: Vector = []
         self._candidate: list[Tensor] = []
-        self._kept: list[Tensor] = []
-        self._candidate_counts = self._kept_counts = update.counts()
+        self._confirmed: list[Tensor] = []
+        self._candidate_counts = self._confirmed_counts = update.counts()
 
     def prepare(self, needs: Signal) -> None:
         """See the protocol; everything can be seen."""
@@ -106,22 +106,22 @@ class StackedSpace:
 
     def confirm(self, trials: Tensor) -> None:
         """See the protocol."""
-        if not self._kept:
-            self._kept = [buffer.clone() for buffer in self._candidate]
-            self._kept_counts = self._candidate_counts.clone()
-        self._copy_rows(self._candidate, self._kept, trials)
-        self._kept_counts[trials] = self._candidate_counts[trials]
+        if not self._confirmed:
+            self._confirmed = [buffer.clone() for buffer in self._candidate]
+            self._confirmed_counts = self._candidate_counts.clone()
+        self._copy_rows(self._candidate, self._confirmed, trials)
+        self._confirmed_counts[trials] = self._candidate_counts[trials]
 
     def restore(self, trials: Tensor) -> None:
         """See the protocol."""
-        if self._kept:
-            self._copy_rows(self._kept, [self._state.flat, *self._update.buffers()], trials)
-            self._update.restore_counts(trials, self._kept_counts)
+        if self._confirmed:
+            self._copy_rows(self._confirmed, [self._state.flat, *self._update.buffers()], trials)
+            self._update.restore_counts(trials, self._confirmed_counts)
 
     def _copy_rows(self, source: list[Tensor], target: list[Tensor], trials: Tensor) -> None:
         for a, b in zip(source, target, strict=True):
-            for rows, others in zip(self._state.views(a), self._state.views(b), strict=True):
-                others[trials] = rows[trials]
+            for rows, targets in zip(self._state.views(a), self._state.views(b), strict=True):
+                targets[trials] = rows[trials]
 
 
 class Base:
@@ -155,21 +155,21 @@ class Recorder:
         self.steps = recorded_steps(total_steps)
         self._controller, self._trials = controller, trials
         self._rows: dict[str, NDArray[np.float64]] = {}
-        self._place = 0
+        self._index = 0
 
     def record(self, step: int, control: Control, made: Tensor, alive: Tensor) -> None:
         """Take down the multiplier that the update was made with, and the controller's numbers, if the step is one of them.
 
         Of trials that are not ``alive``, ``[B]`` of bool, nothing is taken down.
         """
-        if self._place >= len(self.steps) or step != self.steps[self._place]:
+        if self._index >= len(self.steps) or step != self.steps[self._index]:
             return
         readings = {"multiplier": made, **self._controller.readings(control.state)}
         for name, value in readings.items():
             if name not in self._rows:
                 self._rows[name] = np.full((len(self.steps), self._trials), np.nan)
-            self._rows[name][self._place] = torch.where(alive, value, torch.nan).numpy()
-        self._place += 1
+            self._rows[name][self._index] = torch.where(alive, value, torch.nan).numpy()
+        self._index += 1
 
     def curves(self, trial: int) -> dict[str, NDArray[np.float64]]:
         """By name, ``control/step`` among them; NaN after divergence."""
@@ -181,8 +181,8 @@ def recorded_steps(total_steps: int) -> list[int]:
     """At most 2 ``RECORDED`` steps, half of them in the first tenth, where controllers find their way."""
     early = max(1, total_steps // 10)
     first = {index * early // RECORDED for index in range(RECORDED)}
-    rest = {early + index * (total_steps - early) // RECORDED for index in range(RECORDED)}
-    return sorted(step for step in first | rest | {total_steps - 1} if step < total_steps)
+    late = {early + index * (total_steps - early) // RECORDED for index in range(RECORDED)}
+    return sorted(step for step in first | late | {total_steps - 1} if step < total_steps)
 
 
 def moment(step: int, total_steps: int, scheduled: Tensor, base: Base) -> Moment:

@@ -97,14 +97,14 @@ class _StackedAdamW:
         first = 1.0 - rule.beta1**self._steps
         if self._even:
             self._scratch.div_((1.0 - rule.beta2**self._steps) ** 0.5)
-            rest = rates
+            corrected = rates
         else:
-            rest = self._each_with_its_own_correction(rates, first)
+            corrected = self._each_with_its_own_correction(rates, first)
         direction = torch.div(self._mean, self._scratch.add_(rule.epsilon), out=self._scratch)
         for parameter, part in zip(state.parameters, state.views(direction), strict=True):
             if rule.weight_decay:
                 parameter.mul_(1.0 - column(rates, parameter) * rule.weight_decay)
-            parameter.addcmul_(part, column(rest, parameter), value=-1.0 / first)
+            parameter.addcmul_(part, column(corrected, parameter), value=-1.0 / first)
 
     def _each_with_its_own_correction(self, rates: Tensor, first: float) -> Tensor:
         # Python's powers, as in the even case: torch's differ in the last bit, and no trial may change because another was put back.
