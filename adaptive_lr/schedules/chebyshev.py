@@ -47,14 +47,14 @@ class Chebyshev(AbstractSchedule):
         total, levels = column(self.total_steps), column(self.levels)
         block = 2.0**levels
         step = torch.minimum((u * total).round(), total - 1.0)
-        rest = (step - block * (step / block).floor()) / block  # a dyadic number: nothing is rounded
+        fraction = (step - block * (step / block).floor()) / block  # a dyadic number: nothing is rounded
         # Place (i - 1/2)/N of the chosen node: one more bit of the index halves it, and a bit of 1 takes the complement.
-        place = torch.full_like(rest, 0.5)
+        position = torch.full_like(fraction, 0.5)
         for level in range(1, int(levels.max()) + 1):
-            bit = (rest * 2.0**level).floor() % 2.0
-            half = 0.5 * place
-            place = torch.where(level <= levels, torch.where(bit > 0.0, 1.0 - half, half), place)
-        return self._node(0.5 / block) / self._node(place)
+            bit = (fraction * 2.0**level).floor() % 2.0
+            half = 0.5 * position
+            position = torch.where(level <= levels, torch.where(bit > 0.0, 1.0 - half, half), position)
+        return self._node(0.5 / block) / self._node(position)
 
-    def _node(self, place: Tensor) -> Tensor:
-        return 1.0 + (self.condition - 1.0) * (0.5 * torch.pi * place).sin() ** 2
+    def _node(self, position: Tensor) -> Tensor:
+        return 1.0 + (self.condition - 1.0) * (0.5 * torch.pi * position).sin() ** 2

@@ -114,7 +114,7 @@ class Step(AbstractSchedule):
         Raises:
             SpecError: they do not.
         """
-        plain = [one for one in self.milestones if not isinstance(one, Tensor)]
+        plain = [milestone for milestone in self.milestones if not isinstance(milestone, Tensor)]
         if any(a >= b for a, b in pairwise(plain)):
             raise SpecError(f"Step.milestones must ascend, got {self.milestones!r}")
 

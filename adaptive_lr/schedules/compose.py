@@ -65,8 +65,8 @@ class Warmup(AbstractSchedule):
         w = torch.as_tensor(resolved_fraction(self, self.fraction), dtype=torch.float64)
         # Both branches are computed everywhere, so both are kept finite: 0/0 would make NaN gradients.
         rise = self.start + (1.0 - self.start) * u / w.clamp(min=1e-300)
-        rest = self.then.multiplier(((u - w) / (1.0 - w)).clamp(0.0, 1.0))
-        return torch.where(u < w, rise, rest)
+        after = self.then.multiplier(((u - w) / (1.0 - w)).clamp(0.0, 1.0))
+        return torch.where(u < w, rise, after)
 
     def observed(self, metric: float, u: float) -> Warmup:
         """Metrics count from the end of the warm-up."""
@@ -98,14 +98,14 @@ class Sequence(AbstractSchedule):
         Raises:
             SpecError: the number or the order is wrong, or both kinds are given.
         """
-        given = self.fractions or self.steps
-        if (self.fractions and self.steps) or len(given) != len(self.schedules) - 1:
+        boundaries = self.fractions or self.steps
+        if (self.fractions and self.steps) or len(boundaries) != len(self.schedules) - 1:
             raise SpecError(
                 f"Sequence of {len(self.schedules)} schedules needs {len(self.schedules) - 1} boundaries, as fractions or as "
                 f"steps, got fractions={self.fractions!r}, steps={self.steps!r}"
             )
-        if any(not isinstance(a, Tensor) and a >= b for a, b in pairwise(given)):
-            raise SpecError(f"the boundaries of a Sequence must ascend, got {given!r}")
+        if any(not isinstance(a, Tensor) and a >= b for a, b in pairwise(boundaries)):
+            raise SpecError(f"the boundaries of a Sequence must ascend, got {boundaries!r}")
 
     @property
     def ends(self) -> bool:
@@ -122,9 +122,9 @@ class Sequence(AbstractSchedule):
         if self.steps and self.steps[-1] >= total_steps:
             raise SpecError(f"Sequence.steps must be below total_steps={total_steps}, got {self.steps[-1]}")
         fractions = tuple(step / total_steps for step in self.steps) or self.fractions
-        ends = (0.0, *(float(one) for one in fractions), 1.0)
+        ends = (0.0, *(float(fraction) for fraction in fractions), 1.0)
         lengths = [max(1, round(total_steps * (b - a))) for a, b in pairwise(ends)]
-        parts = [one.resolve(length) for one, length in zip(self.schedules, lengths, strict=True)]
+        parts = [schedule.resolve(length) for schedule, length in zip(self.schedules, lengths, strict=True)]
         return Sequence(schedules=tuple(parts), fractions=fractions)
 
     def multiplier(self, u: Tensor) -> Tensor:
@@ -138,18 +138,18 @@ class Sequence(AbstractSchedule):
         starts = [torch.zeros(1, dtype=torch.float64), *map(column, self.fractions)]
         ends = [*starts[1:], torch.ones(1, dtype=torch.float64)]
         value = torch.zeros_like(u)
-        for one, start, end in zip(self.schedules, starts, ends, strict=True):
-            own = one.multiplier(((u - start) / (end - start)).clamp(0.0, 1.0))
+        for schedule, start, end in zip(self.schedules, starts, ends, strict=True):
+            own = schedule.multiplier(((u - start) / (end - start)).clamp(0.0, 1.0))
             value = torch.where(u >= start - 1e-12, own, value)
         return value
 
     def observed(self, metric: float, u: float) -> Sequence:
         """The part that is running sees the metric."""
-        bounds = (0.0, *(float(one) for one in self.fractions), 1.0)
-        place = sum(u >= bound for bound in bounds[1:-1])
-        own = (u - bounds[place]) / (bounds[place + 1] - bounds[place])
+        bounds = (0.0, *(float(fraction) for fraction in self.fractions), 1.0)
+        index = sum(u >= bound for bound in bounds[1:-1])
+        own = (u - bounds[index]) / (bounds[index + 1] - bounds[index])
         parts = list(self.schedules)
-        parts[place] = parts[place].observed(metric, own)
+        parts[index] = parts[index].observed(metric, own)
         return replace(self, schedules=tuple(parts))
 
 
@@ -216,7 +216,7 @@ class Restarts(AbstractSchedule):
                 raise SpecError(
                     f"Restarts with a first cycle of {first} steps makes over 10000 cycles in {total_steps}"
                 )
-        bounds = tuple(one / total_steps for one in starts)
+        bounds = tuple(begin / total_steps for begin in starts)
         # The last cycle may end beyond the run, so its length is kept, not its end.
         then = self.then.resolve(max(1, length))
         return replace(self, starts=bounds, last=length / total_steps, then=then)
@@ -225,7 +225,7 @@ class Restarts(AbstractSchedule):
         """See the class."""
         if not self.starts:
             return self._repeated(u)
-        starts = torch.cat([column(one) for one in self.starts], dim=-1).expand(max(1, _rows(self.starts)), -1)
+        starts = torch.cat([column(start) for start in self.starts], dim=-1).expand(max(1, _rows(self.starts)), -1)
         edges = torch.cat([starts, starts[:, -1:] + column(self.last)], dim=-1)
         wide = u.expand(edges.shape[0], -1).contiguous()
         cycle = (torch.searchsorted(starts.contiguous(), wide + 1e-12, right=True) - 1).clamp(min=0)
@@ -268,18 +268,18 @@ class Product(AbstractSchedule):
 
     def resolve(self, total_steps: int) -> Product:
         """With every factor resolved."""
-        return Product(schedules=tuple(one.resolve(total_steps) for one in self.schedules))
+        return Product(schedules=tuple(factor.resolve(total_steps) for factor in self.schedules))
 
     def multiplier(self, u: Tensor) -> Tensor:
         """See the class."""
         value = torch.ones_like(u)
-        for one in self.schedules:
-            value = value * one.multiplier(u)
+        for factor in self.schedules:
+            value = value * factor.multiplier(u)
         return value
 
     def observed(self, metric: float, u: float) -> Product:
         """Every factor sees the metric."""
-        return Product(schedules=tuple(one.observed(metric, u) for one in self.schedules))
+        return Product(schedules=tuple(factor.observed(metric, u) for factor in self.schedules))
 
 
 @spec
@@ -314,4 +314,4 @@ class Scaled(AbstractSchedule):
 
 
 def _rows(values: tuple[Scalar, ...]) -> int:
-    return max((one.shape[0] for one in values if isinstance(one, Tensor)), default=1)
+    return max((value.shape[0] for value in values if isinstance(value, Tensor)), default=1)

@@ -81,9 +81,9 @@ def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
     if name in {schedule.kind for schedule in SCHEDULES} - set(kinds):
         raise SpecError(f"a {name} is made of other schedules: make it in Python, here only warmup=… can be said")
     kind = ALIASES.get(name) or lookup(name, [*kinds, *ALIASES], "schedule")
-    given = _fields(name, settings)
-    warmup = given.pop("warmup", None)
-    schedule = _made(kinds[kind], given)
+    values = _fields(name, settings)
+    warmup = values.pop("warmup", None)
+    schedule = _made(kinds[kind], values)
     if warmup is None:
         return schedule
     if isinstance(warmup, int | float) and warmup >= 1:
@@ -93,16 +93,16 @@ def _parse(name: str, settings: Sequence[str]) -> AbstractSchedule:
 
 def _fields(name: str, settings: Sequence[str]) -> dict[str, Any]:
     pairs = [setting.partition("=") for setting in settings]
-    given = [key for key, _, _ in pairs]
-    if repeated := {key for key in given if given.count(key) > 1}:
+    keys = [key for key, _, _ in pairs]
+    if repeated := {key for key in keys if keys.count(key) > 1}:
         raise SpecError(f"{name} has {sorted(repeated)[0]} twice")
-    lookup("kind" if "kind" in given else name, [name], f"field of {name}")
+    lookup("kind" if "kind" in keys else name, [name], f"field of {name}")
     return {key: _value(text) for key, _, text in pairs}
 
 
-def _made(kind: type[S], given: Mapping[str, Any]) -> S:
+def _made(kind: type[S], arguments: Mapping[str, Any]) -> S:
     many = _holding_many(kind)
-    values = {key: (value,) if key in many and isinstance(value, float) else value for key, value in given.items()}
+    values = {key: (value,) if key in many and isinstance(value, float) else value for key, value in arguments.items()}
     made = decode({"kind": kind.kind, **values}, [kind])
     assert isinstance(made, kind)
     return made

@@ -37,7 +37,7 @@ class Points(AbstractSchedule):
         """
         if not self.u or len(self.u) != len(self.m):
             raise SpecError(f"Points needs as many u as m, at least one, got {len(self.u)} and {len(self.m)}")
-        plain = [one for one in self.u if not isinstance(one, Tensor)]
+        plain = [position for position in self.u if not isinstance(position, Tensor)]
         if any(a >= b for a, b in pairwise(plain)):
             raise SpecError(f"Points.u must ascend, got {self.u!r}")
 
@@ -45,8 +45,8 @@ class Points(AbstractSchedule):
         """See the class."""
         value = column(self.m[0]) + torch.zeros_like(u)
         if self.interpolation == "previous":
-            for place, level in zip(self.u, self.m, strict=True):
-                value = torch.where(reached(u, place), column(level), value)
+            for position, level in zip(self.u, self.m, strict=True):
+                value = torch.where(reached(u, position), column(level), value)
             return value
         for (left, right), (before, after) in zip(pairwise(self.u), pairwise(self.m), strict=True):
             x = ratio(u - left, right - left)

@@ -50,8 +50,8 @@ class OneCycle(AbstractSchedule):
         if self.phases == "two":
             return torch.where(u < up, value, end + (1.0 - end) * (1.0 - self._way(ratio(u - up, 1.0 - up))))
         down = start + (1.0 - start) * (1.0 - self._way(ratio(u - up, up)))
-        rest = end + (start - end) * (1.0 - self._way(ratio(u - 2.0 * up, 1.0 - 2.0 * up)))
-        return torch.where(u < up, value, torch.where(u < 2.0 * up, down, rest))
+        tail = end + (start - end) * (1.0 - self._way(ratio(u - 2.0 * up, 1.0 - 2.0 * up)))
+        return torch.where(u < up, value, torch.where(u < 2.0 * up, down, tail))
 
     def _way(self, x: Tensor) -> Tensor:
         return x if self.anneal == "linear" else 0.5 * (1.0 - (torch.pi * x).cos())
@@ -83,7 +83,7 @@ class Trapezoid(AbstractSchedule):
         """
         check_one_of(self, "up", "up_steps")
         check_one_of(self, "down", "down_steps")
-        both = sum(column(one) for one in (self.up, self.down) if one is not None) + column(0.0)
+        both = sum(column(duration) for duration in (self.up, self.down) if duration is not None) + column(0.0)
         if bool((both > 1.0 + 1e-9).any()):  # to rounding: 0.7 + 0.3 of a run may be a bit more than all of it
             raise SpecError(f"Trapezoid.up and down must sum to at most 1, got {self.up!r} and {self.down!r}")
 
