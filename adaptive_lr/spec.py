@@ -145,10 +145,10 @@ class Spec:
         Returns:
             For instance ``{"fraction": 0.05, "then.exponent": 2.0}``; None is left out.
         """
-        found: dict[str, Scalar] = {}
+        leaves: dict[str, Scalar] = {}
         for item in fields(self):  # type: ignore[arg-type]
-            _collect(found, item.name, getattr(self, item.name), "domain" in item.metadata)
-        return found
+            _collect(leaves, item.name, getattr(self, item.name), "domain" in item.metadata)
+        return leaves
 
     def with_leaves(self, values: Mapping[str, Scalar]) -> Self:
         """A copy with the named numbers replaced, and checked like any others.
@@ -170,8 +170,8 @@ class Spec:
             value = getattr(self, item.name)
             inner = nested(item.name, value)
             if inner:
-                for prefix, one in inner.items():
-                    space |= {f"{prefix}.{name}": r for name, r in one.search_space().items()}
+                for prefix, part in inner.items():
+                    space |= {f"{prefix}.{name}": r for name, r in part.search_space().items()}
             elif item.metadata.get("search") is not None and value is not None:
                 space[item.name] = item.metadata["search"]
         return space
@@ -194,7 +194,7 @@ def nested(name: str, value: Any) -> dict[str, Spec]:
     if isinstance(value, Spec):
         return {name: value}
     if isinstance(value, tuple):
-        return {f"{name}.{place}": one for place, one in enumerate(value) if isinstance(one, Spec)}
+        return {f"{name}.{index}": part for index, part in enumerate(value) if isinstance(part, Spec)}
     return {}
 
 
@@ -204,7 +204,7 @@ def encode(value: Spec) -> dict[str, Any]:
     for item in fields(value):  # type: ignore[arg-type]
         content = getattr(value, item.name)
         if isinstance(content, tuple):
-            encoded[item.name] = [encode(one) if isinstance(one, Spec) else one for one in content]
+            encoded[item.name] = [encode(part) if isinstance(part, Spec) else part for part in content]
         else:
             encoded[item.name] = encode(content) if isinstance(content, Spec) else content
     return encoded
@@ -230,7 +230,7 @@ def decode(data: Mapping[str, Any], kinds: Iterable[type[Spec]]) -> Spec:
             continue
         lookup(name, names, f"field of {cls.__name__}")
         if isinstance(value, list | tuple):
-            arguments[name] = tuple(_decoded(one, known.values()) for one in value)
+            arguments[name] = tuple(_decoded(part, known.values()) for part in value)
         else:
             arguments[name] = _decoded(value, known.values())
     for item in fields(cls):  # type: ignore[arg-type]
@@ -264,7 +264,7 @@ def canonical_json(value: Spec) -> str:
     for item in sorted(fields(value), key=lambda item: item.name):  # type: ignore[arg-type]
         content = getattr(value, item.name)
         if inner := nested(item.name, content):
-            texts = [canonical_json(one) for one in inner.values()]
+            texts = [canonical_json(part) for part in inner.values()]
             text = texts[0] if isinstance(content, Spec) else f"[{','.join(texts)}]"
         else:
             text = json.dumps(content)
@@ -278,7 +278,7 @@ def structure(value: Spec) -> tuple[Any, ...]:
     for item in fields(value):  # type: ignore[arg-type]
         content = getattr(value, item.name)
         if inner := nested(item.name, content):
-            parts.append(tuple(structure(one) for one in inner.values()))
+            parts.append(tuple(structure(part) for part in inner.values()))
         elif isinstance(content, tuple):
             parts.append(len(content))
         elif "domain" in item.metadata:
@@ -305,7 +305,7 @@ def stack(specs: Sequence[S]) -> S:
     assert isinstance(first, Spec)
     if any(structure(other) != structure(first) for other in specs[1:]):  # type: ignore[arg-type]
         raise SpecError("cannot stack specs of different structure")
-    leaves = [one.leaves() for one in specs]  # type: ignore[attr-defined]
+    leaves = [member.leaves() for member in specs]  # type: ignore[attr-defined]
     columns = {
         name: torch.tensor([[row[name]] for row in leaves], dtype=torch.float64, device="cpu") for name in leaves[0]
     }
@@ -322,16 +322,16 @@ def _checked(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
         if not isinstance(value, base):
             raise SpecError(f"{name} must be an instance of {base.__name__}, got {value!r}")
     elif "components" in rule:
-        wanted: type[Spec] = rule["components"]
-        if not isinstance(value, list | tuple) or not value or not all(isinstance(one, wanted) for one in value):
-            raise SpecError(f"{name} must be one or more of {wanted.__name__}, got {value!r}")
+        kind: type[Spec] = rule["components"]
+        if not isinstance(value, list | tuple) or not value or not all(isinstance(part, kind) for part in value):
+            raise SpecError(f"{name} must be one or more of {kind.__name__}, got {value!r}")
         return tuple(value)
     elif rule.get("many"):
         if isinstance(value, np.ndarray) and value.ndim == 1:
             value = value.tolist()
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise SpecError(f"{name} must be a sequence of numbers, got {value!r}")
-        return tuple(_checked_number(name, one, rule) for one in value)
+        return tuple(_checked_number(name, element, rule) for element in value)
     elif "domain" in rule:
         if value is None and rule["optional"]:
             return None
@@ -342,8 +342,8 @@ def _checked(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
 def _checked_number(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
     domain: Domain = rule["domain"]
     if isinstance(value, Tensor):
-        for one in value.flatten().tolist():
-            _checked_number(name, one, rule)
+        for element in value.flatten().tolist():
+            _checked_number(name, element, rule)
         return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
@@ -356,14 +356,14 @@ def _checked_number(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
     return int(value) if rule["integer"] else float(value) + 0.0  # +0.0 turns -0.0 into 0.0
 
 
-def _collect(found: dict[str, Scalar], name: str, value: Any, numeric: bool) -> None:
+def _collect(leaves: dict[str, Scalar], name: str, value: Any, numeric: bool) -> None:
     if inner := nested(name, value):
-        for prefix, one in inner.items():
-            found.update({f"{prefix}.{leaf}": number for leaf, number in one.leaves().items()})
+        for prefix, part in inner.items():
+            leaves.update({f"{prefix}.{leaf}": number for leaf, number in part.leaves().items()})
     elif isinstance(value, tuple):
-        found.update({f"{name}.{index}": leaf for index, leaf in enumerate(value)})
+        leaves.update({f"{name}.{index}": leaf for index, leaf in enumerate(value)})
     elif numeric and value is not None:
-        found[name] = value
+        leaves[name] = value
 
 
 def _rebuilt(value: Any, prefix: str, leaves: Mapping[str, Scalar]) -> Any:
@@ -375,8 +375,10 @@ def _rebuilt(value: Any, prefix: str, leaves: Mapping[str, Scalar]) -> Any:
         return replace(value, **changes)  # type: ignore[type-var]
     if isinstance(value, tuple):
         return tuple(
-            _rebuilt(one, f"{prefix}{index}.", leaves) if isinstance(one, Spec) else leaves.get(f"{prefix}{index}", one)
-            for index, one in enumerate(value)
+            _rebuilt(element, f"{prefix}{index}.", leaves)
+            if isinstance(element, Spec)
+            else leaves.get(f"{prefix}{index}", element)
+            for index, element in enumerate(value)
         )
     return leaves.get(prefix[:-1], value)
 
