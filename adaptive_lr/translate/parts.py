@@ -64,24 +64,24 @@ def wave(half: float, floor: float, steps: int) -> AbstractSchedule:
 
 def joined(parts: Several[Part], total_steps: int, after: AbstractSchedule) -> AbstractSchedule:
     """The parts one after the other, and ``after`` for what is left of the run."""
-    found: list[AbstractSchedule] = []
+    schedules: list[AbstractSchedule] = []
     starts: list[float] = []
-    given = [(schedule, length) for schedule, length in parts if length > 0]
-    for (schedule, length), end in zip(given, accumulate(length for _, length in given), strict=True):
+    nonempty = [(schedule, length) for schedule, length in parts if length > 0]
+    for (schedule, length), end in zip(nonempty, accumulate(length for _, length in nonempty), strict=True):
         start = end - length
         if start >= total_steps:
             break
         starts.append(start)
-        found.append(schedule if end <= total_steps else stretched(schedule, length, total_steps - start))
-    end = sum(length for _, length in given)
+        schedules.append(schedule if end <= total_steps else stretched(schedule, length, total_steps - start))
+    end = sum(length for _, length in nonempty)
     if end < total_steps:
         starts.append(end)
-        found.append(after)
-    if len(found) == 1:
-        return found[0]
+        schedules.append(after)
+    if len(schedules) == 1:
+        return schedules[0]
     if all(is_whole(start) for start in starts):
-        return Sequence(schedules=tuple(found), steps=tuple(int(start) for start in starts[1:]))
-    return Sequence(schedules=tuple(found), fractions=tuple(start / total_steps for start in starts[1:]))
+        return Sequence(schedules=tuple(schedules), steps=tuple(int(start) for start in starts[1:]))
+    return Sequence(schedules=tuple(schedules), fractions=tuple(start / total_steps for start in starts[1:]))
 
 
 def ramp(start: float, length: int, steps: int) -> AbstractSchedule:
@@ -114,28 +114,28 @@ def overlaid(curve: AbstractSchedule, run: Run, *, steps: int, start: float, pea
     if steps >= total:
         return Points(u=(0.0, 1.0), m=(start, start + (peak - start) * total / steps))
     values = table([curve], total)[0, :steps].tolist()
-    wanted = [start + (peak - start) * step / steps for step in range(steps)]
-    if any(value < target for value, target in zip(values, wanted, strict=True)):
+    targets = [start + (peak - start) * step / steps for step in range(steps)]
+    if any(value < target for value, target in zip(values, targets, strict=True)):
         raise run.refuse(
             "warmup_prefix",
             "with warmup_prefix=False the decay runs on beneath the warm-up, and this warm-up ends above it, with a drop: "
             f"use warmup_prefix=True, or fewer steps than warmup_t={steps}",
         )
-    factors = [target / value if value > 0.0 else 1.0 for value, target in zip(values, wanted, strict=True)]
-    places = tuple(step / total for step in range(steps + 1))
-    return Product(schedules=(curve, Points(u=places, m=(*factors, 1.0))))
+    factors = [target / value if value > 0.0 else 1.0 for value, target in zip(values, targets, strict=True)]
+    positions = tuple(step / total for step in range(steps + 1))
+    return Product(schedules=(curve, Points(u=positions, m=(*factors, 1.0))))
 
 
 def stairs(milestones: Several[int], factor: float, total_steps: int) -> AbstractSchedule:
     """factor^(number of milestones <= t), where milestones may repeat, be 0 or lie beyond the run."""
-    inside = sorted(one for one in milestones if one <= total_steps)
+    inside = sorted(milestone for milestone in milestones if milestone <= total_steps)
     if not inside:
         return Constant()
     if len(set(inside)) == len(inside) and inside[0] > 0:
-        return Step(milestones=tuple(one / total_steps for one in inside), factor=factor)
-    places = sorted({0, *(max(one, 0) for one in inside)})
-    levels = tuple(factor ** sum(one <= place for one in inside) for place in places)
-    return Points(u=tuple(place / total_steps for place in places), m=levels, interpolation="previous")
+        return Step(milestones=tuple(milestone / total_steps for milestone in inside), factor=factor)
+    positions = sorted({0, *(max(milestone, 0) for milestone in inside)})
+    levels = tuple(factor ** sum(milestone <= position for milestone in inside) for position in positions)
+    return Points(u=tuple(position / total_steps for position in positions), m=levels, interpolation="previous")
 
 
 def lengths(run: Run, argument: str, milestones: object) -> list[int]:
@@ -146,4 +146,4 @@ def lengths(run: Run, argument: str, milestones: object) -> list[int]:
     """
     if isinstance(milestones, str) or not isinstance(milestones, Several):
         raise SpecError(f"{run.name}.{argument} must be a sequence of whole numbers, got {milestones!r}")
-    return [run.whole(argument, one) for one in milestones]
+    return [run.integer(argument, value) for value in milestones]

@@ -37,16 +37,16 @@ class Run:
             raise SpecError(f"{self.name}.{argument} must lie in {domain}, got {value!r}")
         return float(value)
 
-    def whole(self, argument: str, value: Any, least: int = 0) -> int:
+    def integer(self, argument: str, value: Any, least: int = 0) -> int:
         """``value`` as an integer, if it is a whole number of at least ``least``.
 
         Raises:
             SpecError: it is not.
         """
-        found = self.number(argument, value, f"[{least}, inf)")
-        if not found.is_integer():
+        checked = self.number(argument, value, f"[{least}, inf)")
+        if not checked.is_integer():
             raise SpecError(f"{self.name}.{argument} must be a whole number, got {value!r}")
-        return int(found)
+        return int(checked)
 
     def word(self, argument: str, value: Any, options: tuple[str, ...]) -> str:
         """``value``, if it is one of ``options``; otherwise a `SpecError`."""
@@ -103,16 +103,20 @@ class Library:
         if run.name in self.refused:
             raise SpecError(f"{run.name} cannot be translated: {self.refused[run.name]}")
         translator = self.translators[run.name]
-        parameters = [one for one in inspect.signature(translator).parameters.values() if one.kind is one.KEYWORD_ONLY]
-        own = {one.name for one in parameters}
+        parameters = [
+            parameter
+            for parameter in inspect.signature(translator).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        ]
+        own = {parameter.name for parameter in parameters}
         known = own | self.inert.keys()
         meant = {
             name: value for name, value in arguments.items() if lookup(name, known, f"argument of {run.name}") in own
         }
         self._check_inert(run, {name: value for name, value in arguments.items() if name not in own})
-        for one in parameters:
-            if one.default is one.empty and one.name not in meant:
-                raise SpecError(f"{run.name} needs the argument {one.name!r}")
+        for parameter in parameters:
+            if parameter.default is parameter.empty and parameter.name not in meant:
+                raise SpecError(f"{run.name} needs the argument {parameter.name!r}")
         schedule = translator(run, **meant)
         schedule.resolve(run.total_steps)  # raises what would otherwise be raised when the run begins
         return schedule
@@ -132,7 +136,7 @@ def plateau(run: Run, *, min_lr: Any, eps: Any = 1e-8, **rule: Any) -> Plateau:
         )
     rule["factor"] = run.number("factor", rule["factor"], "(0, 1)")
     for name in ("patience", "cooldown"):
-        rule[name] = run.whole(name, rule[name])
+        rule[name] = run.integer(name, rule[name])
     run.number("threshold", rule["threshold"], "[0, inf)")
     run.word("mode", rule["mode"], ("min", "max"))
     run.word("threshold_mode", rule["threshold_mode"], ("rel", "abs"))

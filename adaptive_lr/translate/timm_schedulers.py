@@ -102,13 +102,13 @@ def step(
 ) -> AbstractSchedule:
     """decay_rate^floor(t / decay_t)."""
     length, factor = run.number("decay_t", decay_t, "(0, inf)"), run.number("decay_rate", decay_rate, "(0, 1]")
-    rest = _rest(run, warmup_t, warmup_prefix)
+    remaining = _steps_after_warmup(run, warmup_t, warmup_prefix)
     stair = (
         Staircase(steps=int(length), factor=factor)
         if is_whole(length)
-        else Staircase(fraction=length / rest, factor=factor)
+        else Staircase(fraction=length / remaining, factor=factor)
     )
-    return _warmed(run, [(stair, rest)], 1.0, (warmup_t, warmup_lr_init, warmup_prefix))
+    return _warmed(run, [(stair, remaining)], 1.0, (warmup_t, warmup_lr_init, warmup_prefix))
 
 
 def multi_step(
@@ -121,10 +121,10 @@ def multi_step(
     warmup_prefix: Any = True,
 ) -> AbstractSchedule:
     """decay_rate^(number of decay_t <= t + 1): one step earlier than PyTorch's."""
-    rest = _rest(run, warmup_t, warmup_prefix)
-    milestones = [one - 1 for one in lengths(run, "decay_t", decay_t)]
-    fall = stairs(milestones, run.number("decay_rate", decay_rate, "(0, 1]"), rest)
-    return _warmed(run, [(fall, rest)], 1.0, (warmup_t, warmup_lr_init, warmup_prefix))
+    remaining = _steps_after_warmup(run, warmup_t, warmup_prefix)
+    milestones = [milestone - 1 for milestone in lengths(run, "decay_t", decay_t)]
+    fall = stairs(milestones, run.number("decay_rate", decay_rate, "(0, 1]"), remaining)
+    return _warmed(run, [(fall, remaining)], 1.0, (warmup_t, warmup_lr_init, warmup_prefix))
 
 
 def on_plateau(
@@ -142,7 +142,7 @@ def on_plateau(
     """decay_rate^(times the metric stayed without improvement); metrics count after step warmup_t."""
     rule = {"mode": mode, "factor": decay_rate, "patience": patience_t, "threshold": threshold, "cooldown": cooldown_t}
     reactive: Plateau = plateau(run, min_lr=lr_min, threshold_mode="rel", **rule)
-    steps, start = run.whole("warmup_t", warmup_t), run.level("warmup_lr_init", warmup_lr_init)
+    steps, start = run.integer("warmup_t", warmup_t), run.level("warmup_lr_init", warmup_lr_init)
     total = run.total_steps
     if steps == 0:
         # timm's step(0) is warm-up as well: its metric is not looked at.
@@ -154,14 +154,14 @@ def on_plateau(
 
 def _cycles(run: Run, t_initial: Any, cycle_mul: Any, cycle_decay: Any, cycle_limit: Any) -> list[tuple[float, float]]:
     """Peak and length of every cycle that begins within the run."""
-    length, limit = run.number("t_initial", t_initial, "[1, inf)"), run.whole("cycle_limit", cycle_limit, 1)
+    length, limit = run.number("t_initial", t_initial, "[1, inf)"), run.integer("cycle_limit", cycle_limit, 1)
     mult, decay = run.number("cycle_mul", cycle_mul, "[1, 100]"), run.number("cycle_decay", cycle_decay, "(0, 1]")
-    found: list[tuple[float, float]] = []
+    cycles: list[tuple[float, float]] = []
     start = 0.0
-    while len(found) < limit and start < run.total_steps:
-        found.append((decay ** len(found), length * mult ** len(found)))
-        start += found[-1][1]
-    return found
+    while len(cycles) < limit and start < run.total_steps:
+        cycles.append((decay ** len(cycles), length * mult ** len(cycles)))
+        start += cycles[-1][1]
+    return cycles
 
 
 def _share(run: Run, floor: float, peak: float) -> float:
@@ -188,8 +188,8 @@ def _merged(parts: list[Part], *, k: float = 1.0) -> list[Part]:
     return parts
 
 
-def _rest(run: Run, warmup_t: Any, warmup_prefix: Any) -> int:
-    return max(1, run.total_steps - (run.whole("warmup_t", warmup_t) if warmup_prefix else 0))
+def _steps_after_warmup(run: Run, warmup_t: Any, warmup_prefix: Any) -> int:
+    return max(1, run.total_steps - (run.integer("warmup_t", warmup_t) if warmup_prefix else 0))
 
 
 def _warmed(
@@ -197,7 +197,7 @@ def _warmed(
 ) -> AbstractSchedule:
     """The parts after the warm-up, or with ``warmup_prefix=False`` beneath it."""
     warmup_t, warmup_lr_init, prefix = warmup
-    steps, start = run.whole("warmup_t", warmup_t), run.level("warmup_lr_init", warmup_lr_init)
+    steps, start = run.integer("warmup_t", warmup_t), run.level("warmup_lr_init", warmup_lr_init)
     if prefix or steps == 0:
         return warmed(parts, run.total_steps, held(floor), steps=steps, start=start)
     curve = joined(parts, run.total_steps, held(floor))

@@ -25,7 +25,7 @@ from adaptive_lr.translate.run import Library, Run, is_whole, plateau
 
 def step(run: Run, *, step_size: Any, gamma: Any = 0.1) -> AbstractSchedule:
     """gamma^floor(t / step_size)."""
-    return Staircase(steps=run.whole("step_size", step_size, 1), factor=run.number("gamma", gamma, "(0, 1]"))
+    return Staircase(steps=run.integer("step_size", step_size, 1), factor=run.number("gamma", gamma, "(0, 1]"))
 
 
 def multi_step(run: Run, *, milestones: Any, gamma: Any = 0.1) -> AbstractSchedule:
@@ -35,14 +35,14 @@ def multi_step(run: Run, *, milestones: Any, gamma: Any = 0.1) -> AbstractSchedu
 
 def constant(run: Run, *, factor: Any = 1 / 3, total_iters: Any = 5) -> AbstractSchedule:
     """``factor`` for t < total_iters, then 1; with total_iters = 0 PyTorch never returns to 1."""
-    level, steps = run.number("factor", factor, "(0, 1]"), run.whole("total_iters", total_iters)
+    level, steps = run.number("factor", factor, "(0, 1]"), run.integer("total_iters", total_iters)
     return Constant(factor=level, steps=steps) if steps else held(level)
 
 
 def linear(run: Run, *, start_factor: Any = 1 / 3, end_factor: Any = 1.0, total_iters: Any = 5) -> AbstractSchedule:
     """The straight line from start_factor to end_factor, which is held."""
     start, end = run.number("start_factor", start_factor, "(0, 1]"), run.number("end_factor", end_factor, "[0, 1]")
-    steps = run.whole("total_iters", total_iters)
+    steps = run.integer("total_iters", total_iters)
     if steps == 0:  # PyTorch never goes on
         return held(start)
     share = min(1.0, run.total_steps / steps)
@@ -59,7 +59,7 @@ def exponential(run: Run, *, gamma: Any) -> AbstractSchedule:
 def polynomial(run: Run, *, total_iters: Any = 5, power: Any = 1.0) -> AbstractSchedule:
     """(1 - t / total_iters)^power, then 0."""
     decay = Polynomial(power=run.number("power", power, "(0, 64]"))
-    return joined([(decay, run.whole("total_iters", total_iters, 1))], run.total_steps, held(0.0))
+    return joined([(decay, run.integer("total_iters", total_iters, 1))], run.total_steps, held(0.0))
 
 
 def cosine(run: Run, *, T_max: Any, eta_min: Any = 0.0) -> AbstractSchedule:
@@ -69,7 +69,7 @@ def cosine(run: Run, *, T_max: Any, eta_min: Any = 0.0) -> AbstractSchedule:
 
 def warm_restarts(run: Run, *, T_0: Any, T_mult: Any = 1, eta_min: Any = 0.0) -> AbstractSchedule:
     """Cosines of T_0, T_0 T_mult, T_0 T_mult^2, … steps."""
-    steps, mult = run.whole("T_0", T_0, 1), run.whole("T_mult", T_mult, 1)
+    steps, mult = run.integer("T_0", T_0, 1), run.integer("T_mult", T_mult, 1)
     return Restarts(then=DampedCosine(floor=run.level("eta_min", eta_min)), steps=steps, mult=mult)
 
 
@@ -129,7 +129,7 @@ def one_cycle(
     _check_momentum(run, cycle_momentum)
     steps = run.total_steps
     if epochs is not None or steps_per_epoch is not None:
-        steps = run.whole("epochs", epochs, 1) * run.whole("steps_per_epoch", steps_per_epoch, 1)
+        steps = run.integer("epochs", epochs, 1) * run.integer("steps_per_epoch", steps_per_epoch, 1)
     peak = run.number("pct_start", pct_start, "[0, 1]") * steps - 1.0
     if peak <= 0.0:
         raise run.refuse(

@@ -67,14 +67,16 @@ def cosine_warmup_with_min_lr(
 ) -> AbstractSchedule:
     """(t + 1) / W, then r + (1 - r)(1 + cos(2 pi num_cycles (t + 1 - W) / (N - W)))/2: the peak is at step W - 1."""
     floor, half = _floor(run, min_lr, min_lr_rate), _half(run, num_warmup_steps, num_training_steps, num_cycles)
-    steps = run.whole("num_warmup_steps", num_warmup_steps)
+    steps = run.integer("num_warmup_steps", num_warmup_steps)
     start = 1.0 / max(1, steps) if warmup_lr_rate is None else run.number("warmup_lr_rate", warmup_lr_rate, "[0, 1]")
     if steps == 0 or (steps == 1 and start < 1.0):
         raise run.refuse(
             "num_warmup_steps", f"the decay begins one step early, before the peak, without a warm-up, got {steps}"
         )
-    rest = max(1, run.total_steps - steps + 1)
-    return warmed([(wave(half, floor, rest), rest)], run.total_steps, Constant(), steps=steps - 1, start=start)
+    remaining = max(1, run.total_steps - steps + 1)
+    return warmed(
+        [(wave(half, floor, remaining), remaining)], run.total_steps, Constant(), steps=steps - 1, start=start
+    )
 
 
 def cosine_with_restarts(
@@ -83,10 +85,10 @@ def cosine_with_restarts(
     """m(t) = t / W, then (1 + cos(pi (num_cycles (t - W) / (N - W) mod 1)))/2, then 0."""
     cycles, length = (
         run.number("num_cycles", num_cycles, "(0, 10000]"),
-        _rest(run, num_warmup_steps, num_training_steps),
+        _steps_after_warmup(run, num_warmup_steps, num_training_steps),
     )
     then = repeated(DampedCosine(), length / cycles, length)
-    steps = run.whole("num_warmup_steps", num_warmup_steps)
+    steps = run.integer("num_warmup_steps", num_warmup_steps)
     return warmed([(then, length)], run.total_steps, held(0.0), steps=steps)
 
 
@@ -101,11 +103,11 @@ def polynomial(
 
 def inverse_sqrt(run: Run, *, num_warmup_steps: Any, timescale: Any = None) -> AbstractSchedule:
     """m(t) = t / W, then (1 + (t - W) / timescale)^(-1/2)."""
-    steps = run.whole("num_warmup_steps", num_warmup_steps)
+    steps = run.integer("num_warmup_steps", num_warmup_steps)
     scale = (steps or 10_000) if timescale is None else run.number("timescale", timescale, "(0, inf)")
-    rest = max(1, run.total_steps - steps)
-    whole = is_whole(scale) and scale >= 1
-    decay = InverseSqrt(steps=int(scale)) if whole else InverseSqrt(fraction=scale / rest)
+    remaining = max(1, run.total_steps - steps)
+    integral = is_whole(scale) and scale >= 1
+    decay = InverseSqrt(steps=int(scale)) if integral else InverseSqrt(fraction=scale / remaining)
     return _after_warmup(run, num_warmup_steps, decay, None)
 
 
@@ -126,9 +128,9 @@ def warmup_stable_decay(
     Raises:
         SpecError: the warm-up is 1 - sqrt, or the phases are longer than the run.
     """
-    warm, decay = run.whole("num_warmup_steps", num_warmup_steps), run.whole("num_decay_steps", num_decay_steps)
+    warm, decay = run.integer("num_warmup_steps", num_warmup_steps), run.integer("num_decay_steps", num_decay_steps)
     total = _training_steps(run, num_training_steps)
-    stable = total - warm - decay if num_stable_steps is None else run.whole("num_stable_steps", num_stable_steps)
+    stable = total - warm - decay if num_stable_steps is None else run.integer("num_stable_steps", num_stable_steps)
     if stable < 0:
         raise SpecError(f"{run.name}: {warm} steps of warm-up and {decay} of decay are more than {total} steps")
     floor = run.number("min_lr_ratio", min_lr_ratio, "[0, 1]")
@@ -148,17 +150,17 @@ def warmup_stable_decay(
 
 
 def _training_steps(run: Run, num_training_steps: Any) -> int:
-    return run.total_steps if num_training_steps is None else run.whole("num_training_steps", num_training_steps, 1)
+    return run.total_steps if num_training_steps is None else run.integer("num_training_steps", num_training_steps, 1)
 
 
-def _rest(run: Run, num_warmup_steps: Any, num_training_steps: Any) -> int:
-    return max(1, _training_steps(run, num_training_steps) - run.whole("num_warmup_steps", num_warmup_steps))
+def _steps_after_warmup(run: Run, num_warmup_steps: Any, num_training_steps: Any) -> int:
+    return max(1, _training_steps(run, num_training_steps) - run.integer("num_warmup_steps", num_warmup_steps))
 
 
 def _after_warmup(
     run: Run, num_warmup_steps: Any, then: AbstractSchedule, num_training_steps: Any, *, after: float = 0.0
 ) -> AbstractSchedule:
-    steps = run.whole("num_warmup_steps", num_warmup_steps)
+    steps = run.integer("num_warmup_steps", num_warmup_steps)
     # With fewer training steps than warm-up steps there is no decay left to be run.
     length = max(0, _training_steps(run, num_training_steps) - steps)
     return warmed([(then, length)], run.total_steps, held(after), steps=steps)
@@ -166,14 +168,16 @@ def _after_warmup(
 
 def _half(run: Run, num_warmup_steps: Any, num_training_steps: Any, num_cycles: Any) -> float:
     """The number of steps in which the cosine goes down once."""
-    return _rest(run, num_warmup_steps, num_training_steps) / (2.0 * run.number("num_cycles", num_cycles, "(0, 10000]"))
+    return _steps_after_warmup(run, num_warmup_steps, num_training_steps) / (
+        2.0 * run.number("num_cycles", num_cycles, "(0, 10000]")
+    )
 
 
 def _waves(run: Run, num_warmup_steps: Any, num_training_steps: Any, num_cycles: Any, floor: float) -> AbstractSchedule:
-    steps = run.whole("num_warmup_steps", num_warmup_steps)
-    rest = max(1, run.total_steps - steps)
+    steps = run.integer("num_warmup_steps", num_warmup_steps)
+    remaining = max(1, run.total_steps - steps)
     half = _half(run, steps, num_training_steps, num_cycles)
-    return warmed([(wave(half, floor, rest), rest)], run.total_steps, Constant(), steps=steps)
+    return warmed([(wave(half, floor, remaining), remaining)], run.total_steps, Constant(), steps=steps)
 
 
 def _floor(run: Run, min_lr: Any, min_lr_rate: Any) -> float:
@@ -202,7 +206,7 @@ _GREEDY = "it raises the rate above the optimizer's, and a multiplier is at most
 
 TRANSFORMERS = Library(
     title="transformers",
-    translators={name: one for short, (long, one) in _FUNCTIONS.items() for name in (short, long)},
+    translators={name: translator for short, (long, translator) in _FUNCTIONS.items() for name in (short, long)},
     refused={"greedy": _GREEDY, "get_greedy_schedule": _GREEDY, "GreedyLR": _GREEDY},
     inert={"last_epoch": (-1,)},
 )
