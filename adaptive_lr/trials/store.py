@@ -157,13 +157,13 @@ class Store:
 
     def finished(self, digests: Iterable[str]) -> set[str]:
         """Those of the digests that are stored and undamaged, their curves included; see ``damaged`` for those that are not."""
-        wanted = set(digests)
-        unknown = wanted - self._sound
+        requested = set(digests)
+        unknown = requested - self._sound
         damaged_batches = self._find_damaged_batches() if unknown else set()
         for digest, row, sound in self._select(unknown):
             known = self._sound if sound and row[1] not in damaged_batches else self.damaged
             known.add(digest)
-        return wanted & self._sound
+        return requested & self._sound
 
     def read(self, digests: Iterable[str]) -> dict[str, Record]:
         """The stored ones of the trials asked for, by digest, without curves.
@@ -331,11 +331,11 @@ def _explanation(path: Path, error: sqlite3.Error) -> str:
     return f"cannot use {path}: {text}"
 
 
-def _row(result: RunResult, batch: int | None, place: int) -> tuple[Any, ...]:
+def _row(result: RunResult, batch: int | None, index: int) -> tuple[Any, ...]:
     return (
         result.trial.digest(),
         batch,
-        place,
+        index,
         canonical_json(result.trial),
         str(result.status),
         result.stopped_at,
