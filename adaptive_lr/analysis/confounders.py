@@ -221,9 +221,9 @@ class _Column:
         called = bool((_IDENTIFIERS | _TIMES) & set(words_of(self.name)))
         if self.values is None:
             return called or len(self.texts) >= _MANY or all(re.search("[0-9]", text) for text in self.texts)
-        whole = bool((self.values == np.round(self.values)).all())
+        integral = bool((self.values == np.round(self.values)).all())
         counted = len(self.texts) >= _MANY and bool((np.abs(np.diff(self.values)) == 1).all())
-        return whole and (called or counted)
+        return integral and (called or counted)
 
     def measured(self, prefix: str | None) -> bool:
         """Whether it was measured: most runs have their own number in it, and its name says so.
@@ -281,12 +281,12 @@ def unmixed(table: Table, rates: Array, cells: Cells, request: Request) -> list[
         InputError: another column varies inside a group.
     """
     # What a tracker's states mean has been settled: those that stand here are of runs with a result.
-    told = {*request.told, *(name for name, _ in request.diverged), *state_columns(table)} - set(request.ignore)
+    named = {*request.told, *(name for name, _ in request.diverged), *state_columns(table)} - set(request.ignore)
     prefix = _CONFIGURED.match(request.rate)
     kinds: dict[str, list[str]] = {"own": [], "measured": [], "moving": [], "ignored": [], "between": []}
     mixed = {}
     for name, texts in table.columns.items():
-        if name in told or len(set(texts)) == 1:
+        if name in named or len(set(texts)) == 1:
             continue
         varying = _varying(texts, cells)
         if varying is None:
@@ -346,7 +346,7 @@ def _refusal(table: Table, mixed: Mapping[str, tuple[str, Counter[str]]]) -> str
     name, (_, values) = next(iter(mixed.items()))
     value = next((text for text, _ in values.most_common() if text), "VALUE")
     steps = _by_step(table, list(mixed))
-    ignored = " ".join(f"--ignore {other}" for other in mixed)
+    ignored = " ".join(f"--ignore {column}" for column in mixed)
     return (
         f"{table.source}: {steps}runs of one group differ in {'; '.join(parts)}. For each column say which to keep (--where {name}={value}), "
         f"split by it (--by {name}), or that it does not matter ({ignored})"

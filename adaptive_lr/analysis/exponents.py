@@ -107,8 +107,8 @@ def _agreement(sweeps: Mapping[str, Sweep], tails: Mapping[str, float]) -> dict[
 
     def rank(seeds: Places) -> Array:
         ranks = scipy.stats.rankdata(measured(seeds), axis=-1)
-        wanted = scipy.stats.rankdata(theory)
-        centred = (ranks - ranks.mean(-1, keepdims=True), wanted - wanted.mean())
+        predicted_ranks = scipy.stats.rankdata(theory)
+        centred = (ranks - ranks.mean(-1, keepdims=True), predicted_ranks - predicted_ranks.mean())
         correlation: Array = (centred[0] * centred[1]).sum(-1) / np.sqrt(
             np.square(centred[0]).sum(-1) * np.square(centred[1]).sum()
         )

@@ -135,14 +135,14 @@ def clipped(runs: Outcomes, request: Request) -> tuple[Array, Flags, list[str]]:
         beyond = "above the greatest possible value" if request.maximise else "below the least possible loss"
         where = f"{runs.table.source}, {runs.table.places[below[0]]}"
         raise InputError(f"{where}: {request.loss} is {text}, {beyond} {request.optimum!r}")
-    said = list(_said(losses, diverged, request))
+    notes = list(_notes(losses, diverged, request))
     if initial is None:
-        return np.where(diverged, np.inf, losses), diverged, said
+        return np.where(diverged, np.inf, losses), diverged, notes
     diverged = diverged | (losses > initial)
-    return np.where(diverged, initial, losses), diverged, said
+    return np.where(diverged, initial, losses), diverged, notes
 
 
-def _said(losses: Array, diverged: Flags, request: Request) -> Iterator[str]:
+def _notes(losses: Array, diverged: Flags, request: Request) -> Iterator[str]:
     count, initial = int(diverged.sum()), request.signed(request.initial)
     before = "value before training" if request.maximise else "loss before training"
     if initial is None:

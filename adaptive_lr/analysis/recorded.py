@@ -57,13 +57,13 @@ def select(table: Table, request: Request) -> Selection:
     for name in named:
         table.column(name)
     runs, notes = outcomes(only(table, request), request)
-    runs, rates, said = _with_rates(runs, request)
-    notes += said
+    runs, rates, remarks = _with_rates(runs, request)
+    notes += remarks
     cells = _cells(runs.table, rates, request)
     notes += unmixed(runs.table, rates, cells, request)
     notes += _repeats(runs.table, cells, request)
-    losses, diverged, said = clipped(runs, request)
-    notes += said
+    losses, diverged, remarks = clipped(runs, request)
+    notes += remarks
     noise = Noise.pooled([_alike(group, losses, diverged) for group in cells.values()])
     sweeps = {}
     for label, group in cells.items():

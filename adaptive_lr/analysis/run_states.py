@@ -43,19 +43,19 @@ def _plain(text: str) -> str:
     return "".join(character for character in text.lower() if character.isalnum())
 
 
-def left_out(table: Table, told: Sequence[str], counted: Sequence[bool]) -> Iterator[tuple[str, str, list[int]]]:
+def left_out(table: Table, named: Sequence[str], counted: Sequence[bool]) -> Iterator[tuple[str, str, list[int]]]:
     """Runs that have no result by what a tracker says.
 
     Args:
         table: one row a run.
-        told: columns that somebody has spoken about, which are not looked at.
+        named: columns that somebody has spoken about, which are not looked at.
         counted: rows that count as diverged whatever their state.
 
     Yields:
         The column, the state, and the rows.
     """
     for name in state_columns(table):
-        if name in told:
+        if name in named:
             continue
         by_state: dict[str, list[int]] = {}
         for row, text in enumerate(table.columns[name]):

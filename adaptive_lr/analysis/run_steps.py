@@ -42,10 +42,10 @@ class Steps:
             InputError: ``reduce`` takes the worst step of a run.
         """
         if self.reduce != "last" and (self.reduce == "max") != maximise:
-            other = "minimize" if maximise else "maximize"
+            opposite = "minimize" if maximise else "maximize"
             raise InputError(
                 f"--reduce {self.reduce} takes the worst step of each run; "
-                f"write --reduce {'max' if maximise else 'min'}, or --direction {other}"
+                f"write --reduce {'max' if maximise else 'min'}, or --direction {opposite}"
             )
 
 
@@ -92,23 +92,25 @@ def one_row_a_run(table: Table, *, rate: str, loss: str, steps: Steps) -> tuple[
     if steps.step and np.isnan(positions).any():
         count = int(np.isnan(positions).sum())
         notes.append(f"{count} row{'s have' if count > 1 else ' has'} no {steps.step}: taken as before the others.")
-    keep, said = long_enough(ends, steps, steps.step or "row")
-    kept = [record for record, name in zip(records, members, strict=True) if name in keep]
-    return from_records(kept, [f"run {name}" for name in members if name in keep], table.source), [*notes, *said]
+    keep, remarks = long_enough(ends, steps, steps.step or "row")
+    complete = [record for record, name in zip(records, members, strict=True) if name in keep]
+    return from_records(complete, [f"run {name}" for name in members if name in keep], table.source), [*notes, *remarks]
 
 
-def _steady(table: Table, members: Mapping[str, Sequence[int]], told: Sequence[str]) -> dict[str, dict[str, set[str]]]:
+def _steady(
+    table: Table, members: Mapping[str, Sequence[int]], excluded: Sequence[str]
+) -> dict[str, dict[str, set[str]]]:
     """Columns with at most one value in each run: their values by run."""
     steady = {}
     for column, texts in table.columns.items():
         values = {name: {texts[row] for row in rows} - {""} for name, rows in members.items()}
-        if column not in told and max(map(len, values.values())) <= 1:
+        if column not in excluded and max(map(len, values.values())) <= 1:
             steady[column] = values
     return steady
 
 
-def _words(table: Table, steps: Steps, told: tuple[str, str], runs: int, steady: Sequence[str]) -> str:
-    rate, loss = told
+def _words(table: Table, steps: Steps, names: tuple[str, str], runs: int, steady: Sequence[str]) -> str:
+    rate, loss = names
     dropped = [name for name in table.columns if name not in {*steady, loss, rate, steps.run}]
     kind = {"last": "last", "min": "least", "max": "greatest"}[steps.reduce]
     words = f"{len(table)} rows of {runs} runs: {loss} is the {kind} of each run, {rate} the largest"

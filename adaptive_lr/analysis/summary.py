@@ -92,10 +92,10 @@ def _answer(
     contenders = {group: label for group, label in chosen.items() if group != judged}
     annealed = {judged: chosen[judged], f"plain {reference}": reference}
     comparisons = [
-        _comparison(sweeps, name, label, group, other, unit)
+        _comparison(sweeps, name, label, group, contender, unit)
         for name, label in annealed.items()
-        for group, other in contenders.items()
-        if label != other
+        for group, contender in contenders.items()
+        if label != contender
     ]
     edge = [label for label in {*chosen.values(), reference} if sweeps[label].at_boundary]
     return {
@@ -113,10 +113,10 @@ def _selection_cost(sweep: Sweep) -> float:
 
 
 def _comparison(
-    sweeps: Mapping[str, Sweep], name: str, label: str, group: str, other: str, unit: float
+    sweeps: Mapping[str, Sweep], name: str, label: str, group: str, contender: str, unit: float
 ) -> dict[str, Any]:
     ratio = RATIOS[JUDGED_RATIO]
-    mine, theirs = sweeps[label], sweeps[other]
+    mine, theirs = sweeps[label], sweeps[contender]
     regret = (theirs.regret(ratio).mean(0) - mine.regret(ratio).mean(0)) / unit
     cost = (theirs.tuned(ratio).mean(0) - mine.tuned(ratio).mean(0)) / unit
     judgeable = not (mine.at_boundary or theirs.at_boundary)
@@ -124,7 +124,7 @@ def _comparison(
         "damped": name,
         "damped_schedule": label,
         "against": group,
-        "against_schedule": other,
+        "against_schedule": contender,
         "regret_difference": _estimate(regret),
         "cost_difference": _estimate(cost),
         "depends": _verdict(_estimate(regret), "less", "more") if judgeable else "cannot be judged",

@@ -164,12 +164,12 @@ def _from_json_lines(text: str, source: str) -> Table:
 
 def _records(rows: Sequence[tuple[str, Mapping[str, Any]]], source: str) -> Table:
     records = []
-    for place, row in rows:
+    for location, row in rows:
         try:
             records.append(_flat(row))
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{source}, {place}: {_reason(error)}") from None
-    return from_records(records, [place for place, _ in rows], source)
+            raise InputError(f"{source}, {location}: {_reason(error)}") from None
+    return from_records(records, [location for location, _ in rows], source)
 
 
 class _TwiceError(ValueError):

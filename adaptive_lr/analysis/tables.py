@@ -122,9 +122,13 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
     >>> nearest("Lr", ["seed", "peak_lr", "loss"])
     'peak_lr'
     """
-    inside = [other for other in known if name and (name.lower() in other.lower() or other.lower() in name.lower())]
-    close = difflib.get_close_matches(name.lower(), [other.lower() for other in known], n=1, cutoff=0.5)
-    typed = [other for other in known if close and other.lower() == close[0]]
+    inside = [
+        candidate
+        for candidate in known
+        if name and (name.lower() in candidate.lower() or candidate.lower() in name.lower())
+    ]
+    close = difflib.get_close_matches(name.lower(), [candidate.lower() for candidate in known], n=1, cutoff=0.5)
+    typed = [candidate for candidate in known if close and candidate.lower() == close[0]]
     return next(iter([*typed, *sorted(inside, key=len)]), None)
 
 
@@ -142,4 +146,4 @@ def from_records(records: Sequence[Mapping[str, str]], places: Sequence[str], so
     """Rows from mappings that need not all have the same names; what is missing is empty."""
     names = list(dict.fromkeys(name for record in records for name in record))
     columns = {visible(name): [visible(record.get(name, "")) for record in records] for name in names}
-    return Table(visible(source), columns, [visible(place) for place in places])
+    return Table(visible(source), columns, [visible(location) for location in places])
