@@ -52,7 +52,7 @@ def coordination(trials: int) -> float:
 
 def tasks(executor: Executor, count: int) -> float:
     """Milliseconds a task."""
-    function = sent(nothing, whole=True)
+    function = sent(nothing, include_module=True)
 
     def task(number: int) -> Task:
         return Task(

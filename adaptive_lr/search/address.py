@@ -43,7 +43,7 @@ def without_secrets(text: str, url: str) -> str:
     line = next(iter(text.strip().splitlines()), "")
     shown = set(re.split(r"[:/@\[\]]+", safe(url)))
     parts = re.split(r"[:/@?&=#\[\]\s]+", url)
-    hidden = {part for given in parts for part in (given, unquote(given))} - shown - {""}
+    hidden = {part for piece in parts for part in (piece, unquote(piece))} - shown - {""}
     for part in sorted(hidden, key=len, reverse=True):
         inside = len(part) < 6 or any(part in word for word in shown)  # else "me" would spoil every "time"
         pattern = rf"(?<!\w){re.escape(part)}(?!\w)" if inside else re.escape(part)

@@ -82,24 +82,24 @@ class Directory:
         except (OSError, ValueError, LookupError, TypeError):  # it is just starting
             return "another process"
 
-    def _identified(self, wanted: dict[str, Any]) -> str:
+    def _identified(self, identity: dict[str, Any]) -> str:
         file = self.path / "search.json"
         if not file.exists():
-            _write(file, {"id": uuid.uuid4().hex, **wanted})
+            _write(file, {"id": uuid.uuid4().hex, **identity})
         try:
             held = json.loads(file.read_text(encoding="utf-8"))
             name: str = held["id"]
             held = _LATER | held
         except (ValueError, LookupError, TypeError, AttributeError):
             raise StoreError(f"{file} is damaged: use another directory") from None
-        for key, value in wanted.items():
+        for key, value in identity.items():
             if held.get(key) != json.loads(json.dumps(value)) and (key, held.get(key)) != ("function", None):
                 raise SpecError(
                     f"{self.path} holds a search with {key} {json.dumps(held.get(key))}, not {json.dumps(value)}: "
                     "use another directory, or ask for the same"
                 )
-        if held["function"] is None and wanted.get("function") is not None:
-            _write(file, held | {"function": wanted["function"]})
+        if held["function"] is None and identity.get("function") is not None:
+            _write(file, held | {"function": identity["function"]})
         return name
 
 

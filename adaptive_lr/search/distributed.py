@@ -61,9 +61,9 @@ class Cluster:
 
     def collect(self) -> list[tuple[Task, Outcome]]:
         """See `Executor`."""
-        found: list[tuple[Task, Outcome]] = []
+        outcomes: list[tuple[Task, Outcome]] = []
         lonely: float | None = None
-        while not found:
+        while not outcomes:
             try:
                 key = self._events.get(timeout=_LOOK)
             except Empty:
@@ -71,8 +71,8 @@ class Cluster:
                 continue
             lonely = None
             if key in self._doing:
-                found += self._taken(key)
-        return found
+                outcomes += self._taken(key)
+        return outcomes
 
     def close(self) -> None:
         """See `Executor`."""
@@ -145,7 +145,7 @@ class Cluster:
 
     def _connected(self) -> Any:
         deadline = time.monotonic() + PATIENCE
-        said = False
+        announced = False
         while True:
             try:
                 return self._dask.Client(self._address, timeout=5.0, set_as_default=False)
@@ -154,7 +154,7 @@ class Cluster:
             except (OSError, TimeoutError) as error:
                 if time.monotonic() > deadline:
                     raise RunError(f"no Dask scheduler answers at {self._address}; finished trials are kept") from error
-                if not said:
+                if not announced:
                     self._say(f"waiting for a scheduler at {self._address}")
-                said = True
+                announced = True
                 time.sleep(0.5)

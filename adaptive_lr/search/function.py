@@ -106,7 +106,7 @@ def search(
         plan,
         Path(directory),
         lambda: _executor(train, workers, cluster, say),
-        function=b"" if workers == 0 and cluster is None else sent(train, whole=cluster is not None),
+        function=b"" if workers == 0 and cluster is None else sent(train, include_module=cluster is not None),
         storage=storage,
         name=name,
         advance=advance,
@@ -205,8 +205,8 @@ def _read_notes(directory: Directory, coordinator: Coordinator, name: str | None
             f"{directory.journal.path} is damaged: {named}; what is lost is done again, the rest is kept, and so is the file, as "
             f"{directory.journal.path.name}.damaged"
         )
-    if others := coordinator.other_sources:
-        yield f"{others} of the finished runs are of another version of {name}: its source has changed since"
+    if count := coordinator.other_sources:
+        yield f"{count} of the finished runs are of another version of {name}: its source has changed since"
 
 
 def _executor(train: Any, workers: int, cluster: str | None, say: Callable[[str], None]) -> Executor:

@@ -198,17 +198,17 @@ class Ledger:
                 self._write_result(number)
 
     def _delete(self, why: str) -> None:
-        said = None
+        failure = None
         try:
             self._patiently(lambda again: self._storage.delete_study(self._study))
         except StoreError:
             raise
         except Exception as error:
-            said = type(error).__name__
-        if said is not None:
+            failure = type(error).__name__
+        if failure is not None:
             raise StoreError(
                 f"the study {self.name!r} in {safe(self._url)} was written to by something else: {why}; it cannot be deleted "
-                f"({said}): give another name with the same directory"
+                f"({failure}): give another name with the same directory"
             )
 
     def _connected(self) -> RDBStorage:
@@ -255,18 +255,18 @@ class Ledger:
             try:
                 return attempt(again)
             except TROUBLE as error:
-                said, final = reason(error, self._url), refused(error)
+                message, final = reason(error, self._url), refused(error)
             # Here, where no exception is being handled: its chain holds the address, with the password.
             if not self._server:
                 raise StoreError(
-                    f"cannot use {safe(self._url)}: {said}; finished runs are kept: mend that, or move the file away, and run again"
+                    f"cannot use {safe(self._url)}: {message}; finished runs are kept: mend that, or move the file away, and run again"
                 )
             if final:
-                raise StoreError(f"{safe(self._url)} refuses: {said}; finished runs are kept")
+                raise StoreError(f"{safe(self._url)} refuses: {message}; finished runs are kept")
             if time.monotonic() > deadline:
-                raise StoreError(f"{safe(self._url)} does not answer ({said}); finished runs are kept")
+                raise StoreError(f"{safe(self._url)} does not answer ({message}); finished runs are kept")
             if not again:
-                self._say(f"waiting for {safe(self._url)}: {said}")
+                self._say(f"waiting for {safe(self._url)}: {message}")
             again = True
             time.sleep(0.5)
 

@@ -47,15 +47,15 @@ def _inner(function: Any) -> Any:
     return function if isinstance(function, FunctionType | type) or inspect.isbuiltin(function) else type(function)
 
 
-def _collect(thing: Any, texts: dict[str, str]) -> None:
-    key = f"{thing.__module__}:{thing.__qualname__}"
+def _collect(definition: Any, texts: dict[str, str]) -> None:
+    key = f"{definition.__module__}:{definition.__qualname__}"
     if key in texts:
         return
-    texts[key] = inspect.getsource(thing)
-    module = sys.modules.get(thing.__module__)
+    texts[key] = inspect.getsource(definition)
+    module = sys.modules.get(definition.__module__)
     if module is None:
         return
-    codes = [thing.__code__] if isinstance(thing, FunctionType) else _codes_of(thing)
+    codes = [definition.__code__] if isinstance(definition, FunctionType) else _codes_of(definition)
     for name in {name for code in codes for name in _names(code)}:
         used = _used(module, name)
         if used is not None:
@@ -73,6 +73,6 @@ def _names(code: CodeType) -> set[str]:
 
 def _used(module: ModuleType, name: str) -> Any:
     """The function or class of that name, if it stands in the module itself."""
-    thing = getattr(module, name, None)
-    own = isinstance(thing, FunctionType | type) and thing.__module__ == module.__name__
-    return thing if own else None
+    definition = getattr(module, name, None)
+    own = isinstance(definition, FunctionType | type) and definition.__module__ == module.__name__
+    return definition if own else None

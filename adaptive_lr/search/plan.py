@@ -55,8 +55,8 @@ class Plan:
                 raise SpecError(f"{name} must be a whole number of at least {least}, got {value!r}")
         if not self.directions:
             raise SpecError("directions must hold at least one of minimize, maximize")
-        for one in self.directions:
-            lookup(one, DIRECTIONS, "direction")
+        for direction in self.directions:
+            lookup(direction, DIRECTIONS, "direction")
         lookup(self.on_error, ON_ERROR, "on_error")
         if self.pruner is None:
             return

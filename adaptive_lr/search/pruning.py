@@ -26,13 +26,13 @@ def cuts(curves: Sequence[Sequence[float]], *, maximise: bool) -> tuple[tuple[in
     >>> cuts([[0.5, 0.3, 0.1], [0.9, 0.8, 0.8], [0.7]], maximise=False)
     ((1, 0.5),)
     """
-    found: list[tuple[int, float]] = []
+    bounds: list[tuple[int, float]] = []
     step = 1
     while True:
         values = sorted((curve[step - 1] for curve in curves if len(curve) >= step), reverse=maximise)
         if len(values) < FACTOR:
-            return tuple(found)
-        found.append((step, values[len(values) // FACTOR - 1]))
+            return tuple(bounds)
+        bounds.append((step, values[len(values) // FACTOR - 1]))
         step *= FACTOR
 
 
@@ -42,8 +42,8 @@ def rungs(steps: int) -> tuple[int, ...]:
     >>> rungs(2000), rungs(3)
     ((222, 667), (1,))
     """
-    found = {round(steps / FACTOR**2), round(steps / FACTOR)}
-    return tuple(sorted(step for step in found if 0 < step < steps))
+    candidates = {round(steps / FACTOR**2), round(steps / FACTOR)}
+    return tuple(sorted(step for step in candidates if 0 < step < steps))
 
 
 def ahead(values: Sequence[float]) -> list[int]:

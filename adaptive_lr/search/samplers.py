@@ -191,9 +191,9 @@ def running(point: Point, distributions: dict[str, Any]) -> optuna.trial.FrozenT
 
 
 @contextlib.contextmanager
-def _one_thread(wanted: bool) -> Iterator[None]:
+def _one_thread(limited: bool) -> Iterator[None]:
     """The Gaussian process is small, and must give the same on any machine."""
-    if not wanted:
+    if not limited:
         yield
         return
     import torch

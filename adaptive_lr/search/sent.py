@@ -32,12 +32,12 @@ class _Parcel:
     name: str | None = None
 
 
-def sent(function: Any, *, whole: bool = False) -> bytes:
+def sent(function: Any, *, include_module: bool = False) -> bytes:
     """The function as bytes.
 
     Args:
         function: anything that can be pickled, with what stands in a script or is nested in a function by value.
-        whole: send the module that it stands in, for machines that do not have it.
+        include_module: send the module that it stands in, for machines that do not have it.
 
     Raises:
         RunError: it cannot be pickled.
@@ -45,7 +45,7 @@ def sent(function: Any, *, whole: bool = False) -> bytes:
     import cloudpickle
 
     module = sys.modules.get(getattr(function, "__module__", None) or "")
-    by_value = whole and module is not None and _is_a_persons_own(module)
+    by_value = include_module and module is not None and _is_a_persons_own(module)
     try:
         if by_value:
             cloudpickle.register_pickle_by_value(module)
@@ -58,9 +58,9 @@ def sent(function: Any, *, whole: bool = False) -> bytes:
         if by_value:
             cloudpickle.unregister_pickle_by_value(module)
     main = sys.modules["__main__"]
-    script = getattr(main, "__file__", None) if names and not whole else None
+    script = getattr(main, "__file__", None) if names and not include_module else None
     name = getattr(getattr(main, "__spec__", None), "name", None) if script else None
-    files = {} if whole or module is None else _files(module)
+    files = {} if include_module or module is None else _files(module)
     parcel = _Parcel(content, files, str(Path(script).absolute()) if script else None, name)
     return pickle.dumps(parcel)
 
@@ -133,11 +133,11 @@ def _names(function: Any) -> dict[str, Any]:
     names: dict[str, Any] = {}
 
     class Collector(cloudpickle.Pickler):  # type: ignore[misc]
-        def reducer_override(self, thing: Any) -> Any:
-            name = thing.__qualname__ if isinstance(thing, FunctionType | type) else ""
-            if name and getattr(main, name, None) is thing:
-                names[name] = thing
-            return super().reducer_override(thing)
+        def reducer_override(self, obj: Any) -> Any:
+            name = obj.__qualname__ if isinstance(obj, FunctionType | type) else ""
+            if name and getattr(main, name, None) is obj:
+                names[name] = obj
+            return super().reducer_override(obj)
 
     Collector(io.BytesIO()).dump(function)
     return names

@@ -213,27 +213,27 @@ def _from_mapping(name: str, entry: Mapping[str, Any]) -> Axis:
     return Axis(low=axis.low, high=axis.high, log=flags["log"], integer=flags["integer"], points=points)
 
 
-def _interval(name: str, given: Range) -> Axis:
-    for key, value in (("low", given.low), ("high", given.high)):
+def _interval(name: str, interval: Range) -> Axis:
+    for key, value in (("low", interval.low), ("high", interval.high)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise SpecError(f"{key} of {name!r} must be a finite number, got {value!r}")
-    if not given.low < given.high:
-        raise SpecError(f"low of {name!r} must be below high, got {given.low:g} and {given.high:g}")
-    if given.log and given.low <= 0:
-        raise SpecError(f"{name!r} has a logarithmic axis, so low must be above 0, got {given.low:g}")
-    return Axis(low=float(given.low), high=float(given.high), log=given.log)
+    if not interval.low < interval.high:
+        raise SpecError(f"low of {name!r} must be below high, got {interval.low:g} and {interval.high:g}")
+    if interval.log and interval.low <= 0:
+        raise SpecError(f"{name!r} has a logarithmic axis, so low must be above 0, got {interval.low:g}")
+    return Axis(low=float(interval.low), high=float(interval.high), log=interval.log)
 
 
-def _choices(name: str, given: Any) -> Axis:
-    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
-        raise SpecError(f"the choices of {name!r} must be a list of at least one value, got {given!r}")
-    for choice in given:
+def _choices(name: str, choices: Any) -> Axis:
+    if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
+        raise SpecError(f"the choices of {name!r} must be a list of at least one value, got {choices!r}")
+    for choice in choices:
         if choice is not None and not isinstance(choice, bool | int | float | str):
             raise SpecError(f"the choices of {name!r} must be words, numbers, true, false or null, got {choice!r}")
         if isinstance(choice, str) and not _is_text(choice):
             raise SpecError(f"the choices of {name!r} must be text that a file can hold, got {choice!r}")
         if isinstance(choice, float) and not math.isfinite(choice):
             raise SpecError(f"the choices of {name!r} must be finite, got {choice!r}")
-    if len({(type(choice), choice) for choice in given}) < len(given) or len(set(given)) < len(given):
-        raise SpecError(f"the choices of {name!r} must differ, got {list(given)!r}")
-    return Axis(choices=tuple(given))
+    if len({(type(choice), choice) for choice in choices}) < len(choices) or len(set(choices)) < len(choices):
+        raise SpecError(f"the choices of {name!r} must differ, got {list(choices)!r}")
+    return Axis(choices=tuple(choices))

@@ -112,18 +112,18 @@ def _explained(attempt: Callable[[], RDBStorage], url: str) -> RDBStorage:
     except TROUBLE as error:
         if not isinstance(error, sqlalchemy.exc.ArgumentError | sqlalchemy.exc.NoSuchModuleError):
             raise
-        said = f"{_quoted(url)} is no address of a storage: sqlite:///…, postgresql://…, mysql://…"
+        message = f"{_quoted(url)} is no address of a storage: sqlite:///…, postgresql://…, mysql://…"
     except ImportError as error:
         extra = ": pip install 'adaptive-lr[postgresql]'" if "psycopg" in str(error) else ""
-        said = f"{safe(url)} needs a driver that is not installed ({without_secrets(str(error), url)}){extra}"
+        message = f"{safe(url)} needs a driver that is not installed ({without_secrets(str(error), url)}){extra}"
     except RuntimeError:  # of its version of the tables
-        said = (
+        message = (
             f"{safe(url)} was written by another version of Optuna than {optuna.__version__}: move it away, or name another "
             "storage, and run again; finished runs are kept"
         )
     except ValueError:  # a port that is no number, a bracket that is not closed
-        said = f"{_quoted(url)} is no address of a storage: sqlite:///…, postgresql://…, mysql://…"
-    raise StoreError(said)
+        message = f"{_quoted(url)} is no address of a storage: sqlite:///…, postgresql://…, mysql://…"
+    raise StoreError(message)
 
 
 def _quoted(url: str) -> str:

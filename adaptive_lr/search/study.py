@@ -82,7 +82,7 @@ class Coordinator:
         self._runs = {key: run for key, run in content.runs.items() if _may_be(run.outcome, plan.directions)}
         if not content.points and content.runs:  # of an earlier version, which left the points to the study
             self._points = dict(enumerate(ledger.points()))
-        self._kept = content.points.keys()
+        self._planned = content.points.keys()
         self._asked = max(self._points, default=-1) + 1
         if plan.rounds and plan.pruner is not None:
             self._leave_out_broken_rounds()
@@ -127,12 +127,12 @@ class Coordinator:
         """A shape is compared with those of its round: if the run of one is lost, all are trained again."""
         size = self._plan.in_flight
         keys = {number: digest(point, self._plan.seed) for number, point in self._points.items()}
-        whole = {
+        complete = {
             first // size
             for first in range(0, self._asked, size)
             if all(keys.get(number) in self._runs for number in range(first, first + size))
         }
-        self._runs = {key: run for key, run in self._runs.items() if run.number // size in whole}
+        self._runs = {key: run for key, run in self._runs.items() if run.number // size in complete}
 
     def _ask(self) -> None:
         """Take up the points that were asked for before, and ask for new ones, as far as the results that they need are known."""
@@ -142,17 +142,17 @@ class Coordinator:
             visible = plan.visible(number)
             if visible > self._told:
                 return
-            for place in range(self._learned, visible):
-                result = self._trials[place].result
+            for index in range(self._learned, visible):
+                result = self._trials[index].result
                 assert result is not None
-                self._proposer.learn(place, result)
+                self._proposer.learn(index, result)
             self._learned = max(self._learned, visible)
             if number in self._points:
                 point = self._points[number]
                 self._proposer.restore(point)
             else:
                 point = self._proposer.propose()
-            if number not in self._kept:
+            if number not in self._planned:
                 self._directory.plan(number, point)
             self._ledger.add(point)
             trial = _Open(number, point)
@@ -180,7 +180,7 @@ class Coordinator:
         known: tuple[tuple[int, float], ...] = ()
         if self._plan.pruner == "halving" and not self._plan.rounds:
             before = self._trials[: self._plan.visible(trial.number)]
-            curves = [run.curve for other in before for run in other.runs.values()]
+            curves = [run.curve for earlier in before for run in earlier.runs.values()]
             known = cuts(curves, maximise=self._plan.maximise)
         return Task(
             function=self._function,

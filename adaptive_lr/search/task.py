@@ -210,16 +210,16 @@ def _received(function: bytes) -> Any:
 def _called(
     function: Callable[[SearchTrial], Any], trial: SearchTrial, task: Task, curve: list[float]
 ) -> tuple[tuple[float, ...], bool]:
-    given = function(trial)
-    if not isinstance(given, GeneratorType):
-        return _values(given, task.maximised, "returned"), False
+    output = function(trial)
+    if not isinstance(output, GeneratorType):
+        return _values(output, task.maximised, "returned"), False
     if len(task.maximised) > 1:
         raise _BadResultError("is a generator, which can have one objective only: return a tuple instead")
     cuts, (maximise,) = dict(task.cuts), task.maximised
     try:
         while True:
             try:
-                item = next(given)
+                item = next(output)
             except StopIteration as end:
                 if end.value is not None:  # what is returned after the last yield is what the run came to
                     return (_number(end.value, maximise, "returned"),), False
@@ -230,7 +230,7 @@ def _called(
             if bound is not None and (value < bound if maximise else value > bound):
                 return (value,), True
     finally:
-        given.close()
+        output.close()
     if not curve:
         raise _BadResultError("ended without a value: yield the loss at least once, the last one counts")
     return (curve[-1],), False
@@ -252,25 +252,25 @@ def _refuse_misnamed(point: _Watched) -> None:
             )
 
 
-def _values(given: Any, maximised: tuple[bool, ...], verb: str) -> tuple[float, ...]:
+def _values(output: Any, maximised: tuple[bool, ...], verb: str) -> tuple[float, ...]:
     if len(maximised) == 1:
-        return (_number(given, maximised[0], verb),)
-    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(maximised):
+        return (_number(output, maximised[0], verb),)
+    if isinstance(output, str) or not isinstance(output, Sequence) or len(output) != len(maximised):
         raise _BadResultError(
-            f"{verb} {_shown(given)}: with {len(maximised)} objectives it must return a tuple of {len(maximised)}"
+            f"{verb} {_shown(output)}: with {len(maximised)} objectives it must return a tuple of {len(maximised)}"
         )
-    return tuple(_number(number, more, verb) for number, more in zip(given, maximised, strict=True))
+    return tuple(_number(number, more, verb) for number, more in zip(output, maximised, strict=True))
 
 
-def _number(given: Any, maximise: bool, verb: str) -> float:
-    if given is None:
+def _number(output: Any, maximise: bool, verb: str) -> float:
+    if output is None:
         raise _BadResultError(f"{verb} None: it must return the loss as a number, or yield it")
-    if isinstance(given, bool | str | bytes):
-        raise _BadResultError(f"{verb} {_shown(given)}, which is no number")
+    if isinstance(output, bool | str | bytes):
+        raise _BadResultError(f"{verb} {_shown(output)}, which is no number")
     try:
-        value = float(given)
+        value = float(output)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise _BadResultError(f"{verb} {_shown(given)}, which is no number") from None
+        raise _BadResultError(f"{verb} {_shown(output)}, which is no number") from None
     worst = "-math.inf" if maximise else "math.inf"
     if math.isnan(value):
         raise _BadResultError(f"{verb} nan: return {worst} for a run that diverged")
@@ -280,6 +280,6 @@ def _number(given: Any, maximise: bool, verb: str) -> float:
     return value
 
 
-def _shown(given: Any) -> str:
-    text = repr(given)
+def _shown(output: Any) -> str:
+    text = repr(output)
     return text if len(text) <= 80 else f"{text[:77]}..."
