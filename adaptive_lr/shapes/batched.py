@@ -66,8 +66,10 @@ def search_shapes(
         raise SpecError(f"with a pruner trials must be a multiple of together, {shapes.together}, got {trials}")
     rounds = (HalvedRounds if shapes.pruner else WholeRounds)(shapes, store, workers)
 
-    def told(progress: Progress) -> None:
+    def settle_and_advance(progress: Progress) -> None:
         rounds.settle()  # results are told when they are in the journal
         advance(progress)
 
-    return run_plan(plan, directory, lambda: rounds, storage=storage, advance=told, identity=shapes.identity())
+    return run_plan(
+        plan, directory, lambda: rounds, storage=storage, advance=settle_and_advance, identity=shapes.identity()
+    )

@@ -71,10 +71,10 @@ class Verdict:
         """The answer in words."""
         low, high = self.winner.difference_interval
         word = "better than" if self.winner.better else "worse than" if self.winner.worse else "not better than"
-        others = ", the best of the usual schedules" if len(self.baselines) > 1 else ""
+        qualifier = ", the best of the usual schedules" if len(self.baselines) > 1 else ""
         edge = "; its best rate is at the edge of the grid, so take this with care" if self.winner.at_boundary else ""
         return (
-            f"The tuned {rounded(self.winner.schedule)!r} is {word} {self.reference.label}{others}: the difference is "
+            f"The tuned {rounded(self.winner.schedule)!r} is {word} {self.reference.label}{qualifier}: the difference is "
             f"{self.winner.difference:+.3g} (95 % interval {low:+.3g} to {high:+.3g}, {self.seeds} seeds that the search did not "
             f"see){edge}."
         )
@@ -141,14 +141,14 @@ def judge(
     )
 
 
-def _by_seed(shapes: ShapeSearch, losses: Array, place: int, outside: float) -> Array:
+def _by_seed(shapes: ShapeSearch, losses: Array, index: int, outside: float) -> Array:
     """The objective of every seed around the chosen rate, ``[S]``."""
     if shapes.objective == "best":
-        return losses[:, place]
+        return losses[:, index]
     reach = shapes.reach
-    around = np.pad(losses, ((0, 0), (reach, reach)), constant_values=outside)[:, place : place + 2 * reach + 1]
-    found: Array = around.mean(1) if shapes.objective == "mean" else around[:, int(np.argmax(around.mean(0)))]
-    return found
+    around = np.pad(losses, ((0, 0), (reach, reach)), constant_values=outside)[:, index : index + 2 * reach + 1]
+    values: Array = around.mean(1) if shapes.objective == "mean" else around[:, int(np.argmax(around.mean(0)))]
+    return values
 
 
 def _interval(values: Array) -> tuple[float, float]:

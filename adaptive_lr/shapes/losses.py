@@ -29,9 +29,13 @@ def read_losses(store: Store, rows: Sequence[Sequence[Trial]], metric: str) -> t
     """The same as `losses_of` of stored trials."""
     digests = {trial: trial.digest() for row in rows for trial in row}
     records = store.read(digests.values())
-    found = {trial: records[digest] for trial, digest in digests.items()}
+    by_trial = {trial: records[digest] for trial, digest in digests.items()}
     return losses_of(
-        rows, {trial: Measured(one.metrics[metric], one.initial[metric], one.seconds) for trial, one in found.items()}
+        rows,
+        {
+            trial: Measured(record.metrics[metric], record.initial[metric], record.seconds)
+            for trial, record in by_trial.items()
+        },
     )
 
 

@@ -84,9 +84,9 @@ class AbstractRounds(ABC):
             self._pool.submit(job)
         left = len(jobs)
         while left:
-            for _, found in self._pool.collect():
+            for _, result in self._pool.collect():
                 left -= 1
-                yield _checked(found)
+                yield _checked(result)
 
 
 class WholeRounds(AbstractRounds):
@@ -97,16 +97,16 @@ class WholeRounds(AbstractRounds):
 
     def _round(self, entrants: list[_Entrant]) -> list[tuple[Task, Outcome]]:
         shapes = self._shapes
-        every = [trial for one in entrants for row in one.rows for trial in row]
+        trials = [trial for entrant in entrants for row in entrant.rows for trial in row]
         run_trials(
-            every, self._store, workers=self._workers, run=lambda todo: self._done([_Batch(one) for one in todo])
+            trials, self._store, workers=self._workers, run=lambda todo: self._done([_Batch(batch) for batch in todo])
         )
-        found = []
-        for one in entrants:
-            losses, initial, seconds = read_losses(self._store, one.rows, shapes.task.selection_metric)
+        outcomes = []
+        for entrant in entrants:
+            losses, initial, seconds = read_losses(self._store, entrant.rows, shapes.task.selection_metric)
             values = score(losses.mean(0), shapes.objective, reach=shapes.reach, outside=initial)
-            found.append((one.task, Outcome(values=values, seconds=seconds)))
-        return found
+            outcomes.append((entrant.task, Outcome(values=values, seconds=seconds)))
+        return outcomes
 
 
 class HalvedRounds(AbstractRounds):
@@ -126,28 +126,33 @@ class HalvedRounds(AbstractRounds):
             self._store.add(self._unstored.pop(0), source)
 
     def _round(self, entrants: list[_Entrant]) -> list[tuple[Task, Outcome]]:
-        steps, racing, found = self._shapes.steps, entrants, []
+        steps, racing, outcomes = self._shapes.steps, entrants, []
         paused: Paused | None = None
         for rung in rungs(steps):
             parts: list[_Part] = list(self._done(_legs(racing, paused, rung)))
-            paused = Paused.joined([one.paused for one in parts])
-            self._measure(racing, {trial: one for part in parts for trial, one in part.measured.items()})
-            going = {racing[place].task.key for place in ahead([one.curve[-1] for one in racing])}
-            found += [(one.task, one.outcome(pruned=True)) for one in racing if one.task.key not in going]
-            racing = [one for one in racing if one.task.key in going]
+            paused = Paused.joined([part.paused for part in parts])
+            self._measure(racing, {trial: measured for part in parts for trial, measured in part.measured.items()})
+            going = {racing[index].task.key for index in ahead([entrant.curve[-1] for entrant in racing])}
+            outcomes += [
+                (entrant.task, entrant.outcome(pruned=True)) for entrant in racing if entrant.task.key not in going
+            ]
+            racing = [entrant for entrant in racing if entrant.task.key in going]
         metric = self._shapes.task.selection_metric
         finished: dict[Trial, Measured] = {}
         for results in self._done(_legs(racing, paused, steps)):
             self._unstored.append(results)
-            finished |= {one.trial: Measured(one.metrics[metric], one.initial[metric], one.seconds) for one in results}
+            finished |= {
+                result.trial: Measured(result.metrics[metric], result.initial[metric], result.seconds)
+                for result in results
+            }
         self._measure(racing, finished)
-        return found + [(one.task, one.outcome(pruned=False)) for one in racing]
+        return outcomes + [(entrant.task, entrant.outcome(pruned=False)) for entrant in racing]
 
     def _measure(self, racing: Iterable[_Entrant], measured: Mapping[Trial, Measured]) -> None:
         shapes = self._shapes
-        for one in racing:
-            losses, initial, one.seconds = losses_of(one.rows, measured)
-            one.curve += score(losses.mean(0), shapes.objective, reach=shapes.reach, outside=initial)
+        for entrant in racing:
+            losses, initial, entrant.seconds = losses_of(entrant.rows, measured)
+            entrant.curve += score(losses.mean(0), shapes.objective, reach=shapes.reach, outside=initial)
 
 
 @dataclass
@@ -220,13 +225,13 @@ class _Leg:
 
 def _legs(racing: Iterable[_Entrant], paused: Paused | None, until: int) -> list[_Leg]:
     """The trials of these shapes in as few batches as can be: of those that are no longer among them nothing is left."""
-    every = dict.fromkeys(trial for one in racing for row in one.rows for trial in row)
-    return [_Leg(batch, paused and paused.only(batch), until) for batch in batches(list(every))]
+    trials = dict.fromkeys(trial for entrant in racing for row in entrant.rows for trial in row)
+    return [_Leg(batch, paused and paused.only(batch), until) for batch in batches(list(trials))]
 
 
-def _checked(found: Any) -> Any:
-    if isinstance(found, Outcome):
-        raise RunError(f"a batch of trials {found.error}; finished trials are stored")
-    if isinstance(found, RunError):
-        raise found
-    return found
+def _checked(result: Any) -> Any:
+    if isinstance(result, Outcome):
+        raise RunError(f"a batch of trials {result.error}; finished trials are stored")
+    if isinstance(result, RunError):
+        raise result
+    return result
