@@ -15,8 +15,8 @@ def headline(advice: Mapping[str, Any]) -> str:
     language, network = advice["kind"] == "language", advice["kind"] == "network"
     if recorded and recorded[0]["own"]:
         tied = _as_good(recorded[0])
-        others = f", or {listed(tied)}, which the noise does not tell apart from it" if tied else ""
-        return f"Begin with {next(iter(recorded[0]['costs']))}{others}, from your own runs."
+        ties = f", or {listed(tied)}, which the noise does not tell apart from it" if tied else ""
+        return f"Begin with {next(iter(recorded[0]['costs']))}{ties}, from your own runs."
     if recorded and (language or not measured):
         return f"Begin with {next(iter(recorded[0]['costs']))}, from recorded runs."
     if language or (network and not measured):
@@ -25,20 +25,20 @@ def headline(advice: Mapping[str, Any]) -> str:
     if not measured:
         return f"Begin with {predicted}, from a bound alone: no experiment at hand covers this ratio."
     tied = measured["not_told_apart"]
-    others = f", or any of the {len(tied)} not told apart from it" if tied else ""
-    return f"Begin with {measured['schedules'][measured['first']]['spec']}{others}, from experiments."
+    ties = f", or any of the {len(tied)} not told apart from it" if tied else ""
+    return f"Begin with {measured['schedules'][measured['first']]['spec']}{ties}, from experiments."
 
 
 def sentences(advice: Mapping[str, Any]) -> list[str]:
     """What is advised, from what is firmest: somebody's own runs, then experiments, then other recorded runs, then the bound."""
     own = [study for study in advice["recorded"] if study["own"]]
-    said = [study["doubt"] for study in own if study["doubt"]]
-    said += [_recorded(study, advice["ratio"]) for study in own]
-    said += [_against(study, advice) for study in own if study["costs"]]
-    said += [_measured(advice["measured"])] if advice["measured"] else []
-    said += [_recorded(study, advice["ratio"]) for study in advice["recorded"] if not study["own"]]
-    said.append(_predicted(advice["predicted"]))
-    return said
+    lines = [study["doubt"] for study in own if study["doubt"]]
+    lines += [_recorded(study, advice["ratio"]) for study in own]
+    lines += [_against(study, advice) for study in own if study["costs"]]
+    lines += [_measured(advice["measured"])] if advice["measured"] else []
+    lines += [_recorded(study, advice["ratio"]) for study in advice["recorded"] if not study["own"]]
+    lines.append(_predicted(advice["predicted"]))
+    return lines
 
 
 def _against(study: Mapping[str, Any], advice: Mapping[str, Any]) -> str:
@@ -95,7 +95,7 @@ def _recorded(study: Mapping[str, Any], ratio: float) -> str:
         return f"From the {'recorded ' * (not study['own'])}runs of {study['name']} nothing follows: they hold no grid of ratio {ratio:.3g} on rates in common, or it was not measured."
     labels = list(study["costs"])
     parts = [f"{label} {difference(study['costs'][label])}" for label in labels[:4]]
-    rest = f", …, {labels[-1]} {difference(study['costs'][labels[-1]])}" if len(labels) > 4 else ""
+    last = f", …, {labels[-1]} {difference(study['costs'][labels[-1]])}" if len(labels) > 4 else ""
     near = _as_good(study)
     if study["noise"] is None:
         noise = " How much of that is noise is not known."
@@ -110,10 +110,10 @@ def _recorded(study: Mapping[str, Any], ratio: float) -> str:
         if study["at_edge"]
         else ""
     )
-    said = words(study)
+    wording = words(study)
     return (
-        f"From {runs} ({study['name']}), rates {window}: {labels[0]}. How far {said.worse} the {said.best} {study['loss']} of "
-        f"all such a grid ends: {', '.join(parts)}{rest}.{noise}{edge}"
+        f"From {runs} ({study['name']}), rates {window}: {labels[0]}. How far {wording.worse} the {wording.best} {study['loss']} of "
+        f"all such a grid ends: {', '.join(parts)}{last}.{noise}{edge}"
     )
 
 

@@ -60,8 +60,8 @@ def read_events(folder: Path, *, tag: str, steps: Steps) -> tuple[Table, list[st
 def _words(path: Path, loaded: Mapping[Path, Events], tag: str) -> dict[str, str]:
     """The hyperparameters of a run, its own before those of a folder just below."""
     words = loaded[path].hyperparameters
-    for other, events in loaded.items():
-        if other.parent == path and tag not in events.scalars:
+    for folder, events in loaded.items():
+        if folder.parent == path and tag not in events.scalars:
             words = events.hyperparameters | words
     return words
 

@@ -81,8 +81,8 @@ def overview_figure(studies: Mapping[str, Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(11.5, 2.6 * count + 0.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(count, columns, sharex=True, squeeze=False)).ravel()
     for axes, study in zip(panels, studies.values(), strict=False):
-        for place, (group, label) in enumerate(study["answer"]["chosen"].items()):
-            look = OVERVIEW.get(group) or {"color": OTHERS[place % len(OTHERS)], "linestyle": "-"}
+        for index, (group, label) in enumerate(study["answer"]["chosen"].items()):
+            look = OVERVIEW.get(group) or {"color": OTHERS[index % len(OTHERS)], "linestyle": "-"}
             style = {**look, "linewidth": 1.6, "label": group if group == "fixed" else plain(f"{group}, chosen")}
             _cost_curve(axes, study["schedules"][label]["resolution"], style)
         style = {**REFERENCE, "linewidth": 1.6, "label": plain(f"plain {study['reference']}")}

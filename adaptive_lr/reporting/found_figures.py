@@ -31,29 +31,29 @@ PANELS = 18
 BLUE, GREY, RED, ORANGE = "#1f6fd0", "#98a2b3", "#b42318", "#e07b1a"
 
 
-def drawable(found: SearchResult, objective: int, state: str = "complete") -> list[TrialRecord]:
+def drawable(result: SearchResult, objective: int, state: str = "complete") -> list[TrialRecord]:
     """The trials that have a place in a figure of that objective."""
-    return [one for one in found.trials if one.state == state and _placed(one, objective)]
+    return [trial for trial in result.trials if trial.state == state and _placed(trial, objective)]
 
 
-def history(found: SearchResult, objective: int) -> Figure:
+def history(result: SearchResult, objective: int) -> Figure:
     """The value of every trial against its number, and the best one so far."""
     figure, axes = _plain(11.5, 3.9)
-    complete, pruned = drawable(found, objective), drawable(found, objective, "pruned")
-    numbers, values = [one.number for one in complete], _values(complete, objective)
+    complete, pruned = drawable(result, objective), drawable(result, objective, "pruned")
+    numbers, values = [trial.number for trial in complete], _values(complete, objective)
     axes.plot(numbers, values, "o", color=BLUE, markersize=4.5, alpha=0.65, label="complete", **_raster(complete))
-    better = np.minimum if found.directions[objective] == "minimize" else np.maximum
+    better = np.minimum if result.directions[objective] == "minimize" else np.maximum
     if complete:
-        last = max(one.number for one in found.trials)
+        last = max(trial.number for trial in result.trials)
         best = better.accumulate(values)
         axes.plot(
             [*numbers, last], [*best, best[-1]], color=ORANGE, linewidth=1.8, drawstyle="steps-post", label="best"
         )
     if pruned:
-        ended = [one.number for one in pruned], _values(pruned, objective)
+        ended = [trial.number for trial in pruned], _values(pruned, objective)
         axes.plot(*ended, "v", color=GREY, markersize=4, label="ended early", **_raster(pruned))
-    shown = {one.number for one in (*complete, *pruned)}
-    missing = [one.number for one in found.trials if one.number not in shown]
+    shown = {trial.number for trial in (*complete, *pruned)}
+    missing = [trial.number for trial in result.trials if trial.number not in shown]
     if missing:
         bottom = axes.get_xaxis_transform()
         axes.plot(
@@ -62,35 +62,35 @@ def history(found: SearchResult, objective: int) -> Figure:
     axes.set(xlabel="trial", ylabel="value")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _value_axis(axes, [*values, *_values(pruned, objective)])
-    if found.trials:
+    if result.trials:
         figure.legend(loc="outside right center", fontsize=8, frameon=False)
     return figure
 
 
-def slices(found: SearchResult, objective: int, names: Sequence[str]) -> Figure:
+def slices(result: SearchResult, objective: int, names: Sequence[str]) -> Figure:
     """The value against each name; the colour is the number of the trial."""
     columns = min(3, len(names))
     count = -(-len(names) // columns)
     figure = Figure(figsize=(11.5 if columns > 1 else 7.0, 3.0 * count + 0.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(count, columns, sharey=True, squeeze=False)).ravel()
-    complete, pruned = drawable(found, objective), drawable(found, objective, "pruned")
+    complete, pruned = drawable(result, objective), drawable(result, objective, "pruned")
     values = _values(complete, objective)
-    winner = _winner(found, complete, values, objective)
+    winner = _winner(result, complete, values, objective)
     dots: Any = None
     for axes, name in zip(panels, names, strict=False):
-        axis = found.space.axes[name]
+        axis = result.space.axes[name]
         axes.plot(
-            _places(axis, name, pruned), _values(pruned, objective), "v", color=GREY, markersize=3, **_raster(pruned)
+            _positions(axis, name, pruned), _values(pruned, objective), "v", color=GREY, markersize=3, **_raster(pruned)
         )
-        places = _places(axis, name, complete)
-        numbers = [one.number for one in complete]
-        dots = axes.scatter(places, values, c=numbers, cmap="viridis", s=20, linewidths=0, **_raster(complete))
-        _ring(axes, places[winner], values[winner])
+        positions = _positions(axis, name, complete)
+        numbers = [trial.number for trial in complete]
+        dots = axes.scatter(positions, values, c=numbers, cmap="viridis", s=20, linewidths=0, **_raster(complete))
+        _ring(axes, positions[winner], values[winner])
         _name_axis(axes, axis, name)
         _tidy(axes)
-    for place, axes in enumerate(panels):
-        axes.set_visible(place < len(names))
-        if place % columns == 0:
+    for index, axes in enumerate(panels):
+        axes.set_visible(index < len(names))
+        if index % columns == 0:
             axes.set_ylabel("value")
     _value_axis(panels[0], [*values, *_values(pruned, objective)])
     bar = figure.colorbar(dots, ax=panels.tolist(), shrink=0.8, aspect=30)
@@ -99,32 +99,32 @@ def slices(found: SearchResult, objective: int, names: Sequence[str]) -> Figure:
     return figure
 
 
-def contour(found: SearchResult, objective: int, names: tuple[str, str]) -> Figure:
+def contour(result: SearchResult, objective: int, names: tuple[str, str]) -> Figure:
     """The value over the plane of two names: a local mean, and the trials it is made of."""
     figure, axes = _plain(7.6, 5.0)
-    complete = drawable(found, objective)
+    complete = drawable(result, objective)
     values = _values(complete, objective)
     log = _is_log(values)
     heights = np.log10(values) if log else values
-    points = np.stack([_unit(found.space.axes[name], name, complete) for name in names], axis=1)
+    points = np.stack([_unit(result.space.axes[name], name, complete) for name in names], axis=1)
     sides = np.linspace(0.0, 1.0, 81)
     mesh = np.stack(np.meshgrid(sides, sides), axis=-1).reshape(-1, 2)
     surface = _smooth(points, heights, mesh).reshape(81, 81)
-    minimize = found.directions[objective] == "minimize"
+    minimize = result.directions[objective] == "minimize"
     # A few bad trials would take all of the colours: beyond the worst tenth there is only one.
     low, high = np.quantile(heights, [0.0, 0.9] if minimize else [0.1, 1.0])
     high = high if high > low else low + max(abs(low), 1.0) * 1e-9
     colours: Any = {"cmap": "Blues_r" if minimize else "Blues", "vmin": low, "vmax": high}
-    across, up = (_from_unit(found.space.axes[name], sides) for name in names)
+    across, up = (_from_unit(result.space.axes[name], sides) for name in names)
     axes.contourf(
         across, up, np.ma.masked_invalid(surface), levels=np.linspace(low, high, 13), extend="both", **colours
     )
-    horizontal, vertical = (_places(found.space.axes[name], name, complete) for name in names)
+    horizontal, vertical = (_positions(result.space.axes[name], name, complete) for name in names)
     dots = axes.scatter(horizontal, vertical, c=heights, s=26, edgecolors="#344054", linewidths=0.7, **colours)
-    winner = _winner(found, complete, values, objective)
+    winner = _winner(result, complete, values, objective)
     _ring(axes, horizontal[winner], vertical[winner])
-    _name_axis(axes, found.space.axes[names[0]], names[0])
-    _name_axis(axes, found.space.axes[names[1]], names[1], vertical=True)
+    _name_axis(axes, result.space.axes[names[0]], names[0])
+    _name_axis(axes, result.space.axes[names[1]], names[1], vertical=True)
     bar = figure.colorbar(dots, ax=axes, extend="max" if minimize else "min")
     bar.set_label("log10 of the value" if log else "value", fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -135,38 +135,42 @@ def importance(shares: dict[str, float]) -> Figure:
     """A bar for each name."""
     figure, axes = _plain(7.6, 0.7 + 0.32 * len(shares))
     names = [_text(name, 40) for name in shares]
-    places = range(len(names))
-    bars = axes.barh(places, list(shares.values()), color=BLUE, height=0.62)
+    positions = range(len(names))
+    bars = axes.barh(positions, list(shares.values()), color=BLUE, height=0.62)
     axes.bar_label(bars, labels=[f"{share:.2f}" for share in shares.values()], padding=3, fontsize=8)
-    axes.set_yticks(places, names)
+    axes.set_yticks(positions, names)
     axes.set(xlabel="importance", xlim=(0.0, 1.12 * max(*shares.values(), 1e-9)), ylim=(len(names) - 0.4, -0.6))
     axes.grid(visible=False, axis="y")
     return figure
 
 
-def front(found: SearchResult, best: Sequence[TrialRecord]) -> Figure | None:
+def front(result: SearchResult, best: Sequence[TrialRecord]) -> Figure | None:
     """Each objective against each other one; the trials of the front are marked. None if there is nothing to show."""
-    every = range(len(found.directions))
-    shown = [one for one in found.trials if one.state == "complete" and all(_placed(one, place) for place in every)]
-    chosen = [one for one in best if one in shown]
+    objectives = range(len(result.directions))
+    shown = [
+        trial
+        for trial in result.trials
+        if trial.state == "complete" and all(_placed(trial, objective) for objective in objectives)
+    ]
+    chosen = [trial for trial in best if trial in shown]
     if not shown:
         return None
-    pairs = list(itertools.combinations(every, 2))[:6]
+    pairs = list(itertools.combinations(objectives, 2))[:6]
     columns = min(3, len(pairs))
     count = -(-len(pairs) // columns)
     figure = Figure(figsize=((7.6, 5.0) if columns == 1 else (11.5, 3.6 * count)), layout="constrained")
     panels = np.atleast_1d(figure.subplots(count, columns, squeeze=False)).ravel()
     for axes, pair in zip(panels, pairs, strict=False):
-        (x, y), (x_best, y_best) = ([_values(some, one) for one in pair] for some in (shown, chosen))
+        (x, y), (x_best, y_best) = ([_values(some, objective) for objective in pair] for some in (shown, chosen))
         axes.plot(x, y, "o", color=GREY, markersize=4, alpha=0.6, label="complete", **_raster(shown))
         order = np.argsort(x_best)
-        line = "-" if len(every) == 2 else ""
-        style = {"color": ORANGE, "linewidth": 1.2, "markersize": 5.5, "drawstyle": _step(found)}
+        line = "-" if len(objectives) == 2 else ""
+        style = {"color": ORANGE, "linewidth": 1.2, "markersize": 5.5, "drawstyle": _step(result)}
         axes.plot(x_best[order], y_best[order], marker="o", linestyle=line, label="Pareto front", **style)
-        for values, which, set_label in ((x, pair[0], axes.set_xlabel), (y, pair[1], axes.set_ylabel)):
-            set_label(f"objective {which + 1} ({found.directions[which]})")
+        for values, objective, set_label in ((x, pair[0], axes.set_xlabel), (y, pair[1], axes.set_ylabel)):
+            set_label(f"objective {objective + 1} ({result.directions[objective]})")
             if _is_log(values):
-                (axes.set_xscale if which == pair[0] else axes.set_yscale)("log")
+                (axes.set_xscale if objective == pair[0] else axes.set_yscale)("log")
         _tidy(axes)
     for axes in panels[len(pairs) :]:
         axes.set_visible(False)
@@ -174,9 +178,9 @@ def front(found: SearchResult, best: Sequence[TrialRecord]) -> Figure | None:
     return figure
 
 
-def _step(found: SearchResult) -> str:
+def _step(result: SearchResult) -> str:
     """How the border of what is beaten runs between two points of the front: as either of them is, never better."""
-    return "steps-post" if found.directions[0] == "minimize" else "steps-pre"
+    return "steps-post" if result.directions[0] == "minimize" else "steps-pre"
 
 
 def _plain(width: float, height: float) -> tuple[Figure, Axes]:
@@ -193,12 +197,12 @@ def _tidy(axes: Axes) -> None:
     axes.tick_params(which="both", labelsize=8)
 
 
-def _placed(one: TrialRecord, objective: int) -> bool:
-    return len(one.values) > objective and abs(one.values[objective]) < LARGEST  # not of NaN
+def _placed(trial: TrialRecord, objective: int) -> bool:
+    return len(trial.values) > objective and abs(trial.values[objective]) < LARGEST  # not of NaN
 
 
 def _values(trials: Sequence[TrialRecord], objective: int) -> Array:
-    return np.array([one.values[objective] for one in trials], dtype=float)
+    return np.array([trial.values[objective] for trial in trials], dtype=float)
 
 
 def _raster(trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -215,11 +219,11 @@ def _value_axis(axes: Axes, values: Sequence[float]) -> None:
         axes.set_yscale("log")
 
 
-def _winner(found: SearchResult, trials: Sequence[TrialRecord], values: Array, objective: int) -> slice:
+def _winner(result: SearchResult, trials: Sequence[TrialRecord], values: Array, objective: int) -> slice:
     """Where the best trial stands, as a slice that is empty without trials."""
     if not trials:
         return slice(0)
-    best = int(values.argmin() if found.directions[objective] == "minimize" else values.argmax())
+    best = int(values.argmin() if result.directions[objective] == "minimize" else values.argmax())
     return slice(best, best + 1)
 
 
@@ -227,17 +231,17 @@ def _ring(axes: Axes, x: Array, y: Array) -> None:
     axes.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor=ORANGE, markeredgewidth=1.8)
 
 
-def _places(axis: Axis, name: str, trials: Sequence[TrialRecord]) -> Array:
+def _positions(axis: Axis, name: str, trials: Sequence[TrialRecord]) -> Array:
     """Where the trials stand on the axis; choices have the places 0, 1, …, each a strip that trials are spread over."""
     if not axis.choices:
-        return np.array([one.point[name] for one in trials], dtype=float)
-    spread = [0.5 * ((one.number * 0.6180339887498949) % 1.0 - 0.5) for one in trials]
-    chosen = [axis.choices.index(one.point[name]) for one in trials]
-    return np.array([place + aside for place, aside in zip(chosen, spread, strict=True)], dtype=float)
+        return np.array([trial.point[name] for trial in trials], dtype=float)
+    spread = [0.5 * ((trial.number * 0.6180339887498949) % 1.0 - 0.5) for trial in trials]
+    chosen = [axis.choices.index(trial.point[name]) for trial in trials]
+    return np.array([choice + aside for choice, aside in zip(chosen, spread, strict=True)], dtype=float)
 
 
 def _unit(axis: Axis, name: str, trials: Sequence[TrialRecord]) -> Array:
-    values, ends = _places(axis, name, trials), np.array([axis.low, axis.high])
+    values, ends = _positions(axis, name, trials), np.array([axis.low, axis.high])
     if axis.log:
         values, ends = np.log(values), np.log(ends)
     return np.asarray((values - ends[0]) / (ends[1] - ends[0]), dtype=float)
@@ -255,7 +259,7 @@ def _name_axis(axes: Axes, axis: Axis, name: str, *, vertical: bool = False) -> 
     drawn: Any = axes.yaxis if vertical else axes.xaxis
     (axes.set_ylabel if vertical else axes.set_xlabel)(_text(name, 40))
     if axis.choices:
-        labels, many = [_text(str(one), 16) for one in axis.choices], len(axis.choices) > 4
+        labels, many = [_text(str(choice), 16) for choice in axis.choices], len(axis.choices) > 4
         drawn.set_ticks(range(len(labels)), labels, fontsize=7 if many else 8, rotation=90 if many else 0)
         axes.set_xlim(-0.6, len(labels) - 0.4)
         return
@@ -270,7 +274,7 @@ def _text(text: str, longest: int) -> str:
     return plain(text if len(text) <= longest else f"{text[: longest - 1]}…")
 
 
-def _smooth(points: Array, heights: Array, places: Array) -> Array:
+def _smooth(points: Array, heights: Array, positions: Array) -> Array:
     """The mean of the trials around each place, the near ones counting more; NaN where none is near.
 
     (1) linear between neighbours  (2) thin plates  (3) a weighted mean. We do (3): the other names differ between
@@ -285,7 +289,7 @@ def _smooth(points: Array, heights: Array, places: Array) -> Array:
         np.fill_diagonal(weights, 0.0)  # each trial is predicted from the others
         errors[width] = float(np.mean((weights @ heights / weights.sum(1) - heights) ** 2))
     width = min(errors, key=errors.__getitem__)
-    away = ((places[:, None] - points[None]) ** 2).sum(-1)
+    away = ((positions[:, None] - points[None]) ** 2).sum(-1)
     weights = np.exp(-(away - away.min(1, keepdims=True)) / (2.0 * width**2))
-    found = weights @ heights / weights.sum(1)
-    return np.where(away.min(1) < max(3.0 * width, 0.2) ** 2, found, np.nan)
+    smoothed = weights @ heights / weights.sum(1)
+    return np.where(away.min(1) < max(3.0 * width, 0.2) ** 2, smoothed, np.nan)

@@ -29,9 +29,9 @@ def shown(value: object) -> str:
     return {"inf": "∞", "-inf": "−∞"}.get(text, text)
 
 
-def point(one: TrialRecord) -> str:
+def point(trial: TrialRecord) -> str:
     """The values that were chosen, with their names."""
-    return ", ".join(f"{name} = {shown(value)}" for name, value in one.point.items())
+    return ", ".join(f"{name} = {shown(value)}" for name, value in trial.point.items())
 
 
 def duration(seconds: float) -> str:
@@ -41,61 +41,63 @@ def duration(seconds: float) -> str:
     ('< 1 ms', '0.42 s', '1 min 15 s', '2 h 1 min')
     """
     if not seconds < 60.0:
-        minutes, rest = divmod(round(seconds), 60)
-        return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        minutes, remainder = divmod(round(seconds), 60)
+        return f"{minutes} min {remainder} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
     return f"{seconds:.2g} s" if seconds >= 0.001 else "< 1 ms"
 
 
-def answers(found: SearchResult, ranked: list[TrialRecord], best: list[TrialRecord], verdict: str | None) -> list[str]:
+def answers(result: SearchResult, ranked: list[TrialRecord], best: list[TrialRecord], verdict: str | None) -> list[str]:
     """The answer: what is best, how many trials that took, and what to think of it.
 
     Args:
-        found: the search.
+        result: of the search.
         ranked: the trials with values, the best first.
         best: the Pareto front, which is the best trial if there is one objective.
         verdict: of a comparison on other seeds.
     """
-    counts = {state: sum(one.state == state for one in found.trials) for state in ("complete", "pruned", "failed")}
+    counts = {state: sum(trial.state == state for trial in result.trials) for state in ("complete", "pruned", "failed")}
     did = (
-        f"Of {_many(len(found.trials), 'trial')}, {counts['complete']} ran to the end, {counts['pruned']} stopped early, "
-        f"{counts['failed']} failed; together {duration(sum(one.seconds for one in found.trials))} of work."
+        f"Of {_many(len(result.trials), 'trial')}, {counts['complete']} ran to the end, {counts['pruned']} stopped early, "
+        f"{counts['failed']} failed; together {duration(sum(trial.seconds for trial in result.trials))} of work."
     )
-    notes = [f"{note[:1].upper()}{note[1:]}." for note in found.notes]
+    notes = [f"{note[:1].upper()}{note[1:]}." for note in result.notes]
     if not best:
         return ["No trial is complete with a value, so there is no best one.", did, *notes]
-    if len(found.directions) > 1:
-        words = " and ".join(f"the {WORDS[one]} objective {place}" for place, one in enumerate(found.directions, 1))
-        said = [
+    if len(result.directions) > 1:
+        words = " and ".join(
+            f"the {WORDS[direction]} objective {number}" for number, direction in enumerate(result.directions, 1)
+        )
+        sentences = [
             f"In looking for {words}, {_many(len(best), 'trial')} of {len(ranked)} cannot be beaten: the Pareto front.",
             did,
         ]
     else:
-        said = [_best(found, best[0]), did, _since(ranked, best[0])]
+        sentences = [_best(result, best[0]), did, _since(ranked, best[0])]
     if verdict is not None:
-        said.append(verdict)
+        sentences.append(verdict)
     elif len(ranked) > 1:
-        said.append(
+        sentences.append(
             "The trials were chosen by the values that are shown, so the best of them flatter themselves where runs are "
             "noisy: run them with seeds that the search did not see before comparing them with anything."
         )
-    edges = [] if len(found.directions) > 1 else _edges(found, best[0])
+    edges = [] if len(result.directions) > 1 else _edges(result, best[0])
     if edges:
-        said.append(f"At the edge of the range: {', '.join(edges)}. A better value may lie outside.")
-    return [*said, *notes]
+        sentences.append(f"At the edge of the range: {', '.join(edges)}. A better value may lie outside.")
+    return [*sentences, *notes]
 
 
 def _many(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _best(found: SearchResult, best: TrialRecord) -> str:
-    runs = [one for one in best.by_seed if math.isfinite(one)]
+def _best(result: SearchResult, best: TrialRecord) -> str:
+    runs = [value for value in best.by_seed if math.isfinite(value)]
     spread = f", the mean of {len(runs)} seeds from {shown(min(runs))} to {shown(max(runs))}" if len(runs) > 1 else ""
-    return f"The {WORDS[found.directions[0]]} value is {shown(best.values[0])}{spread}, at {point(best)} (trial {best.number})."
+    return f"The {WORDS[result.directions[0]]} value is {shown(best.values[0])}{spread}, at {point(best)} (trial {best.number})."
 
 
 def _since(ranked: list[TrialRecord], best: TrialRecord) -> str:
-    later = sum(one.number > best.number for one in ranked)
+    later = sum(trial.number > best.number for trial in ranked)
     return (
         f"{_many(later, 'complete trial')} after it found nothing better."
         if later
@@ -103,50 +105,50 @@ def _since(ranked: list[TrialRecord], best: TrialRecord) -> str:
     )
 
 
-def _edges(found: SearchResult, best: TrialRecord) -> list[str]:
+def _edges(result: SearchResult, best: TrialRecord) -> list[str]:
     """The names whose best value is at an end of the range."""
-    said = []
-    for name, axis in found.space.axes.items():
+    edges = []
+    for name, axis in result.space.axes.items():
         value = best.point[name]
         if not axis.choices and isinstance(value, int | float):
-            place = _place(axis, float(value))
+            position = _position(axis, float(value))
             near = EDGE if not axis.integer else 1e-9
-            if not near < place < 1.0 - near:
-                end = axis.low if place < 0.5 else axis.high
-                said.append(f"{name} = {shown(value)} ({'lowest' if place < 0.5 else 'highest'} {shown(end)})")
-    return said
+            if not near < position < 1.0 - near:
+                end = axis.low if position < 0.5 else axis.high
+                edges.append(f"{name} = {shown(value)} ({'lowest' if position < 0.5 else 'highest'} {shown(end)})")
+    return edges
 
 
-def _place(axis: Axis, value: float) -> float:
+def _position(axis: Axis, value: float) -> float:
     if axis.log:
         return (math.log(value) - math.log(axis.low)) / (math.log(axis.high) - math.log(axis.low))
     return (value - axis.low) / (axis.high - axis.low)
 
 
-def again(found: SearchResult) -> list[str]:
+def again(result: SearchResult) -> list[str]:
     """Commands: to go on with the search, and to look into it."""
-    more, identity = len(found.trials) - found.skipped + 20, _identity(found)
-    folder = shlex.quote(str(found.directory))
+    more, identity = len(result.trials) - result.skipped + 20, _identity(result)
+    folder = shlex.quote(str(result.directory))
     if "task" in identity:
-        go_on = f"search_shapes(shapes, trials={more}, directory=Path({str(found.directory)!r}), store=store, …)"
+        go_on = f"search_shapes(shapes, trials={more}, directory=Path({str(result.directory)!r}), store=store, …)"
     else:
         go_on = f"adaptive-lr search MODULE:NAME --space SPACE --trials {more} --directory {folder}{_options(identity)}"
-    return [go_on, f"optuna-dashboard {shlex.quote(found.storage)}"]
+    return [go_on, f"optuna-dashboard {shlex.quote(result.storage)}"]
 
 
 def _options(identity: Mapping[str, Any]) -> str:
     """What has to be said again, since it is not what it would be by default."""
     usual = {"sampler": "tpe", "seed": 0, "seeds": 1, "pruner": None, "in_flight": 8}
-    said = {name: identity[name] for name, one in usual.items() if identity.get(name, one) != one}
+    changed = {name: identity[name] for name, default in usual.items() if identity.get(name, default) != default}
     directions = identity.get("directions", ["minimize"])
-    options = [] if directions == ["minimize"] else [f" --direction {one}" for one in directions]
-    return "".join([*options, *(f" --{name.replace('_', '-')} {value}" for name, value in said.items())])
+    options = [] if directions == ["minimize"] else [f" --direction {direction}" for direction in directions]
+    return "".join([*options, *(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())])
 
 
-def _identity(found: SearchResult) -> dict[str, Any]:
+def _identity(result: SearchResult) -> dict[str, Any]:
     """What the directory says about its search; nothing if it is gone."""
     try:
-        read = json.loads((found.directory / "search.json").read_text(encoding="utf-8"))
+        read = json.loads((result.directory / "search.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return read if isinstance(read, dict) else {}

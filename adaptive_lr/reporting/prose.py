@@ -16,7 +16,7 @@ def percent(estimate: Mapping[str, float]) -> str:
     return f"{_tidy(value, digits)}\u00a0% [{_tidy(low, digits)},\u00a0{_tidy(high, digits)}]"
 
 
-def whole(share: float) -> str:
+def whole_percent(share: float) -> str:
     """A share in per cent, without decimals and without the sign."""
     return _tidy(100.0 * share, 0)
 

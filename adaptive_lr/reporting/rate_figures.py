@@ -65,10 +65,10 @@ def trace(experiment: Mapping[str, Any], label: str, name: str) -> Figure:
     figure = Figure(figsize=(12.5, 2.5))  # a constrained layout would take most of the time of a report
     panels = np.atleast_1d(figure.subplots(1, 1 + len(readings), squeeze=False)).ravel()
     figure.subplots_adjust(left=0.055, right=0.995, bottom=0.2, top=0.97, wspace=0.28)
-    for colour, (start, found) in zip(STARTS, starts.items(), strict=False):
-        steps = np.asarray(found["step"], dtype=float)
+    for colour, (start, curves) in zip(STARTS, starts.items(), strict=False):
+        steps = np.asarray(curves["step"], dtype=float)
         for axes, key in zip(panels, ("rate", *readings), strict=True):
-            values = np.array([np.nan if one is None else one for one in found[key]])
+            values = np.array([np.nan if value is None else value for value in curves[key]])
             shown = np.where(values > 0.0, values, np.nan) if key == "rate" else values
             axes.plot(steps + 1, shown, color=colour, linewidth=1.3, label=f"from {start}")
     if experiment["contestants"][experiment["reference"]]["schedule"] == "DampedCosine()":
@@ -103,30 +103,30 @@ def _plain(value: float, _: float | None = None) -> str:
 
 
 def _relative(values: list[float], study: Mapping[str, Any]) -> np.ndarray:
-    found: np.ndarray = np.asarray(values) / max(float(study["oracle"]["loss"]), 1e-300)
-    return found
+    relative: np.ndarray = np.asarray(values) / max(float(study["oracle"]["loss"]), 1e-300)
+    return relative
 
 
 def _looks(experiment: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Plain schedules thin and grey but the reference, which is black; the judged contestant thick."""
-    found: dict[str, dict[str, Any]] = {}
+    looks: dict[str, dict[str, Any]] = {}
     greys = ["#999999", "#b5b5b5", "#777777", "#c9b99a"]
     coloured = 0
     for label, about in experiment["contestants"].items():
         if label == experiment["reference"]:
-            found[label] = {"color": "#111111", "linewidth": 1.3}
+            looks[label] = {"color": "#111111", "linewidth": 1.3}
         elif about["controller"] is None and about["optimizer"] is None:
-            found[label] = {"color": greys[len(found) % len(greys)], "linewidth": 0.9, "linestyle": (0, (4, 1.5))}
+            looks[label] = {"color": greys[len(looks) % len(greys)], "linewidth": 0.9, "linestyle": (0, (4, 1.5))}
         else:
             colour = PALETTE[coloured % len(PALETTE)]
             dashes = "-" if coloured < len(PALETTE) else (0, (2, 1))
             coloured += 1
-            found[label] = {
+            looks[label] = {
                 "color": colour,
                 "linewidth": 2.4 if label == experiment["judged"] else 1.1,
                 "linestyle": dashes,
             }
-    return found
+    return looks
 
 
 def _tidy(axes: Axes) -> None:

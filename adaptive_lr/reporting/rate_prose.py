@@ -17,7 +17,8 @@ from adaptive_lr.reporting.prose import number, study_title
 def times(estimate: Mapping[str, float]) -> str:
     """A ratio with its interval: ``1.12 [1.08, 1.17]``."""
     value, low, high = (
-        f"{one:.2f}" if one < 100.0 else f"{one:.2g}" for one in (estimate[key] for key in ("value", "low", "high"))
+        f"{quantity:.2f}" if quantity < 100.0 else f"{quantity:.2g}"
+        for quantity in (estimate[key] for key in ("value", "low", "high"))
     )
     return f"{value}\u00a0[{low},\u00a0{high}]"
 
@@ -43,17 +44,17 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     ]
     if far:
         sentences.append(f"Beyond {CLOSE:g} times: {'; '.join(far)}.")
-    others = {
+    rivals = {
         name: row
         for name, row in experiment["overall"].items()
         if name != label and row["group"] == total["group"] and row["studies"] == total["studies"]
     }
-    if others:
-        best = min(others, key=lambda name: others[name]["geometric_worst"])
-        theirs, own = others[best]["geometric_worst"], total["geometric_worst"]
-        place = "is better in" if theirs < own else "comes closest to it in"
+    if rivals:
+        best = min(rivals, key=lambda name: rivals[name]["geometric_worst"])
+        theirs, own = rivals[best]["geometric_worst"], total["geometric_worst"]
+        phrase = "is better in" if theirs < own else "comes closest to it in"
         sentences.append(
-            f"Of the others in the group «{total['group']}», {best} {place} the geometric mean of the worst starts: {number(theirs)} against "
+            f"Of the others in the group «{total['group']}», {best} {phrase} the geometric mean of the worst starts: {number(theirs)} against "
             f"{number(own)}."
         )
     return sentences
@@ -101,4 +102,4 @@ def rule(docstring: str) -> Markup:
 
 def _decades(experiment: Mapping[str, Any]) -> str:
     spans = {round(math.log10(study["window"][1] / study["window"][0])) for study in experiment["studies"].values()}
-    return " to ".join(str(one) for one in sorted({min(spans), max(spans)}))
+    return " to ".join(str(span) for span in sorted({min(spans), max(spans)}))

@@ -36,13 +36,13 @@ def study(numbers: Mapping[str, Any]) -> Figure:
         grid = (numbers["common"]["groups"][label] if numbers["common"] else row)["grid"]
         right.plot(grid["ratios"], [np.nan if regret is None else regret for regret in grid["regret"]], **style)
     _limit(left, numbers)
-    said = words(numbers)
+    wording = words(numbers)
     left.set(xscale="log", xlabel=plain(numbers["rate"]), ylabel=plain(numbers["loss"]))
     shared = ", rates in common" if numbers["common"] else ""
     right.set(
         xscale="log",
         xlabel="grid ratio: neighbouring learning rates differ by this factor",
-        ylabel=f"regret: {said.level} {said.worse} own {said.best}{shared}",
+        ylabel=f"regret: {wording.level} {wording.worse} own {wording.best}{shared}",
     )
     low, high = right.get_xlim()
     steps = (1.5, 2, 3, 5, 10, 20, 50, 100) if high < 60.0 else (2, 5, 10, 30, 100, 1000, 10_000)

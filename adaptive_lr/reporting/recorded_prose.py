@@ -104,13 +104,13 @@ def judged_ratio(study: Mapping[str, Any]) -> str | None:
 
 def window(study: Mapping[str, Any], rates: Sequence[float] | None = None) -> str:
     """The lowest and highest rate that any group has, or of some rates."""
-    every = rates or [rate for row in study["groups"].values() for rate in row["rates"]]
-    return f"{min(every):g} to {max(every):g}"
+    present = rates or [rate for row in study["groups"].values() for rate in row["rates"]]
+    return f"{min(present):g} to {max(present):g}"
 
 
 def answer(study: Mapping[str, Any]) -> list[str]:
     """What a study says, in a few sentences; a doubt about which way its metric goes comes first."""
-    groups, said = study["groups"], words(study)
+    groups, wording = study["groups"], words(study)
     sentences = [study["doubt"]] if study["doubt"] else []
     if len(groups) == 1:
         return [*sentences, _alone(study, *next(iter(groups.items())))]
@@ -122,7 +122,7 @@ def answer(study: Mapping[str, Any]) -> list[str]:
     if not lowest["known"]:
         tied = "; how much of a difference is noise is not known"
     sentences.append(
-        f"Each at its own best rate, {lowest['label']} ends {said.best} ({loss(first['best'])}){tied}. {last} ends {said.worst} "
+        f"Each at its own best rate, {lowest['label']} ends {wording.best} ({loss(first['best'])}){tied}. {last} ends {wording.worst} "
         f"({loss(groups[last]['best'])})."
     )
     if study["common"] is not None:
@@ -134,14 +134,14 @@ def answer(study: Mapping[str, Any]) -> list[str]:
 
 
 def _compared(study: Mapping[str, Any]) -> list[str]:
-    common, said = study["common"], words(study)
+    common, wording = study["common"], words(study)
     rows = {label: row for label, row in common["groups"].items() if row["sensitivity_log"]["value"] is not None}
     sentences = []
     if rows:
         order = sorted(rows, key=lambda label: rows[label]["sensitivity_log"]["value"])
         least, most = order[0], order[-1]
         sentences.append(
-            f"Over the rates in common ({window(study, common['rates'])}), the {said.level} of {least} {said.moves} least {said.worse} its own {said.best}, by "
+            f"Over the rates in common ({window(study, common['rates'])}), the {wording.level} of {least} {wording.moves} least {wording.worse} its own {wording.best}, by "
             f"{difference(rows[least]['sensitivity_log'])} in the mean over the logarithm of the rate{_reach(rows[least])}; that of {most} "
             f"most, by {difference(rows[most]['sensitivity_log'])}{_reach(rows[most])}."
         )
@@ -157,7 +157,7 @@ def _compared(study: Mapping[str, Any]) -> list[str]:
         if len(cheapest) > 1:
             parts = [f"{label} {difference(costs[label])}" for label in (*cheapest[:3], *cheapest[3:][-1:])]
             sentences.append(
-                f"Tuned on a grid of ratio {ratio} placed anywhere in that window, the {said.level} lies {said.worse} the {said.best} of all by: "
+                f"Tuned on a grid of ratio {ratio} placed anywhere in that window, the {wording.level} lies {wording.worse} the {wording.best} of all by: "
                 f"{', '.join(parts[:3])}{f', …, {parts[3]}' if len(parts) > 3 else ''}."
             )
     return sentences
@@ -200,11 +200,11 @@ def shown_rho(study: Mapping[str, Any]) -> list[str]:
 
 
 def _alone(study: Mapping[str, Any], label: str, row: Mapping[str, Any]) -> str:
-    said = words(study)
+    wording = words(study)
     where = ", at the edge of the recorded rates, so that a better one may lie outside" if row["at_boundary"] else ""
     return (
-        f"{label[0].upper()}{label[1:]}: {said.best} {said.level} {loss(row['best'])} at {row['best_rate']:g}{where}. Over {window(study)} the "
-        f"{said.level} {said.moves} {difference(row['sensitivity_log'])} {said.worse} it in the mean over the logarithm of the rate."
+        f"{label[0].upper()}{label[1:]}: {wording.best} {wording.level} {loss(row['best'])} at {row['best_rate']:g}{where}. Over {window(study)} the "
+        f"{wording.level} {wording.moves} {difference(row['sensitivity_log'])} {wording.worse} it in the mean over the logarithm of the rate."
     )
 
 

@@ -99,10 +99,10 @@ def _explained(name: str, folder: Path) -> Iterator[None]:
 
 def page_of(experiment: Mapping[str, Any], label: str) -> str:
     """The path of a controller's page, from that of the report; labels that differ have pages that differ."""
-    slugs = [_slug(other) for other in experiment["traces"]]
-    place = list(experiment["traces"]).index(label)
-    before = slugs[:place].count(slugs[place])
-    return f"controllers/{experiment['name']}-{slugs[place]}{f'--{before + 1}' if before else ''}.html"
+    slugs = [_slug(controller) for controller in experiment["traces"]]
+    index = list(experiment["traces"]).index(label)
+    before = slugs[:index].count(slugs[index])
+    return f"controllers/{experiment['name']}-{slugs[index]}{f'--{before + 1}' if before else ''}.html"
 
 
 def _slug(label: str) -> str:
@@ -125,7 +125,7 @@ def _environment() -> Environment:
         recorded=recorded_prose,
         page_of=page_of,
     )
-    environment.filters |= {"percent": prose.percent, "number": prose.number, "whole": prose.whole}
+    environment.filters |= {"percent": prose.percent, "number": prose.number, "whole_percent": prose.whole_percent}
     return environment
 
 

@@ -20,7 +20,9 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
     panels = np.atleast_1d(figure.subplots(count, columns, squeeze=False)).ravel()
     painted: Any = None
     for axes, study in zip(panels, studies.values(), strict=False):
-        points = [(one["k"], one["exponent"], study["shapes"][label]) for label, one in experiment["shapes"].items()]
+        points = [
+            (shape["k"], shape["exponent"], study["shapes"][label]) for label, shape in experiment["shapes"].items()
+        ]
         k, exponent, ratio = np.array(points, dtype=float).T
         painted = axes.scatter(
             k,

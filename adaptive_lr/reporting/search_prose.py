@@ -33,8 +33,8 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     counts: dict[str, list[str]] = {}
     for study in studies.values():
         counts.setdefault(study["verdict"], []).append(study_title(study))
-    inside = float(np.exp(np.mean([np.log(one["selection_ratio"]) for one in studies.values()])))
-    outside = float(np.exp(np.mean([np.log(one["report_ratio"]["value"]) for one in studies.values()])))
+    inside = float(np.exp(np.mean([np.log(study["selection_ratio"]) for study in studies.values()])))
+    outside = float(np.exp(np.mean([np.log(study["report_ratio"]["value"]) for study in studies.values()])))
     parts = [f"{verdict} in {len(names)} ({'; '.join(names)})" for verdict, names in counts.items()]
     sentences = [
         f"Exponents searched on a task, each shape at its own best rate, against the {reference} on seeds that the search did not see: {', '.join(parts)}.",
@@ -49,7 +49,7 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     if moved:
         better = sum(cell["high"] < 1.0 for _, _, cell in moved)
         worse = sum(cell["low"] > 1.0 for _, _, cell in moved)
-        target, source, worst = max(moved, key=lambda one: float(one[2]["value"]))
+        target, source, worst = max(moved, key=lambda move: float(move[2]["value"]))
         sentences.append(
             f"Taken to another task, what was found is clearly better than the {reference} in {better} of {len(moved)} cases and clearly worse in {worse}; worst from "
             f"{study_title(studies[source])} to {study_title(studies[target])}, {times(worst)} times its loss."

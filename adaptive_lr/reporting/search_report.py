@@ -56,13 +56,13 @@ def write_search_report(found: SearchResult, folder: Path, *, title: str, verdic
         .get_template("search_report.html.j2")
         .render(
             title=title,
-            found=found,
+            result=found,
             answers=found_prose.answers(found, ranked, best, verdict),
             best=best,
             ranked=ranked,
             rows=ROWS,
             most=found_figures.PANELS,
-            failed=[one for one in found.trials if one.state == "failed"],
+            failed=[trial for trial in found.trials if trial.state == "failed"],
             figures=_drawn(plots, folder / "figures"),
             reasons=reasons | skipped,
             left_out=_left_out(found),
@@ -86,25 +86,25 @@ def refuse_directory(folder: Path, directory: Path) -> None:
         )
 
 
-def _ranked(found: SearchResult) -> list[TrialRecord]:
+def _ranked(result: SearchResult) -> list[TrialRecord]:
     """The complete trials with values that can be compared, by their first objective, the best first."""
-    sign = 1.0 if found.directions[0] == "minimize" else -1.0
-    return sorted(found.comparable(), key=lambda trial: sign * trial.values[0])
+    sign = 1.0 if result.directions[0] == "minimize" else -1.0
+    return sorted(result.comparable(), key=lambda trial: sign * trial.values[0])
 
 
-def _front(found: SearchResult) -> list[TrialRecord]:
+def _front(result: SearchResult) -> list[TrialRecord]:
     """The trials of the front by their first objective; NaN is beaten by nothing, so it must not take part."""
-    ranked = _ranked(found)
-    return ranked[:1] if len(found.directions) == 1 else replace(found, trials=tuple(ranked)).pareto()
+    ranked = _ranked(result)
+    return ranked[:1] if len(result.directions) == 1 else replace(result, trials=tuple(ranked)).pareto()
 
 
-def _importances(found: SearchResult) -> tuple[list[dict[str, float]], dict[str, str]]:
+def _importances(result: SearchResult) -> tuple[list[dict[str, float]], dict[str, str]]:
     """The importance of every name for each objective; where there is none, the reason by the name of the figure."""
     shares: list[dict[str, float]] = []
     reasons = {}
-    for objective in range(len(found.directions)):
+    for objective in range(len(result.directions)):
         try:
-            shares.append(found.importance(objective))
+            shares.append(result.importance(objective))
         except RunError as error:
             shares.append({})
             reasons[f"importance-{objective + 1}"] = f"{str(error)[:1].upper()}{str(error)[1:]}."
@@ -112,30 +112,30 @@ def _importances(found: SearchResult) -> tuple[list[dict[str, float]], dict[str,
 
 
 def _plots(
-    found: SearchResult, best: Sequence[TrialRecord], shares: Sequence[Mapping[str, float]]
+    result: SearchResult, best: Sequence[TrialRecord], shares: Sequence[Mapping[str, float]]
 ) -> tuple[dict[str, Figure], dict[str, str]]:
     """The figures by name, and why there are no others."""
     plots, reasons = dict[str, Figure](), dict[str, str]()
-    if len(found.directions) > 1 and (drawn := found_figures.front(found, best)) is not None:
+    if len(result.directions) > 1 and (drawn := found_figures.front(result, best)) is not None:
         plots["front"] = drawn
     for objective, share in enumerate(shares):
-        names = sorted(found.space.axes, key=lambda name: -share.get(name, 0.0))
-        numeric = [name for name in names if not found.space.axes[name].choices]
-        complete = len(found_figures.drawable(found, objective))
-        place = objective + 1
-        plots[f"history-{place}"] = found_figures.history(found, objective)
+        names = sorted(result.space.axes, key=lambda name: -share.get(name, 0.0))
+        numeric = [name for name in names if not result.space.axes[name].choices]
+        complete = len(found_figures.drawable(result, objective))
+        number = objective + 1
+        plots[f"history-{number}"] = found_figures.history(result, objective)
         if complete:
-            plots[f"slices-{place}"] = found_figures.slices(found, objective, names[: found_figures.PANELS])
+            plots[f"slices-{number}"] = found_figures.slices(result, objective, names[: found_figures.PANELS])
         if share:
-            plots[f"importance-{place}"] = found_figures.importance(dict(share))
+            plots[f"importance-{number}"] = found_figures.importance(dict(share))
         if complete < LEAST:
-            reasons[f"contour-{place}"] = (
+            reasons[f"contour-{number}"] = (
                 f"A surface needs {LEAST} complete trials with finite values, there are {complete}."
             )
         elif len(numeric) < 2:
-            reasons[f"contour-{place}"] = "A surface needs two names with numbers."
+            reasons[f"contour-{number}"] = "A surface needs two names with numbers."
         else:
-            plots[f"contour-{place}"] = found_figures.contour(found, objective, (numeric[0], numeric[1]))
+            plots[f"contour-{number}"] = found_figures.contour(result, objective, (numeric[0], numeric[1]))
     return plots, reasons
 
 
@@ -150,37 +150,39 @@ def _drawn(plots: Mapping[str, Figure], folder: Path) -> dict[str, Markup]:
     return inline
 
 
-def _left_out(found: SearchResult) -> int:
+def _left_out(result: SearchResult) -> int:
     """How many complete trials have a value that is not drawn."""
-    complete = [one.number for one in found.trials if one.state == "complete"]
-    for objective in range(len(found.directions)):
-        shown = {one.number for one in found_figures.drawable(found, objective)}
+    complete = [trial.number for trial in result.trials if trial.state == "complete"]
+    for objective in range(len(result.directions)):
+        shown = {trial.number for trial in found_figures.drawable(result, objective)}
         complete = [number for number in complete if number in shown]
-    return sum(one.state == "complete" for one in found.trials) - len(complete)
+    return sum(trial.state == "complete" for trial in result.trials) - len(complete)
 
 
-def _numbers(found: SearchResult, best: Sequence[TrialRecord], shares: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _numbers(
+    result: SearchResult, best: Sequence[TrialRecord], shares: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "directions": found.directions,
+        "directions": result.directions,
         "counts": {
-            state: sum(one.state == state for one in found.trials) for state in ("complete", "pruned", "failed")
+            state: sum(trial.state == state for trial in result.trials) for state in ("complete", "pruned", "failed")
         },
-        "best": [one.number for one in best],
-        "history": found.history() if len(found.directions) == 1 else None,
+        "best": [trial.number for trial in best],
+        "history": result.history() if len(result.directions) == 1 else None,
         "importance": shares,
-        "space": found.space.encoded(),
-        "directory": str(found.directory),
-        "storage": found.storage,
-        "notes": found.notes,
-        "trials": [asdict(one) for one in found.trials],
+        "space": result.space.encoded(),
+        "directory": str(result.directory),
+        "storage": result.storage,
+        "notes": result.notes,
+        "trials": [asdict(trial) for trial in result.trials],
     }
 
 
 def _plain(value: Any) -> Any:
     """The same for JSON, which has no word for NaN and infinity."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,7 +15,7 @@ from adaptive_lr.reporting.tail_prose import title
 
 def overview(experiment: Mapping[str, Any]) -> Figure:
     """Measured against predicted slopes, one panel a study."""
-    studies = {name: one for name, one in experiment["studies"].items() if one["agreement"] is not None}
+    studies = {name: study for name, study in experiment["studies"].items() if study["agreement"] is not None}
     columns = min(3, max(1, len(studies)))
     count = -(-max(1, len(studies)) // columns)
     figure = Figure(figsize=(11.5, 3.4 * count), layout="constrained")
@@ -41,14 +41,14 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def study(found: Mapping[str, Any]) -> Figure:
+def study(numbers: Mapping[str, Any]) -> Figure:
     """Excess loss against the rate in units of each schedule's best, coloured by the end of the schedule."""
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     axes = figure.subplots()
-    tails = sorted({row["p"] for row in found["schedules"].values()})
+    tails = sorted({row["p"] for row in numbers["schedules"].values()})
     shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.9, len(tails)))
-    rates = np.asarray(found["rates"])
-    for label, row in found["schedules"].items():
+    rates = np.asarray(numbers["rates"])
+    for label, row in numbers["schedules"].items():
         colour = shades[tails.index(row["p"])]
         style = "-" if label.startswith("cosine") else (0, (4, 1.5))
         axes.plot(
@@ -58,7 +58,7 @@ def study(found: Mapping[str, Any]) -> Figure:
             linestyle=style,
             label=f"{plain(label)} (p = {row['p']:g})",
         )
-    axes.axhline(found["initial"], color="#bbbbbb", linewidth=0.8)
+    axes.axhline(numbers["initial"], color="#bbbbbb", linewidth=0.8)
     axes.set(
         xscale="log", yscale="log", xlabel="rate, × the schedule's own best", ylabel="excess loss", xlim=(1e-2, 3e3)
     )

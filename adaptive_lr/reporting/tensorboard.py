@@ -82,9 +82,9 @@ def _write(run: Run, record: Record, store: Store, logdir: Path) -> None:
 
 
 def _write_control(writer: SummaryWriter, trial: Trial, curves: Mapping[str, NDArray[np.float64]]) -> None:
-    for place, step in enumerate(curves.get("control/step", ())):
+    for index, step in enumerate(curves.get("control/step", ())):
         for name, row in curves.items():
-            value = float(row[place]) if name.startswith("control/") else math.nan
+            value = float(row[index]) if name.startswith("control/") else math.nan
             if name != "control/step" and abs(value) < _LARGEST:
                 writer.add_scalar(f"damping/{name.removeprefix('control/')}", value, int(step))
                 if name == "control/multiplier":
@@ -114,7 +114,7 @@ def log_damping(writer: SummaryWriter, scheduler: Readings, step: int | None = N
     """
     if not isinstance(scheduler, Readings):
         raise TypeError(f"scheduler must have a controller, as ControlledLR has, got {type(scheduler).__name__}")
-    place = scheduler.last_epoch if step is None else step
+    global_step = scheduler.last_epoch if step is None else step
     for name, value in scheduler.readings().items():
         if math.isfinite(value):
-            writer.add_scalar(f"damping/{name}", value, place)
+            writer.add_scalar(f"damping/{name}", value, global_step)
