@@ -136,7 +136,7 @@ class AnyRate(AbstractExperiment):
     @property
     def by_label(self) -> dict[str, Contestant]:
         """All contestants."""
-        return {label: one for members in self.contestants.values() for label, one in members.items()}
+        return {label: contestant for members in self.contestants.values() for label, contestant in members.items()}
 
     @property
     def groups(self) -> dict[str, str]:
@@ -145,24 +145,31 @@ class AnyRate(AbstractExperiment):
 
     def cells(self, study: RateStudy) -> dict[str, Contestant]:
         """Those that take part in a study."""
-        return {label: one for label, one in self.by_label.items() if not one.studies or study.name in one.studies}
+        return {
+            label: contestant
+            for label, contestant in self.by_label.items()
+            if not contestant.studies or study.name in contestant.studies
+        }
 
     def trials(self) -> list[Trial]:
         """See the base class; without the contestants whose package is not installed."""
         return [
             trial
             for study in self.studies
-            for one in self.cells(study).values()
-            if not one.unavailable
-            for row in one.trials(study)
+            for contestant in self.cells(study).values()
+            if not contestant.unavailable
+            for row in contestant.trials(study)
             for trial in row
         ]
 
     def smoke(self) -> AnyRate:
         """See the base class."""
-        studies = [replace(one, steps=max(30, one.steps // 25), seeds=one.seeds[:2]) for one in self.studies]
+        studies = [replace(study, steps=max(30, study.steps // 25), seeds=study.seeds[:2]) for study in self.studies]
         contestants = {
-            group: {label: replace(one, per_decade=1, rates=one.rates[::2]) for label, one in members.items()}
+            group: {
+                label: replace(contestant, per_decade=1, rates=contestant.rates[::2])
+                for label, contestant in members.items()
+            }
             for group, members in self.contestants.items()
         }
         return replace(self, title=f"{self.title} (smoke size)", studies=studies, contestants=contestants)
@@ -173,29 +180,17 @@ class AnyRate(AbstractExperiment):
         skipped: dict[str, str] = {}
         traces: dict[str, dict[str, Any]] = {}
         for study in self.studies:
-            found: dict[str, Starts] = {}
-            cells = self.cells(study)
+            starts: dict[str, Starts] = {}
             initial = self._initial(study, store)
-            for label, one in cells.items():
-                records = store.read(trial.digest() for row in one.trials(study) for trial in row)
-                if one.unavailable and len(records) < len(one.grid(study)) * len(study.seeds):
-                    skipped[label] = one.unavailable
+            for label, contestant in self.cells(study).items():
+                records = store.read(trial.digest() for row in contestant.trials(study) for trial in row)
+                if contestant.unavailable and len(records) < len(contestant.grid(study)) * len(study.seeds):
+                    skipped[label] = contestant.unavailable
                     continue
-                found[label] = _starts(one, study, records, initial, store)
-                if self.pages and not isinstance(one.controller, Static):
-                    traces.setdefault(label, {})[study.name] = _traces(one, study, store)
-            relative = {label: bool(cells[label].rates) for label in found}
-            studies[study.name] = {
-                "label": self._label(study),
-                "optimizer": study.optimizer.kind,
-                "steps": study.steps,
-                "metric": study.task.report_metric,
-                "optimum_known": study.task.optimum is not None,
-                "seeds": list(study.seeds),
-                "window": [study.low, study.high],
-                "initial": initial,
-                **summarise(found, self.groups, self.reference, relative),
-            }
+                starts[label] = _starts(contestant, study, records, initial, store)
+                if self.pages and not isinstance(contestant.controller, Static):
+                    traces.setdefault(label, {})[study.name] = _traces(contestant, study, store)
+            studies[study.name] = self._numbers(study, starts, initial)
         return {
             "kind": self.kind,
             "name": self.name,
@@ -204,7 +199,7 @@ class AnyRate(AbstractExperiment):
             "reference": self.reference,
             "judged": self.judged,
             "notes": dict(self.notes),
-            "contestants": {label: _described(one) for label, one in self.by_label.items()},
+            "contestants": {label: _described(contestant) for label, contestant in self.by_label.items()},
             "skipped": skipped,
             "trials": len(self.trials()),
             "overall": headline(studies),
@@ -216,20 +211,39 @@ class AnyRate(AbstractExperiment):
         """Each contestant from the lowest, the middle and the highest start, one seed; or from all starts, all seeds."""
         runs = []
         for study in self.studies:
-            for label, one in self.cells(study).items():
+            for label, contestant in self.cells(study).items():
                 if label not in numbers["studies"][study.name]["contestants"]:
                     continue
-                rows = one.trials(study)
+                rows = contestant.trials(study)
                 words = {"study": study.name, "schedule": label, "group": self.groups[label]}
-                for place in range(len(rows)) if everything else traced(len(rows)):
-                    for trial in rows[place] if everything else rows[place][:1]:
+                for index in range(len(rows)) if everything else traced(len(rows)):
+                    for trial in rows[index] if everything else rows[index][:1]:
                         folder = f"{study.name}/{slug(label)}/lr={trial.base_lr:.3g}"
                         runs.append(Run(f"{folder}/seed={trial.seed}" if everything else folder, trial, words))
         return runs
 
+    def _numbers(self, study: RateStudy, starts: Mapping[str, Starts], initial: float) -> dict[str, Any]:
+        """What a study is, and what came out of it."""
+        relative = {label: bool(self.by_label[label].rates) for label in starts}
+        return {
+            "label": self._label(study),
+            "optimizer": study.optimizer.kind,
+            "steps": study.steps,
+            "metric": study.task.report_metric,
+            "optimum_known": study.task.optimum is not None,
+            "seeds": list(study.seeds),
+            "window": [study.low, study.high],
+            "initial": initial,
+            **summarise(starts, self.groups, self.reference, relative),
+        }
+
     def _label(self, study: RateStudy) -> str:
         """The task's, with the name of the study where several have the same."""
-        same = [one for one in self.studies if (one.task.label, one.optimizer) == (study.task.label, study.optimizer)]
+        same = [
+            other
+            for other in self.studies
+            if (other.task.label, other.optimizer) == (study.task.label, study.optimizer)
+        ]
         return study.task.label if len(same) == 1 else f"{study.task.label}, «{study.name}»"
 
     def _initial(self, study: RateStudy, store: Store) -> float:
@@ -245,46 +259,48 @@ def traced(count: int) -> list[int]:
     return sorted({0, count // 2, count - 1})
 
 
-def _starts(one: Contestant, study: RateStudy, records: Mapping[str, Record], initial: float, store: Store) -> Starts:
-    rows, metric = one.trials(study), study.task.report_metric
+def _starts(
+    contestant: Contestant, study: RateStudy, records: Mapping[str, Record], initial: float, store: Store
+) -> Starts:
+    rows, metric = contestant.trials(study), study.task.report_metric
     missing = sum(trial.digest() not in records for row in rows for trial in row)
     if missing:
         raise StoreError(f"{missing} trials of study {study.name} are not in {store.path}: run the experiment first")
     losses = np.array([[records[trial.digest()].metrics[metric] for trial in row] for row in rows])
     return Starts.clipped(
-        rates=one.grid(study),
+        rates=contestant.grid(study),
         losses=losses,
         initial=initial,
         optimum=study.task.optimum,
         seconds=sum(record.seconds for record in records.values()),
-        extra_steps=one.controller.extra_steps(study.steps) / study.steps,
+        extra_steps=contestant.controller.extra_steps(study.steps) / study.steps,
     )
 
 
-def _traces(one: Contestant, study: RateStudy, store: Store) -> dict[str, Any]:
+def _traces(contestant: Contestant, study: RateStudy, store: Store) -> dict[str, Any]:
     """What the controller did, for one seed and a few starts: the rate, and its own numbers, at the recorded steps."""
-    found = {}
-    rows = one.trials(study)
-    for place in traced(len(rows)):
-        trial = rows[place][0]
+    traces = {}
+    rows = contestant.trials(study)
+    for index in traced(len(rows)):
+        trial = rows[index][0]
         curves = store.curves(trial.digest())
         steps = curves.pop("control/step")
         named = {name.removeprefix("control/"): row for name, row in curves.items() if name.startswith("control/")}
         named["rate"] = named.pop("multiplier") * trial.base_lr
-        found[f"{trial.base_lr:g}"] = {
+        traces[f"{trial.base_lr:g}"] = {
             "step": steps.astype(int).tolist(),
             **{
                 name: [None if not np.isfinite(value) else float(value) for value in row] for name, row in named.items()
             },
         }
-    return found
+    return traces
 
 
-def _described(one: Contestant) -> dict[str, Any]:
-    controlled = not isinstance(one.controller, Static)
+def _described(contestant: Contestant) -> dict[str, Any]:
+    controlled = not isinstance(contestant.controller, Static)
     return {
-        "schedule": repr(one.schedule),
-        "controller": repr(one.controller) if controlled else None,
-        "rule": inspect.cleandoc(type(one.controller).__doc__ or "") if controlled else None,
-        "optimizer": repr(one.optimizer) if one.optimizer is not None else None,
+        "schedule": repr(contestant.schedule),
+        "controller": repr(contestant.controller) if controlled else None,
+        "rule": inspect.cleandoc(type(contestant.controller).__doc__ or "") if controlled else None,
+        "optimizer": repr(contestant.optimizer) if contestant.optimizer is not None else None,
     }

@@ -30,11 +30,11 @@ def scattered(count: int) -> dict[str, AbstractSchedule]:
     space = DampedCosine().search_space()
     axes = {name: (np.log(space[name].low), np.log(space[name].high)) for name in ("k", "exponent")}
     points = qmc.scale(qmc.Sobol(2, rng=np.random.default_rng(0)).random(count), *zip(*axes.values(), strict=True))
-    found: dict[str, AbstractSchedule] = {}
+    schedules: dict[str, AbstractSchedule] = {}
     for point in np.exp(points):
         k, exponent = (f"{value:.2g}" for value in point)
-        found[f"k {k}, exponent {exponent}"] = DampedCosine(k=float(k), exponent=float(exponent))
-    return found
+        schedules[f"k {k}, exponent {exponent}"] = DampedCosine(k=float(k), exponent=float(exponent))
+    return schedules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,36 +84,36 @@ class ExponentSearch(AbstractExperiment):
         return [
             trial
             for study in self.studies
-            for one in self.by_label.values()
-            for row in study.trials(one)
+            for schedule in self.by_label.values()
+            for row in study.trials(schedule)
             for trial in row
         ]
 
     def smoke(self) -> ExponentSearch:
         """See the base class."""
         few = dict(list(self.shapes.items())[:6])
-        studies = [one.small() for one in self.studies]
+        studies = [study.small() for study in self.studies]
         return replace(self, title=f"{self.title} (smoke size)", shapes=few, studies=studies)
 
     def analyse(self, store: Store) -> dict[str, Any]:
         """See the base class."""
         sweeps = {
-            study.name: {label: sweep_of(study, one, store) for label, one in self.by_label.items()}
+            study.name: {label: sweep_of(study, schedule, store) for label, schedule in self.by_label.items()}
             for study in self.studies
         }
-        found = summarise(sweeps, tuple(self.shapes), self.reference)
-        studies = {study.name: {**study.facts(), **found["rows"][study.name]} for study in self.studies}
+        summary = summarise(sweeps, tuple(self.shapes), self.reference)
+        studies = {study.name: {**study.facts(), **summary["rows"][study.name]} for study in self.studies}
         return {
             "kind": self.kind,
             "name": self.name,
             "title": self.title,
             "question": self.question,
             "reference": self.reference,
-            "shapes": {label: one.leaves() for label, one in self.shapes.items()},
+            "shapes": {label: schedule.leaves() for label, schedule in self.shapes.items()},
             "others": list(self.others),
             "trials": len(self.trials()),
-            "winners": found["winners"],
-            "matrix": found["matrix"],
+            "winners": summary["winners"],
+            "matrix": summary["matrix"],
             "studies": studies,
         }
 
@@ -126,4 +126,4 @@ class ExponentSearch(AbstractExperiment):
                 trial = study.trial(self.shapes[label], rate, study.report_seeds[0])
                 words = {"study": study.name, "schedule": label}
                 runs.append(Run(f"{study.name}/{label.replace(' ', '_')}/lr={trial.base_lr:.3g}", trial, words))
-        return list({one.folder: one for one in runs}.values())
+        return list({run.folder: run for run in runs}.values())

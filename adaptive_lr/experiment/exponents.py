@@ -33,7 +33,7 @@ class TailExponents(Experiment):
         """See the base class."""
         studies = {}
         for study in self.studies:
-            sweeps = {label: sweep_of(study, one, store) for label, one in self.by_label.items()}
+            sweeps = {label: sweep_of(study, schedule, store) for label, schedule in self.by_label.items()}
             studies[study.name] = {
                 **study.facts(),
                 "conditions": self.conditions[study.name],
@@ -46,7 +46,7 @@ class TailExponents(Experiment):
             "title": self.title,
             "question": self.question,
             "reference": self.reference,
-            "schedules": {label: repr(one) for label, one in self.by_label.items()},
+            "schedules": {label: repr(schedule) for label, schedule in self.by_label.items()},
             "trials": len(self.trials()),
             "fitted": [FROM, TO],
             "studies": studies,

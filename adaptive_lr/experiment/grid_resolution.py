@@ -148,8 +148,8 @@ class Experiment(AbstractExperiment):
     @property
     def question_of_groups(self) -> tuple[str, list[str]]:
         """The group that is judged, and those that it is judged against."""
-        others = [group for group, members in self.schedules.items() if members and self.reference not in members]
-        judged = self.judged or (others[-1] if others else self.groups[self.reference])
+        candidates = [group for group, members in self.schedules.items() if members and self.reference not in members]
+        judged = self.judged or (candidates[-1] if candidates else self.groups[self.reference])
         against = self.against or [group for group, members in self.schedules.items() if members and group != judged]
         return judged, list(against)
 
@@ -208,11 +208,11 @@ class Experiment(AbstractExperiment):
             rows = numbers["studies"][study.name]["schedules"]
             for label, schedule in self.by_label.items():
                 best = int(np.argmin(np.abs(np.log(study.rates / rows[label]["best_rate"]))))
-                places = {best - study.per_decade, best, best + study.per_decade} & set(range(len(study.rates)))
+                indices = {best - study.per_decade, best, best + study.per_decade} & set(range(len(study.rates)))
                 words = {"study": study.name, "schedule": label, "group": self.groups[label]}
                 for seed in study.seeds if everything else study.report_seeds[:1]:
-                    for place in range(len(study.rates)) if everything else sorted(places):
-                        trial = study.trial(schedule, float(study.rates[place]), seed)
+                    for index in range(len(study.rates)) if everything else sorted(indices):
+                        trial = study.trial(schedule, float(study.rates[index]), seed)
                         folder = f"{study.name}/{slug(label)}/lr={trial.base_lr:.3g}"
                         runs.append(Run(f"{folder}/seed={seed}" if everything else folder, trial, words))
         return runs
@@ -237,7 +237,7 @@ def sweep_of(study: Study, schedule: AbstractSchedule, store: Store) -> Sweep:
 
     def initial(metric: str, rows: list[list[str]]) -> float:
         firsts: list[Record] = [records[row[0]] for row in rows]
-        return float(np.mean([one.initial[metric] for one in firsts]))
+        return float(np.mean([record.initial[metric] for record in firsts]))
 
     return Sweep.clipped(
         rates=study.rates,
