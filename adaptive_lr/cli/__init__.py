@@ -15,8 +15,8 @@ from adaptive_lr.cli.common import app, out
 __all__ = ["app"]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         out.print(version("adaptive-lr"))

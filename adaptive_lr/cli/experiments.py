@@ -105,13 +105,13 @@ def _draw_again(report: Path, results: Path) -> None:
     from adaptive_lr.reporting.report import write_report
     from adaptive_lr.trials.store import Store
 
-    kept = kept_numbers(report)
+    numbers = kept_numbers(report)
     for name in experiment_names():
-        if name not in kept:
+        if name not in numbers:
             err.print(
                 f"left out: {escape(name)}, which is not in {escape(str(report / 'report.json'))}", soft_wrap=True
             )
-    if not kept:
+    if not numbers:
         raise ExperimentError(f"no experiment is finished in {report}: run one, or name those to analyse anew")
     provenance = []
     if store_path(results).exists():
@@ -156,16 +156,18 @@ def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None
     with Progress(*columns, console=err, speed_estimate_period=60.0, disable=not err.is_terminal) as progress:
         bar = progress.add_task("trials", total=len(trials) - stored, rate="starting")
 
-        said = 0
+        announced = 0
 
         def advance(count: int) -> None:
-            nonlocal said
+            nonlocal announced
             progress.advance(bar, count)
             task = progress.tasks[0]
             speed = task.finished_speed or task.speed
             progress.update(bar, rate=f"{speed:.0f} trials/s" if speed else "")
-            if not err.is_terminal and task.percentage >= said + 10:  # a log file gets a line now and then, not a bar
-                said = int(task.percentage) // 10 * 10
+            if (
+                not err.is_terminal and task.percentage >= announced + 10
+            ):  # a log file gets a line now and then, not a bar
+                announced = int(task.percentage) // 10 * 10
                 err.print(f"{task.completed:.0f} of {task.total:.0f} trials after {task.elapsed or 0.0:.0f} s")
 
         run_experiment(experiment, store, workers=workers, advance=advance)

@@ -48,7 +48,7 @@ class Grid:
         labels = min(labels, max(int(out.width * _WIDEST_LABEL), cell_len(self.corner) + _GAP))
         parts: list[list[int]] = [[]]
         for index, width in enumerate(widths):
-            if parts[-1] and labels + sum(widths[other] for other in parts[-1]) + width > out.width:
+            if parts[-1] and labels + sum(widths[column] for column in parts[-1]) + width > out.width:
                 parts.append([])
             parts[-1].append(index)
         for part in parts:

@@ -109,9 +109,11 @@ class Options:
         from adaptive_lr.errors import InputError
 
         events = source.is_dir()
-        given = {"--step": self.step is not None, "--reduce": self.reduce != "last"}
+        options = {"--step": self.step is not None, "--reduce": self.reduce != "last"}
         if alone := [
-            name for name, there in given.items() if there and self.run is None and not (events and name == "--reduce")
+            name
+            for name, there in options.items()
+            if there and self.run is None and not (events and name == "--reduce")
         ]:
             raise InputError(f"{alone[0]} needs --run, the column of the run")
         if self.least_step is not None and self.step is None and not events:
@@ -169,11 +171,11 @@ def option(name: str, value: str | float) -> list[str]:
     return [f"{name}={text}"] if text.startswith("-") else [name, text]
 
 
-def _pairs(name: str, given: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+def _pairs(name: str, texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
     from adaptive_lr.errors import InputError
 
     pairs = []
-    for text in given or ():
+    for text in texts or ():
         column, sign, value = text.partition("=")
         if not sign or not column:
             raise InputError(f"{name} takes column=value, got {text!r}")
@@ -207,12 +209,12 @@ def _window(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-def ratios_of(given: Sequence[float] | None) -> Sequence[float]:
+def ratios_of(requested: Sequence[float] | None) -> Sequence[float]:
     """The ratios asked for, in order; the usual ones if none is. An `InputError` names one of which there is no grid."""
     from adaptive_lr.analysis.recorded_summary import check_ratios
     from adaptive_lr.analysis.recorded_sweep import RATIOS
 
-    ratios = sorted(set(given)) if given else RATIOS
+    ratios = sorted(set(requested)) if requested else RATIOS
     check_ratios(ratios)
     return ratios
 

@@ -123,16 +123,16 @@ def _show(numbers: Mapping[str, Any]) -> None:
     _own_rates(numbers)
     if numbers["common"]:
         _common_rates(numbers)
-    said = prose.words(numbers)
+    wording = prose.words(numbers)
     limit = (
-        f"with at most twice the {said.best} one's distance to the {said.bound}"
+        f"with at most twice the {wording.best} one's distance to the {wording.bound}"
         if numbers["optimum"] is not None
         else f"within {100 * numbers['tolerance']:g} %"
     )
     out.print(
         "[dim]† at the edge of the recorded rates. ± half a 95 % interval. ~ between recorded rates. regret: how far a grid of that ratio, placed "
-        f"anywhere, ends {said.worse} a group's own {said.best} {said.level}; cost: the same, {said.worse} the {said.best} of all groups; at ρ: how "
-        f"far {said.worse} the {said.best} at ρ times the best rate; basin: decades {limit}. A page (--report) and --json have more.[/dim]"
+        f"anywhere, ends {wording.worse} a group's own {wording.best} {wording.level}; cost: the same, {wording.worse} the {wording.best} of all groups; at ρ: how "
+        f"far {wording.worse} the {wording.best} at ρ times the best rate; basin: decades {limit}. A page (--report) and --json have more.[/dim]"
     )
     for sentence in numbers["notes"]:
         out.print(f"[dim]- {escape(sentence)}[/dim]")
@@ -141,8 +141,8 @@ def _show(numbers: Mapping[str, Any]) -> None:
 def _own_rates(numbers: Mapping[str, Any]) -> None:
     from adaptive_lr.reporting import recorded_prose as prose
 
-    every = prose.shown_ratios(numbers)
-    shown = [ratio for ratio in every if float(ratio) <= 10.0][-2:] or every[:2]
+    ratios = prose.shown_ratios(numbers)
+    shown = [ratio for ratio in ratios if float(ratio) <= 10.0][-2:] or ratios[:2]
     factors = [rho for rho in ("0.5", "2") if rho in prose.shown_rho(numbers)]
     columns = [
         *_best_names(numbers),
@@ -189,8 +189,8 @@ def _common_rates(numbers: Mapping[str, Any]) -> None:
 def _best_names(numbers: Mapping[str, Any]) -> list[str]:
     from adaptive_lr.reporting import recorded_prose as prose
 
-    said = prose.words(numbers)
-    return ["best rate", f"{said.best} {said.level}"]
+    wording = prose.words(numbers)
+    return ["best rate", f"{wording.best} {wording.level}"]
 
 
 def _best(row: Mapping[str, Any]) -> list[str]:

@@ -69,7 +69,7 @@ def search(
 
             refuse_directory(report, directory)  # before hours of work, not after
         with _arguments(function), bar(trials) as advance, _traceback():
-            found = run(
+            result = run(
                 _loaded(function),
                 space,
                 trials=trials,
@@ -85,32 +85,32 @@ def search(
                 say=lambda text: err.print(escape(text), soft_wrap=True),
                 **choices,
             )
-        summary(found)
+        summary(result)
         if report is not None:
-            write_page(found, report, title=f"Search of {function}")
+            write_page(result, report, title=f"Search of {function}")
 
 
-def _loaded(place: str) -> Any:
+def _loaded(address: str) -> Any:
     """The function at MODULE:NAME, looked for in the working directory too, or in FILE.py:NAME, whatever else is called so.
 
     Raises:
         SpecError: there is no such function.
     """
-    module, colon, name = place.rpartition(":")
+    module, colon, name = address.rpartition(":")
     if not colon or not module or not name:
-        raise SpecError(f"the function must be given as MODULE:NAME or FILE.py:NAME, got {place!r}")
+        raise SpecError(f"the function must be given as MODULE:NAME or FILE.py:NAME, got {address!r}")
     if module.endswith(".py"):
         if not Path(module).is_file():
             raise SpecError(f"there is no file {module}")
-        thing = _imported(module, lambda: _from_file(Path(module).resolve()))
+        target = _imported(module, lambda: _from_file(Path(module).resolve()))
     else:
         sys.path.insert(0, str(Path.cwd()))
-        thing = _imported(module, lambda: importlib.import_module(module))
+        target = _imported(module, lambda: importlib.import_module(module))
     for part in name.split("."):
-        if not hasattr(thing, part):
+        if not hasattr(target, part):
             raise SpecError(f"{module} has no function {name!r}{_mistaken(module)}")
-        thing = getattr(thing, part)
-    return thing
+        target = getattr(target, part)
+    return target
 
 
 def _from_file(file: Path) -> Any:
@@ -120,8 +120,8 @@ def _from_file(file: Path) -> Any:
     name, folder = file.stem, str(file.parent)
     held = getattr(sys.modules.get(name), "__file__", None)
     known = None if name in sys.modules else importlib.machinery.PathFinder.find_spec(name, sys.path)
-    other = {Path(origin).resolve() for origin in (held, known and known.origin) if origin} - {file}
-    taken = other or name in sys.stdlib_module_names or not name.isidentifier()
+    clashing = {Path(origin).resolve() for origin in (held, known and known.origin) if origin} - {file}
+    taken = clashing or name in sys.stdlib_module_names or not name.isidentifier()
     if taken:
         name = "script_" + re.sub(r"\W", "_", name)
         sys.path.append(folder)  # last: what is called like a module of Python's own must not be found in its place
@@ -155,10 +155,10 @@ def _imported(name: str, load: Callable[[], Any]) -> Any:
 def _mistaken(module: str) -> str:
     """What to write instead, if a file here is called like a module that is found before it."""
     file = Path(f"{module}.py")
-    other = getattr(sys.modules.get(module), "__file__", None)
-    if not file.is_file() or other is None or Path(other).resolve() == file.resolve():
+    existing = getattr(sys.modules.get(module), "__file__", None)
+    if not file.is_file() or existing is None or Path(existing).resolve() == file.resolve():
         return ""
-    return f": that is {other}; for the file here write {file}:NAME"
+    return f": that is {existing}; for the file here write {file}:NAME"
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def search_schedule(
             refuse_directory(report, directory)  # before hours of work, not after
         with Store(store_path(results), write=True) as store:
             with bar(trials) as advance:
-                found = search_shapes(
+                result = search_shapes(
                     shapes,
                     trials=trials,
                     directory=directory,
@@ -110,14 +110,14 @@ def search_schedule(
                     storage=storage,
                     advance=advance,
                 )
-            summary(found)
+            summary(result)
             with err.status("training the winner and the baselines on other seeds"):
-                verdict = judge(shapes, found, store, workers=workers)
+                verdict = judge(shapes, result, store, workers=workers)
         metric = shapes.task.report_metric
         _show(verdict, metric if objective == "best" else f"{objective.split()[-1]} {metric}")
         if report is not None:
             title = f"Search of {shapes.schedule!r} on {shapes.task!r}"
-            write_page(found, report, title=title, verdict=verdict.sentence())
+            write_page(result, report, title=title, verdict=verdict.sentence())
 
 
 def _schedule(text: str) -> AbstractSchedule:

@@ -36,40 +36,40 @@ def bar(total: int) -> Iterator[Callable[[Progress], None]]:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Bar(*columns, console=err, speed_estimate_period=60.0, disable=not err.is_terminal) as moving:
-        row, said = moving.add_task("trials", total=total, best=""), 0
+        row, announced = moving.add_task("trials", total=total, best=""), 0
 
         def advance(progress: Progress) -> None:
-            nonlocal said
+            nonlocal announced
             best = "" if progress.best_value is None else f"best {progress.best_value:.6g}"
             failed = f", {progress.failed} failed" if progress.failed else ""
             moving.update(row, completed=progress.finished, best=escape(best + failed))
             tenth = 10 * progress.finished // total
-            if not err.is_terminal and tenth > said:
-                said = tenth
+            if not err.is_terminal and tenth > announced:
+                announced = tenth
                 err.print(f"{progress.finished} of {total} trials; {best}{failed}")
 
         yield advance
 
 
-def summary(found: SearchResult) -> None:
+def summary(result: SearchResult) -> None:
     """What was found, in a few lines."""
-    finished = len(found.trials) - found.skipped
-    extras = [f"{count} {word}" for count, word in ((found.pruned, "pruned"), (found.skipped, "failed")) if count]
+    finished = len(result.trials) - result.skipped
+    extras = [f"{count} {word}" for count, word in ((result.pruned, "pruned"), (result.skipped, "failed")) if count]
     counts = f"{finished} trials finished" + (f" ({', '.join(extras)})" if extras else "")
-    out.print(f"{counts}, {found.ran} runs done now", soft_wrap=True)
-    if len(found.directions) > 1:
-        for one in found.pareto():
-            out.print(f"{', '.join(f'{value:.6g}' for value in one.values)} at {_words(one.point)}", soft_wrap=True)
-    elif found.pruned + found.skipped < len(found.trials):
-        out.print(f"best {found.best_value:.6g} at [bold]{_words(found.best)}[/bold]", soft_wrap=True)
-    out.print(f"look at it: [bold]optuna-dashboard {escape(shlex.quote(found.storage))}[/bold]", soft_wrap=True)
+    out.print(f"{counts}, {result.ran} runs done now", soft_wrap=True)
+    if len(result.directions) > 1:
+        for trial in result.pareto():
+            out.print(f"{', '.join(f'{value:.6g}' for value in trial.values)} at {_words(trial.point)}", soft_wrap=True)
+    elif result.pruned + result.skipped < len(result.trials):
+        out.print(f"best {result.best_value:.6g} at [bold]{_words(result.best)}[/bold]", soft_wrap=True)
+    out.print(f"look at it: [bold]optuna-dashboard {escape(shlex.quote(result.storage))}[/bold]", soft_wrap=True)
 
 
-def write_page(found: SearchResult, folder: Path, *, title: str, verdict: str | None = None) -> None:
+def write_page(result: SearchResult, folder: Path, *, title: str, verdict: str | None = None) -> None:
     """Write the page about the search, and say where."""
     from adaptive_lr.reporting.search_report import write_search_report
 
-    page = write_search_report(found, folder, title=title, verdict=verdict)
+    page = write_search_report(result, folder, title=title, verdict=verdict)
     out.print(f"report: [bold]{escape(str(page))}[/bold]", soft_wrap=True)
 
 
