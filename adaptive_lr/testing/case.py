@@ -154,13 +154,13 @@ def expect(claim: bool, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
-def require(given: bool, what: str) -> None:
+def require(condition: bool, what: str) -> None:
     """Nothing, if the case says what the check needs.
 
     Raises:
         NotApplicable: it does not.
     """
-    if not given:
+    if not condition:
         raise NotApplicable(what)
 
 

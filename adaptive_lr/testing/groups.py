@@ -97,8 +97,10 @@ def check_group_added_before_loading(case: Case) -> None:
     resumed = build(case)
     _add_group(case, resumed.optimizer, case.rates[0])
     load(resumed, saved)
-    rest = case.total_steps - stop
-    expect_same(train(case, resumed, rest, start=stop), train(case, saved, rest, start=stop), "resumed", start=stop)
+    remaining = case.total_steps - stop
+    expect_same(
+        train(case, resumed, remaining, start=stop), train(case, saved, remaining, start=stop), "resumed", start=stop
+    )
 
 
 @Check
@@ -120,8 +122,8 @@ def check_removed_group(case: Case) -> None:
         train(case, pair, half)
         remove(pair.optimizer)
         got = train(case, pair, case.total_steps - half, start=half)
-        rest = [row[:index] + row[index + 1 :] for row in want[half:-1]]
-        expect_same(got, rest, name, relative=ROUNDING, start=half)
+        expected = [row[:index] + row[index + 1 :] for row in want[half:-1]]
+        expect_same(got, expected, name, relative=ROUNDING, start=half)
 
 
 @Check

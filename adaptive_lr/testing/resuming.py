@@ -96,10 +96,10 @@ def check_changed_base_rates(case: Case) -> None:
                 got.extend(train(changed, pair, case.total_steps - half, start=half))
 
             try:
-                told = warnings_during(resume)
+                messages = warnings_during(resume)
             except REFUSALS:
                 continue
-            if not told:
+            if not messages:
                 when = f"{change}, {loading}, no warning"
                 expect_same(got[1:], want, when, relative=ROUNDING, start=half + 1)
 
@@ -118,8 +118,8 @@ def check_reordered_arguments(case: Case) -> None:
     train(case, saved, half)
     optimizer = new_optimizer(case)
     pair = Pair(optimizer, case.reordered(optimizer))
-    told = warnings_during(lambda: load(pair, saved))
-    expect(not told, f"loaded: {'; '.join(told)}")
+    messages = warnings_during(lambda: load(pair, saved))
+    expect(not messages, f"loaded: {'; '.join(messages)}")
     for step in range(half, case.total_steps):
         for want, got in zip(_settings(saved.optimizer), _settings(pair.optimizer), strict=True):
             wrong = next((name for name in want if got.get(name) != want[name]), None)
@@ -198,8 +198,8 @@ def check_map_location(case: Case) -> None:
     resumed = build(plain)
     resumed.optimizer.load_state_dict(copy.deepcopy(saved.optimizer.state_dict()))
     resumed.scheduler.load_state_dict(torch.load(buffer, map_location=device, weights_only=False))
-    rest = case.total_steps - half
-    want, got = (train(plain, pair, rest, start=half) for pair in (saved, resumed))
+    remaining = case.total_steps - half
+    want, got = (train(plain, pair, remaining, start=half) for pair in (saved, resumed))
     expect_same(got, want, f"loaded onto {device}", start=half)
 
 
@@ -286,7 +286,7 @@ def check_damaged_state(case: Case) -> None:
 
 def _damages(state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for key, value in state.items():
-        yield f"{key} missing", {name: copy.deepcopy(kept) for name, kept in state.items() if name != key}
+        yield f"{key} missing", {name: copy.deepcopy(entry) for name, entry in state.items() if name != key}
         wrong: list[Any] = [0.5 if isinstance(value, str) else "text", None]
         if isinstance(value, int | float):
             wrong.append(math.nan)

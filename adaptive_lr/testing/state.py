@@ -45,8 +45,8 @@ def _expect_resumed(case: Case, *, optimizer_before: bool, optimizer_last: bool)
         values = [parameter.detach().clone() for parameter in parameters(pair.optimizer)]
         optimizer_state = copy.deepcopy(pair.optimizer.state_dict())
         scheduler_state = copy.deepcopy(pair.scheduler.state_dict())
-        rest = case.total_steps - stop
-        want = train(case, pair, rest, start=stop)
+        remaining = case.total_steps - stop
+        want = train(case, pair, remaining, start=stop)
 
         optimizer = new_optimizer(case)
         _set_parameters(optimizer, values)
@@ -59,7 +59,7 @@ def _expect_resumed(case: Case, *, optimizer_before: bool, optimizer_last: bool)
         if optimizer_last:
             optimizer.load_state_dict(optimizer_state)
 
-        got = train(case, Pair(optimizer, scheduler), rest, start=stop)
+        got = train(case, Pair(optimizer, scheduler), remaining, start=stop)
         expect_same(got, want, f"resumed at step {stop}", start=stop)
         same = all(map(torch.equal, parameters(optimizer), parameters(pair.optimizer)))
         expect(same, f"resumed at step {stop}: the parameters differ in the end")
@@ -120,9 +120,10 @@ def check_last_lr_after_loading(case: Case) -> None:
         train(case, pair, stop)
         fresh = build(case)
         fresh.scheduler.load_state_dict(copy.deepcopy(pair.scheduler.state_dict()))
-        said, held = last_rates(fresh.scheduler), rates(fresh.optimizer)
+        reported, held = last_rates(fresh.scheduler), rates(fresh.optimizer)
         expect(
-            said == held, f"loaded at step {stop}: get_last_lr() says {said[0]:.7g}, the optimizer has {held[0]:.7g}"
+            reported == held,
+            f"loaded at step {stop}: get_last_lr() says {reported[0]:.7g}, the optimizer has {held[0]:.7g}",
         )
 
 
@@ -178,24 +179,24 @@ def check_changed_hyperparameters(case: Case) -> None:
 def check_deepcopy(case: Case) -> None:
     """A deep copy goes on by itself, with an optimizer of its own."""
     pair = build(case)
-    half, rest = case.total_steps // 2, case.total_steps - case.total_steps // 2
+    half, remaining = case.total_steps // 2, case.total_steps - case.total_steps // 2
     train(case, pair, half)
     before = rates(pair.optimizer)
     scheduler = copy.deepcopy(pair.scheduler)
-    got = train(case, Pair(scheduler.optimizer, scheduler), rest, start=half)
+    got = train(case, Pair(scheduler.optimizer, scheduler), remaining, start=half)
     expect(rates(pair.optimizer) == before, "stepping the copy changes the rates of the original")
-    expect_same(got, train(case, pair, rest, start=half), "the copy", start=half)
+    expect_same(got, train(case, pair, remaining, start=half), "the copy", start=half)
 
 
 @Check
 def check_pickle(case: Case) -> None:
     """A pickled scheduler goes on."""
     pair = build(case)
-    half, rest = case.total_steps // 2, case.total_steps - case.total_steps // 2
+    half, remaining = case.total_steps // 2, case.total_steps - case.total_steps // 2
     train(case, pair, half)
     scheduler = pickle.loads(pickle.dumps(pair.scheduler))
-    got = train(case, Pair(scheduler.optimizer, scheduler), rest, start=half)
-    expect_same(got, train(case, pair, rest, start=half), "unpickled", start=half)
+    got = train(case, Pair(scheduler.optimizer, scheduler), remaining, start=half)
+    expect_same(got, train(case, pair, remaining, start=half), "unpickled", start=half)
 
 
 STATE = (

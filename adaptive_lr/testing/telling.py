@@ -41,8 +41,8 @@ def check_rate_written_by_hand(case: Case) -> None:
     for group in pair.optimizer.param_groups:
         overwrite(group, SHARE * float(group["lr"]))
     got: list[list[float]] = []
-    told = warnings_during(lambda: got.extend(train(case, pair, case.total_steps - half, start=half)))
-    if not told:
+    messages = warnings_during(lambda: got.extend(train(case, pair, case.total_steps - half, start=half)))
+    if not messages:
         expect_same(got[1:], want, f"written at step {half}, no warning", relative=ROUNDING, start=half + 1)
 
 
@@ -65,10 +65,10 @@ def check_base_rates_set_by_hand(case: Case) -> None:
         got.extend(train(case, pair, case.total_steps - half, start=half))
 
     try:
-        told = warnings_during(change)
+        messages = warnings_during(change)
     except (*REFUSALS, AttributeError):  # a property without a setter refuses with an AttributeError
         return
-    if not told:
+    if not messages:
         expect_same(got[1:], want, f"set at step {half}, no warning", relative=ROUNDING, start=half + 1)
 
 
@@ -109,9 +109,9 @@ def check_told_past_the_end(case: Case) -> None:
     require(case.ends and not any(uninterrupted(case)[-1]), "it does not end at a rate of 0")
     pair = build(case)
     train(case, pair, case.total_steps)
-    told = warnings_during(lambda: train(case, pair, PAST_THE_END, start=case.total_steps))
-    expect(bool(told), f"{PAST_THE_END} updates at a rate of 0, and no warning")
-    expect(len(told) == 1, f"{PAST_THE_END} updates at a rate of 0, and {len(told)} warnings")
+    messages = warnings_during(lambda: train(case, pair, PAST_THE_END, start=case.total_steps))
+    expect(bool(messages), f"{PAST_THE_END} updates at a rate of 0, and no warning")
+    expect(len(messages) == 1, f"{PAST_THE_END} updates at a rate of 0, and {len(messages)} warnings")
 
 
 @Check

@@ -107,8 +107,8 @@ def check_last_lr_at_every_step(case: Case) -> None:
     for step in range(case.total_steps + 1):
         if step > 0:
             train(case, pair, 1, start=step - 1)
-        said, held = last_rates(pair.scheduler), rates(pair.optimizer)
-        expect(said == held, f"step {step}: get_last_lr() says {said}, the optimizer has {held}")
+        reported, held = last_rates(pair.scheduler), rates(pair.optimizer)
+        expect(reported == held, f"step {step}: get_last_lr() says {reported}, the optimizer has {held}")
 
 
 @Check
