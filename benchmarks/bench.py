@@ -103,8 +103,8 @@ def main() -> None:
         ),
     ]
     grid = Table("what", "times faster", "range of the pairs", "aim", title=f"medians of {PAIRS} pairs, one core")
-    for name, found, aim in rows:
-        grid.add_row(name, f"{statistics.median(found):.1f}", f"{found[0]:.1f} to {found[-1]:.1f}", f"{aim:g}")
+    for name, speedups, aim in rows:
+        grid.add_row(name, f"{statistics.median(speedups):.1f}", f"{speedups[0]:.1f} to {speedups[-1]:.1f}", f"{aim:g}")
     Console().print(grid)
     specs = [DampedCosine(k=0.5 + index / 1000) for index in range(1000)]
     Console().print(cost_of_looking())

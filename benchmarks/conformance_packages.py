@@ -125,12 +125,12 @@ def of_torch(torch: Any) -> Iterator[Column]:
         maximizing=lambda optimizer: torch.ReduceLROnPlateau(optimizer, mode="max", **plateau),
     )
     composed = {"warmup": 4, "total": STEPS}
-    rest: dict[str, Any] = {"other": {"warmup": 2}, "long": {"total": LONG}, "first": 0.25, "last": 0.0}
+    shared: dict[str, Any] = {"other": {"warmup": 2}, "long": {"total": LONG}, "first": 0.25, "last": 0.0}
     warmup = "LinearLR(start_factor=0.25, total_iters=4)"
     sequence = f"SequentialLR(schedulers=[{warmup}, CosineAnnealingLR(T_max=8)], milestones=[4])"
-    yield column(warmup_then_cosine, composed, label="SequentialLR", call=sequence, peak=(4, 1.0), **rest)
+    yield column(warmup_then_cosine, composed, label="SequentialLR", call=sequence, peak=(4, 1.0), **shared)
     chain = f"ChainedScheduler([{warmup}, CosineAnnealingLR(T_max=12)])"
-    yield column(warmup_times_cosine, composed, label="ChainedScheduler", call=chain, resumable=False, **rest)
+    yield column(warmup_times_cosine, composed, label="ChainedScheduler", call=chain, resumable=False, **shared)
 
 
 def of_adaptive_lr(package: Any) -> Iterator[Column]:
@@ -191,12 +191,12 @@ def of_transformers(package: Any) -> Iterator[Column]:
         A column for each.
     """
     steps = {"num_warmup_steps": 4, "num_training_steps": STEPS}
-    rest: dict[str, Any] = {"other": {"num_warmup_steps": 2}, "long": {"num_training_steps": LONG}, "peak": (4, 1.0)}
-    yield column(package.get_linear_schedule_with_warmup, steps, label="linear", first=0.0, last=0.0, **rest)
-    yield column(package.get_cosine_schedule_with_warmup, steps, label="cosine", first=0.0, last=0.0, **rest)
+    shared: dict[str, Any] = {"other": {"num_warmup_steps": 2}, "long": {"num_training_steps": LONG}, "peak": (4, 1.0)}
+    yield column(package.get_linear_schedule_with_warmup, steps, label="linear", first=0.0, last=0.0, **shared)
+    yield column(package.get_cosine_schedule_with_warmup, steps, label="cosine", first=0.0, last=0.0, **shared)
     floor = {**steps, "min_lr": 0.0625}
     yield column(
-        package.get_cosine_with_min_lr_schedule_with_warmup, floor, label="cosine_with_min_lr", first=0.0, **rest
+        package.get_cosine_with_min_lr_schedule_with_warmup, floor, label="cosine_with_min_lr", first=0.0, **shared
     )
     yield column(
         package.get_polynomial_decay_schedule_with_warmup,
@@ -204,10 +204,10 @@ def of_transformers(package: Any) -> Iterator[Column]:
         label="polynomial",
         first=0.0,
         last=0.0,
-        **rest,
+        **shared,
     )
     wsd = {**steps, "num_decay_steps": 4}
-    yield column(package.get_wsd_schedule, wsd, label="wsd", first=0.0, last=0.0, **rest)
+    yield column(package.get_wsd_schedule, wsd, label="wsd", first=0.0, last=0.0, **shared)
 
 
 def of_pytorch_optimizer(package: Any) -> Iterator[Column]:

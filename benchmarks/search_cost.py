@@ -61,11 +61,11 @@ def tasks(executor: Executor, count: int) -> float:
 
     executor.submit(task(0))
     executor.collect()
-    given, done, started = 0, 0, time.perf_counter()
+    submitted, done, started = 0, 0, time.perf_counter()
     while done < count:
-        while given < count and given - done < 8 and executor.room() > 0:
-            given += 1
-            executor.submit(task(given))
+        while submitted < count and submitted - done < 8 and executor.room() > 0:
+            submitted += 1
+            executor.submit(task(submitted))
         done += len(executor.collect())
     elapsed = time.perf_counter() - started
     executor.close()
@@ -78,14 +78,14 @@ def on_dask(count: int) -> float:
 
     from adaptive_lr.search.distributed import Cluster
 
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{one.getsockname()[1]}"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
     dask, quiet = [sys.executable, "-m", "dask"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     host, port = address.split(":")
     commands = [[*dask, "scheduler", "--host", host, "--port", port, "--no-dashboard"]]
     commands += [[*dask, "worker", f"tcp://{address}", "--nthreads", "1", "--no-dashboard", "--no-nanny"]] * 2
-    running = [subprocess.Popen(one, **quiet) for one in commands]  # type: ignore[call-overload]
+    running = [subprocess.Popen(command, **quiet) for command in commands]  # type: ignore[call-overload]
     try:
         return tasks(Cluster(f"tcp://{address}"), count)
     finally:
@@ -166,11 +166,11 @@ def table(trials: int = 1000, points: int = 256, sample: int = 8, pairs: int = 3
         rows.append(("Dask, two workers, a task", "10 ms", lambda: f"{on_dask(trials):.1f} ms"))
 
     def ratio() -> str:
-        found: list[float] = []
+        ratios: list[float] = []
         for _ in range(pairs):
             slow = one_by_one(sample) * points / sample
-            found.append(slow / together(points, 2))
-        return f"{statistics.median(found):.1f} x ({min(found):.1f} to {max(found):.1f})"
+            ratios.append(slow / together(points, 2))
+        return f"{statistics.median(ratios):.1f} x ({min(ratios):.1f} to {max(ratios):.1f})"
 
     rows.append((f"MNIST-1D perceptron, {points} trials together against one by one", "6 x", ratio))
     for what, aim, measure in rows:
@@ -220,21 +220,21 @@ class Halved:
 
 def halved(shapes: ShapeSearch, seed: int, trials: int = 32) -> Halved:
     """Measure both in this process, one after the other."""
-    spent, found = [], []
+    spent, results = [], []
     with tempfile.TemporaryDirectory() as folder:
         for pruner in (None, "halving"):
             searched = replace(shapes, pruner=pruner)
             with Store(Path(folder) / f"{pruner}.sqlite", write=True) as store:
                 started = time.process_time()
-                one = search_shapes(
+                result = search_shapes(
                     searched, trials=trials, directory=Path(folder) / str(pruner), store=store, seed=seed
                 )
                 spent.append(time.process_time() - started)
-                found.append(one)
-        whole, pruned = found
+                results.append(result)
+        unpruned, pruned = results
         with Store(Path(folder) / "judged.sqlite", write=True) as store:
-            verdict = judge(shapes, pruned, store, baselines={"whole": shapes.shape(whole.best)})
-    trained = [sum(trial.seconds for trial in one.trials) for one in found]
+            verdict = judge(shapes, pruned, store, baselines={"whole": shapes.shape(unpruned.best)})
+    trained = [sum(trial.seconds for trial in result.trials) for result in results]
     return Halved(
         time=spent[1] / spent[0],
         training=trained[1] / trained[0],
@@ -247,10 +247,14 @@ def halving(seeds: range = range(5)) -> Table:
     """What halving saves, and what it costs."""
     grid = Table("task", "time", "training", "loss", "worse", title="halving: ratios to the same search without")
     for name, searched in HALVED.items():
-        found = [halved(searched, seed) for seed in seeds]
-        columns = ([one.time for one in found], [one.training for one in found], [one.loss for one in found])
-        cells = [f"{statistics.median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in columns]
-        grid.add_row(name, *cells, f"{sum(one.worse for one in found)} of {len(found)}")
+        outcomes = [halved(searched, seed) for seed in seeds]
+        columns = (
+            [outcome.time for outcome in outcomes],
+            [outcome.training for outcome in outcomes],
+            [outcome.loss for outcome in outcomes],
+        )
+        cells = [f"{statistics.median(column):.2f} ({min(column):.2f} to {max(column):.2f})" for column in columns]
+        grid.add_row(name, *cells, f"{sum(outcome.worse for outcome in outcomes)} of {len(outcomes)}")
     return grid
 
 

@@ -113,8 +113,8 @@ def overheads(cost: Cost, pieces: int = 50) -> list[float]:
     each = cost.steps // pieces
     times: list[tuple[float, float]] = []
     for _ in range(3 if isinstance(cost.controller, Anchor | ProgressAnchor) else 1):
-        pair = [run(cost.size, one, cost.steps) for one in (None, cost.controller)]
-        found = []
+        pair = [run(cost.size, controller, cost.steps) for controller in (None, cost.controller)]
+        timings = []
         for _ in range(pieces):
             seconds = []
             for step in pair:
@@ -122,11 +122,11 @@ def overheads(cost: Cost, pieces: int = 50) -> list[float]:
                 for _ in range(each):
                     step()
                 seconds.append(time.process_time() - started)
-            found.append((seconds[0], seconds[1]))
+            timings.append((seconds[0], seconds[1]))
         if isinstance(cost.controller, Anchor | ProgressAnchor):
-            times.append((sum(a for a, _ in found), sum(b for _, b in found)))
+            times.append((sum(a for a, _ in timings), sum(b for _, b in timings)))
         else:
-            times += found[1:]
+            times += timings[1:]
     return sorted(slow / fast - 1.0 for fast, slow in times)
 
 
@@ -136,13 +136,13 @@ def table() -> Table:
         "what", "parameters", "share of the step", "middle half", "aim", title="cost of looking, two runs in turn"
     )
     for cost in COSTS:
-        found = overheads(cost)
-        quarter = len(found) // 4
+        shares = overheads(cost)
+        quarter = len(shares) // 4
         grid.add_row(
             cost.what,
             cost.size,
-            f"{statistics.median(found):+.1%}",
-            f"{found[quarter]:+.1%} to {found[-1 - quarter]:+.1%}",
+            f"{statistics.median(shares):+.1%}",
+            f"{shares[quarter]:+.1%} to {shares[-1 - quarter]:+.1%}",
             f"{cost.aim:.0%}",
         )
     return grid

@@ -100,11 +100,11 @@ def controller_entry(controller_class: type[AbstractController]) -> str:
 
 def described(kind: type[Spec]) -> str:
     """The name, the formula and the text of a class, from its docstring."""
-    formula, _, rest = (inspect.getdoc(kind) or "").partition("\n\n")
+    formula, _, text = (inspect.getdoc(kind) or "").partition("\n\n")
     parts = (
         f"## {kind.__name__}",
         f"`{' '.join(formula.replace('``', '').replace('`', '').split())}`",
-        escaped(rest.split(">>>")[0].strip()),
+        escaped(text.split(">>>")[0].strip()),
     )
     return "\n\n".join(part for part in parts if part)
 

@@ -24,9 +24,9 @@ def readable(text: str) -> str:
     return escaped(fenced(text))
 
 
-def _outside(kept: re.Pattern[str], text: str, change: Callable[[str], str]) -> str:
+def _outside(pattern: re.Pattern[str], text: str, change: Callable[[str], str]) -> str:
     parts, end = [], 0
-    for match in kept.finditer(text):
+    for match in pattern.finditer(text):
         parts += [change(text[end : match.start()]), match[0]]
         end = match.end()
     return "".join([*parts, change(text[end:])])

@@ -30,13 +30,15 @@ COSINES = (0.25, 0.5, 1.0, 2.0, 4.0)
 POWERS = (0.5, 2.0, 4.0, 8.0)
 SCHEDULES: dict[str, dict[str, AbstractSchedule]] = {
     "fixed": {"constant": Constant()},
-    "damped cosine": {f"cosine^{one:g}" if one != 1 else "cosine": DampedCosine(exponent=one) for one in COSINES},
-    "other": {"linear": Linear()} | {f"polynomial {one:g}": Polynomial(power=one) for one in POWERS},
+    "damped cosine": {
+        f"cosine^{exponent:g}" if exponent != 1 else "cosine": DampedCosine(exponent=exponent) for exponent in COSINES
+    },
+    "other": {"linear": Linear()} | {f"polynomial {power:g}": Polynomial(power=power) for power in POWERS},
 }
 TAILS = (
     {"constant": 0.0, "linear": 1.0}
-    | {f"cosine^{one:g}" if one != 1 else "cosine": 2.0 * one for one in COSINES}
-    | {f"polynomial {one:g}": one for one in POWERS}
+    | {f"cosine^{exponent:g}" if exponent != 1 else "cosine": 2.0 * exponent for exponent in COSINES}
+    | {f"polynomial {power:g}": power for power in POWERS}
 )
 
 EXPERIMENT = TailExponents(

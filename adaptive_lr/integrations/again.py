@@ -123,8 +123,8 @@ def copied_arguments(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tu
 
 def devices_of(optimizer: torch.optim.Optimizer) -> list[torch.device]:
     """The devices of the parameters, besides the CPU."""
-    found = {parameter.device for group in optimizer.param_groups for parameter in group["params"]}
-    return sorted((device for device in found if device.type not in ("cpu", "meta")), key=str)
+    devices = {parameter.device for group in optimizer.param_groups for parameter in group["params"]}
+    return sorted((device for device in devices if device.type not in ("cpu", "meta")), key=str)
 
 
 def _own(space: dict[str, Any]) -> dict[str, Any]:

@@ -183,9 +183,9 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
             # A finder of learning rates leaves all callbacks out, and puts everything back.
             if self in trainer.callbacks and not self._aside:
                 self._aside = True
-                others = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
+                successors = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
                 warnings.warn(
-                    f"{others or 'nothing'} has taken the place of the ControlledLR after {scheduler.last_epoch} updates: the "
+                    f"{successors or 'nothing'} has taken the place of the ControlledLR after {scheduler.last_epoch} updates: the "
                     "controller does nothing from here on",
                     UserWarning,
                     stacklevel=2,
@@ -208,8 +208,8 @@ def _stepped(trainer: Any) -> ControlledLR | None:
 def _divided(again: Again, parts: int) -> Callable[[], Tensor]:
     def loss() -> Tensor:
         result = again()
-        whole: Tensor = result["loss"] if isinstance(result, Mapping) else result
-        return whole / parts
+        total: Tensor = result["loss"] if isinstance(result, Mapping) else result
+        return total / parts
 
     return loss
 

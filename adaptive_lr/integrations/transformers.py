@@ -166,15 +166,17 @@ class ControlledLRCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
             finally:
                 self._recording = False
             if self._seen:
-                again, whole = self._seen[0]
-                self._minibatch.add(loss, None if again is None else self._divided(again, float(whole.mean()), loss))
+                again, undivided = self._seen[0]
+                self._minibatch.add(
+                    loss, None if again is None else self._divided(again, float(undivided.mean()), loss)
+                )
             return loss
 
         return step
 
-    def _divided(self, again: Callable[[], Tensor], whole: float, part: Tensor) -> Callable[[], Tensor]:
+    def _divided(self, again: Callable[[], Tensor], undivided: float, part: Tensor) -> Callable[[], Tensor]:
         """The loss by as many parts as the trainer divided it, which is 1 where the model did it."""
-        ratio = whole / float(part) if float(part) else math.nan
+        ratio = undivided / float(part) if float(part) else math.nan
         if math.isfinite(ratio):
             self._parts = max(1, round(ratio))
         parts = self._parts
