@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import choice, number, numbers, spec
-from adaptive_lr.tasks import datasets
 from adaptive_lr.tasks.base import AbstractTask, GradientFunction, LossFunction, Parameters, generator
+from adaptive_lr.tasks.data import DATASETS, Split, load
 from adaptive_lr.tasks.losses import CrossEntropy
 from adaptive_lr.tasks.network import StackedNetwork, fully_connected, uniform_parameters
 
@@ -26,13 +26,13 @@ _TITLES = {"digits": "digits", "breast_cancer": "breast cancer", "mnist1d": "MNI
 class AbstractClassification(AbstractTask):
     """A fully connected network with cross-entropy on one of the data sets; epochs in a fresh random order."""
 
-    dataset: str = choice(tuple(datasets.DATASETS), default="digits")
+    dataset: str = choice(tuple(DATASETS), default="digits")
     batch: int = number("[1, inf)", default=50, integer=True)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Widths from the inputs to the classes."""
-        dataset = datasets.load(self.dataset)
+        dataset = load(self.dataset)
         return (dataset.train.inputs.shape[1], *self.hidden_sizes, dataset.classes)
 
     @property
@@ -70,7 +70,7 @@ class AbstractClassification(AbstractTask):
         Raises:
             SpecError: a minibatch is larger than the data set.
         """
-        train = datasets.load(self.dataset).train
+        train = load(self.dataset).train
         inputs, shuffle = train.inputs.to(dtype), generator(seed, "order")
         per_epoch = len(train.targets) // self.batch
         if per_epoch == 0:
@@ -86,7 +86,7 @@ class AbstractClassification(AbstractTask):
 
     def metrics_on(self, split: str, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``{split}_loss`` (without the penalty) and ``{split}_error``, each ``[B]``, float64."""
-        part: datasets.Split = getattr(datasets.load(self.dataset), split)
+        part: Split = getattr(load(self.dataset), split)
         values = list(parameters.values())
         inputs, network, count = part.inputs.to(values[0].dtype), self._network(), len(part.targets)
         loss = torch.zeros(values[0].shape[0], dtype=torch.float64)
@@ -121,7 +121,7 @@ class SoftmaxRegression(AbstractClassification):
     @property
     def penalty(self) -> float:
         """1/n for n training examples."""
-        return 1.0 / len(datasets.load(self.dataset).train.targets)
+        return 1.0 / len(load(self.dataset).train.targets)
 
     @property
     def optimum(self) -> float | None:
@@ -148,7 +148,7 @@ class SoftmaxRegression(AbstractClassification):
 @lru_cache
 def _least_objective(task: SoftmaxRegression) -> float:
     """f* by L-BFGS in float64, from below."""
-    train, network = datasets.load(task.dataset).train, task._network()
+    train, network = load(task.dataset).train, task._network()
     inputs, targets = train.inputs.unsqueeze(0), train.targets.unsqueeze(0)
     start = task.initial(0)
     shapes = [value.shape for value in start.values()]

@@ -22,8 +22,8 @@ from adaptive_lr.tasks import (
     StreamingLeastAbsolute,
     StreamingLeastSquares,
     StreamingLogistic,
-    datasets,
 )
+from adaptive_lr.tasks.data import load
 from adaptive_lr.tasks.streaming import AbstractStreaming
 
 Array = NDArray[np.float64]
@@ -109,7 +109,7 @@ def logistic_excess(signal: float, variance: float, covariance: float) -> float:
 
 def softmax_optimum(dataset: str) -> dict[str, Tensor]:
     """Parameters of the least objective, stacked with B = 1, by scikit-learn's Newton method."""
-    train, classes = datasets.load(dataset).train, datasets.load(dataset).classes
+    train, classes = load(dataset).train, load(dataset).classes
     ones = np.ones((len(train.targets), 1))
     # Two classes are one vector w there and -w/2, w/2 here, which halves the penalty.
     solver = LogisticRegression(

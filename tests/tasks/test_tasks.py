@@ -14,9 +14,9 @@ from adaptive_lr.tasks import (
     Perceptron,
     SoftmaxRegression,
     StreamingLeastSquares,
-    datasets,
 )
 from adaptive_lr.tasks.classification import AbstractClassification
+from adaptive_lr.tasks.data import DATASETS, load
 from tests.reference.tasks import (
     CASES,
     CLASSIFICATION,
@@ -39,7 +39,7 @@ every_perceptron = pytest.mark.parametrize("task", PERCEPTRONS.values(), ids=lis
 every_softmax = pytest.mark.parametrize("task", SOFTMAX.values(), ids=list(SOFTMAX))
 
 
-every_dataset = pytest.mark.parametrize("name", datasets.DATASETS)
+every_dataset = pytest.mark.parametrize("name", DATASETS)
 
 
 SIZES = {"digits": (1078, 359, 360), "breast_cancer": (341, 114, 114), "mnist1d": (3200, 800, 1000)}
@@ -206,7 +206,7 @@ def test_single_precision_minibatches_are_the_rounded_double_ones(task: Abstract
 @every_dataset
 def test_loading_leaves_the_global_generators_alone(name: str) -> None:
     before = global_states()
-    datasets.DATASETS[name]()
+    DATASETS[name]()
     assert global_states() == before
 
 
@@ -287,7 +287,7 @@ def test_losses_and_errors_equal_those_of_the_module(task: AbstractClassificatio
     stacked = dict(zip(task.initial(0), parameters, strict=True))
     module = task.module().double()
     for split in ("train", "validation", "test"):
-        found, part = task.metrics_on(split, stacked), getattr(datasets.load(task.dataset), split)
+        found, part = task.metrics_on(split, stacked), getattr(load(task.dataset), split)
         for row in range(3):
             module.load_state_dict({name: value[row] for name, value in stacked.items()})
             with torch.no_grad():
@@ -304,7 +304,7 @@ def test_least_objective_equals_that_of_an_independent_solver(task: SoftmaxRegre
     excess = task.evaluate(optimum, final=False)["excess"].item()
     # Not negative: f* is not above the solver's value. Below 1e-10: it is not below it either, as the gradient shows.
     assert 0.0 <= excess < 1e-10
-    train = datasets.load(task.dataset).train
+    train = load(task.dataset).train
     gradients = [torch.empty_like(one) for one in optimum.values()]
     task.gradient_function()(list(optimum.values()), train.inputs[None], train.targets[None], gradients)
     assert max(one.abs().max().item() for one in gradients) < 1e-9

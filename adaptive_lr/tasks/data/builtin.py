@@ -1,42 +1,18 @@
-"""Real data sets that come with a package, split once into training, validation and test."""
+"""Data sets that come with a package, or are made by one."""
 
 from __future__ import annotations
 
 import contextlib
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import platformdirs
-import torch
 from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.model_selection import train_test_split
-from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Split:
-    """Inputs ``[n, d]``, float64, and class numbers ``[n]``."""
-
-    inputs: Tensor
-    targets: Tensor
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Three disjoint splits of one data set."""
-
-    train: Split
-    validation: Split
-    test: Split
-
-    @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return int(self.train.targets.max()) + 1
+from adaptive_lr.tasks.data.splits import Dataset, as_split, split
 
 
 @lru_cache
@@ -47,19 +23,19 @@ def load(name: str) -> Dataset:
 
 def _digits() -> Dataset:
     loaded = load_digits()
-    return _split(loaded.data / 16.0, loaded.target)
+    return split(loaded.data / 16.0, loaded.target)
 
 
 def _breast_cancer() -> Dataset:
     loaded = load_breast_cancer()
-    return _split(loaded.data, loaded.target)
+    return split(loaded.data, loaded.target)
 
 
 def _mnist1d() -> Dataset:
     arrays = _mnist1d_arrays()
-    test = _as_split(arrays["x_test"], arrays["y_test"])
+    test = as_split(arrays["x_test"], arrays["y_test"])
     x, y = arrays["x"], arrays["y"]  # 4000, already in random order
-    return Dataset(_as_split(x[:3200], y[:3200]), _as_split(x[3200:], y[3200:]), test)
+    return Dataset(as_split(x[:3200], y[:3200]), as_split(x[3200:], y[3200:]), test)
 
 
 DATASETS: dict[str, Callable[[], Dataset]] = {
@@ -68,29 +44,6 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "mnist1d": _mnist1d,
 }
 """Every data set: 1797 digits of 8x8 pixels, 569 tumours with 30 features, 5000 one-dimensional digits of length 40."""
-
-
-def _split(x: np.ndarray, y: np.ndarray) -> Dataset:
-    """60 % / 20 % / 20 %, stratified, the same for every seed of a trial; standardised with the training statistics."""
-    x_train, x_rest, y_train, y_rest = train_test_split(x, y, test_size=0.4, random_state=0, stratify=y)
-    x_validation, x_test, y_validation, y_test = train_test_split(
-        x_rest, y_rest, test_size=0.5, random_state=0, stratify=y_rest
-    )
-    mean, deviation = x_train.mean(0), x_train.std(0)
-    deviation = np.where(deviation < 1e-6, 1.0, deviation)  # pixels that are always empty
-
-    def standardised(values: np.ndarray, targets: np.ndarray) -> Split:
-        return _as_split((values - mean) / deviation, targets)
-
-    return Dataset(
-        standardised(x_train, y_train),
-        standardised(x_validation, y_validation),
-        standardised(x_test, y_test),
-    )
-
-
-def _as_split(x: np.ndarray, y: np.ndarray) -> Split:
-    return Split(torch.from_numpy(x).to(torch.float64), torch.from_numpy(y).to(torch.int64))
 
 
 def _mnist1d_arrays() -> dict[str, np.ndarray]:

@@ -11,9 +11,9 @@ from torch import Tensor
 from adaptive_lr.errors import SpecError
 from adaptive_lr.tasks import (
     SoftmaxRegression,
-    datasets,
 )
 from adaptive_lr.tasks.classification import AbstractClassification
+from adaptive_lr.tasks.data import DATASETS, load
 from tests.reference.tasks import (
     CLASSIFICATION,
 )
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 every_classification = pytest.mark.parametrize("task", CLASSIFICATION.values(), ids=list(CLASSIFICATION))
 
 
-every_dataset = pytest.mark.parametrize("name", datasets.DATASETS)
+every_dataset = pytest.mark.parametrize("name", DATASETS)
 
 
 SIZES = {"digits": (1078, 359, 360), "breast_cancer": (341, 114, 114), "mnist1d": (3200, 800, 1000)}
@@ -36,7 +36,7 @@ def global_states() -> tuple[bytes, str, str]:
 
 @every_dataset
 def test_splits_have_the_documented_sizes(name: str) -> None:
-    data = datasets.load(name)
+    data = load(name)
     splits = (data.train, data.validation, data.test)
     assert tuple(len(split.targets) for split in splits) == SIZES[name]
     features = {"digits": 64, "breast_cancer": 30, "mnist1d": 40}[name]
@@ -50,7 +50,7 @@ def test_splits_have_the_documented_sizes(name: str) -> None:
 
 @every_dataset
 def test_splits_are_disjoint_and_together_the_whole_data_set(name: str) -> None:
-    data = datasets.load(name)
+    data = load(name)
     rows = [row.numpy().tobytes() for split in (data.train, data.validation, data.test) for row in split.inputs]
     assert len(rows) == len(set(rows)) == {"digits": 1797, "breast_cancer": 569, "mnist1d": 5000}[name]
 
@@ -60,7 +60,7 @@ def test_splits_are_disjoint_and_together_the_whole_data_set(name: str) -> None:
     [("digits", (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)), ("breast_cancer", (212, 357))],
 )
 def test_splits_are_stratified(name: str, counts: tuple[int, ...]) -> None:
-    data = datasets.load(name)
+    data = load(name)
     for split, share in ((data.train, 0.6), (data.validation, 0.2), (data.test, 0.2)):
         found = torch.bincount(split.targets, minlength=len(counts)).tolist()
         assert found == pytest.approx([share * count for count in counts], rel=0, abs=2)
@@ -71,7 +71,7 @@ def test_splits_are_stratified(name: str, counts: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer"])
 def test_features_are_standardised_on_the_training_data(name: str) -> None:
-    inputs = datasets.load(name).train.inputs
+    inputs = load(name).train.inputs
     torch.testing.assert_close(inputs.mean(0), torch.zeros(inputs.shape[1]).double(), rtol=0, atol=1e-12)
     deviation = inputs.std(0, correction=0)
     varies = deviation > 0
@@ -81,10 +81,10 @@ def test_features_are_standardised_on_the_training_data(name: str) -> None:
 def test_mnist1d_is_made_without_touching_the_global_generators_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = datasets.load("mnist1d")
+    expected = load("mnist1d")
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     before = global_states()
-    made = datasets.DATASETS["mnist1d"]()
+    made = DATASETS["mnist1d"]()
     assert global_states() == before
     assert torch.equal(made.test.inputs, expected.test.inputs)
     assert torch.equal(made.train.targets, expected.train.targets)
@@ -94,7 +94,7 @@ def test_mnist1d_is_made_without_touching_the_global_generators_and_kept(
         pytest.fail("made again although it was kept")
 
     monkeypatch.setattr("mnist1d.data.make_dataset", never)
-    assert torch.equal(datasets.DATASETS["mnist1d"]().train.inputs, expected.train.inputs)
+    assert torch.equal(DATASETS["mnist1d"]().train.inputs, expected.train.inputs)
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored.*mnist1d:pytest.PytestUnraisableExceptionWarning")
@@ -103,7 +103,7 @@ def test_a_torn_mnist1d_file_is_made_again(
     damage: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
-    data = datasets.load("mnist1d")
+    data = load("mnist1d")
     calls = []
 
     def stored(*arguments: object) -> dict[str, object]:
@@ -114,18 +114,18 @@ def test_a_torn_mnist1d_file_is_made_again(
         return {"x": x.numpy(), "y": y.numpy(), "x_test": data.test.inputs.numpy(), "y_test": data.test.targets.numpy()}
 
     monkeypatch.setattr("mnist1d.data.make_dataset", stored)
-    datasets.DATASETS["mnist1d"]()
+    DATASETS["mnist1d"]()
     (kept,) = (tmp_path / "adaptive_lr").iterdir()
     kept.write_bytes(damage(kept.read_bytes()))
-    assert torch.equal(datasets.DATASETS["mnist1d"]().train.inputs, data.train.inputs)
+    assert torch.equal(DATASETS["mnist1d"]().train.inputs, data.train.inputs)
     assert len(calls) == 2
-    datasets.DATASETS["mnist1d"]()
+    DATASETS["mnist1d"]()
     assert len(calls) == 2
 
 
 @every_classification
 def test_epochs_are_permutations_without_replacement(task: AbstractClassification) -> None:
-    train = datasets.load(task.dataset).train
+    train = load(task.dataset).train
     place = {row.numpy().tobytes(): index for index, row in enumerate(train.inputs)}
     per_epoch = len(train.targets) // task.batch
     epochs: list[list[int]] = [[], []]
@@ -142,9 +142,7 @@ def test_epochs_are_permutations_without_replacement(task: AbstractClassificatio
 def test_a_minibatch_of_the_whole_data_set_is_every_example_once() -> None:
     task = SoftmaxRegression(dataset="breast_cancer", batch=341)
     for inputs, _ in task.minibatches(0, 3, torch.float64):
-        assert Counter(map(tuple, inputs.tolist())) == Counter(
-            map(tuple, datasets.load("breast_cancer").train.inputs.tolist())
-        )
+        assert Counter(map(tuple, inputs.tolist())) == Counter(map(tuple, load("breast_cancer").train.inputs.tolist()))
 
 
 def test_a_minibatch_larger_than_the_data_set_is_refused() -> None:
