@@ -123,6 +123,21 @@ def _draw_again(report: Path, results: Path) -> None:
 
 
 def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None:
+    trials = experiment.trials()
+    stored = len(store.finished(trial.digest() for trial in trials))
+    out.print(f"[bold]{experiment.name}[/bold]: {escape(experiment.question)}")
+    if store.damaged:
+        err.print(f"{len(store.damaged)} stored trials are damaged and are trained again")
+    if not trials:
+        out.print("no trials: what it looks at was recorded elsewhere")
+        return
+    out.print(f"{len(trials)} trials, {stored} of them finished before; {workers} processes")
+    if stored < len(trials):
+        _train(experiment, store, workers, len(trials) - stored)
+
+
+def _train(experiment: AbstractExperiment, store: Store, workers: int, count: int) -> None:
+    """Train the trials that are not stored, so many of them, behind a bar."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -134,17 +149,6 @@ def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None
 
     from adaptive_lr.experiment import run_experiment
 
-    trials = experiment.trials()
-    stored = len(store.finished(trial.digest() for trial in trials))
-    out.print(f"[bold]{experiment.name}[/bold]: {escape(experiment.question)}")
-    if store.damaged:
-        err.print(f"{len(store.damaged)} stored trials are damaged and are trained again")
-    if not trials:
-        out.print("no trials: what it looks at was recorded elsewhere")
-        return
-    out.print(f"{len(trials)} trials, {stored} of them finished before; {workers} processes")
-    if stored == len(trials):
-        return
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -154,13 +158,12 @@ def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=err, speed_estimate_period=60.0, disable=not err.is_terminal) as progress:
-        bar = progress.add_task("trials", total=len(trials) - stored, rate="starting")
-
+        bar = progress.add_task("trials", total=count, rate="starting")
         announced = 0
 
-        def advance(count: int) -> None:
+        def advance(finished: int) -> None:
             nonlocal announced
-            progress.advance(bar, count)
+            progress.advance(bar, finished)
             task = progress.tasks[0]
             speed = task.finished_speed or task.speed
             progress.update(bar, rate=f"{speed:.0f} trials/s" if speed else "")
