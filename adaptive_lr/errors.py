@@ -27,3 +27,7 @@ class OutputError(AdaptiveLRError, ValueError):
 
 class InputError(AdaptiveLRError, ValueError):
     """A file or a value that somebody gave cannot be used; the message says which part of it and what to do."""
+
+
+class DataError(AdaptiveLRError):
+    """A data set cannot be had, or is not what it should be; the message says what was expected, from where, and what to do."""

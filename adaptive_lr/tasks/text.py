@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from adaptive_lr.spec import number, numbers, spec
 from adaptive_lr.tasks.base import AbstractTask, GradientFunction, LossFunction, Parameters, generator
+from adaptive_lr.tasks.data.builtin import python_help
 from adaptive_lr.tasks.losses import CrossEntropy
 from adaptive_lr.tasks.network import StackedNetwork, fully_connected, uniform_parameters
 
@@ -38,10 +39,7 @@ def corpus() -> Corpus:
 
     Topics in the order of their names; of the paragraphs, a fifth of which repeat an earlier one, each stands once.
     """
-    from pydoc_data.topics import topics
-
-    text = "\n\n".join(topics[name] for name in sorted(topics))
-    return encoded("\n\n".join(dict.fromkeys(text.split("\n\n"))))
+    return encoded(python_help())
 
 
 def encoded(text: str) -> Corpus:

@@ -4,68 +4,96 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import platformdirs
-from sklearn.datasets import load_breast_cancer, load_digits
 
-from adaptive_lr.tasks.data.splits import Dataset, as_split, split
-
-
-@lru_cache
-def load(name: str) -> Dataset:
-    """The data set ``name``, one of ``DATASETS``."""
-    return DATASETS[name]()
+from adaptive_lr.tasks.data.formats.files import Content
+from adaptive_lr.tasks.data.formats.texts import TEXT
+from adaptive_lr.tasks.data.resolver import root
 
 
-def _digits() -> Dataset:
-    loaded = load_digits()
-    return split(loaded.data / 16.0, loaded.target)
+def digits() -> Content:
+    """1797 digits of 8x8 pixels from 0 to 16."""
+    from sklearn.datasets import load_digits
+
+    return _table(load_digits())
 
 
-def _breast_cancer() -> Dataset:
-    loaded = load_breast_cancer()
-    return split(loaded.data, loaded.target)
+def breast_cancer() -> Content:
+    """569 tumours with 30 features, malignant or benign."""
+    from sklearn.datasets import load_breast_cancer
+
+    return _table(load_breast_cancer())
 
 
-def _mnist1d() -> Dataset:
-    arrays = _mnist1d_arrays()
-    test = as_split(arrays["x_test"], arrays["y_test"])
-    x, y = arrays["x"], arrays["y"]  # 4000, already in random order
-    return Dataset(as_split(x[:3200], y[:3200]), as_split(x[3200:], y[3200:]), test)
+def diabetes() -> Content:
+    """442 patients with 10 features in their units, and how far the disease has gone a year later."""
+    from sklearn.datasets import load_diabetes
+
+    return _table(load_diabetes(scaled=False))
 
 
-DATASETS: dict[str, Callable[[], Dataset]] = {
-    "digits": _digits,
-    "breast_cancer": _breast_cancer,
-    "mnist1d": _mnist1d,
-}
-"""Every data set: 1797 digits of 8x8 pixels, 569 tumours with 30 features, 5000 one-dimensional digits of length 40."""
+def _table(loaded: Any) -> Content:
+    targets = loaded.target
+    if np.issubdtype(targets.dtype, np.integer):
+        targets = targets.astype(np.int64)  # as it is, but on some systems
+    return {"inputs.npy": loaded.data, "targets.npy": targets}
 
 
-def _mnist1d_arrays() -> dict[str, np.ndarray]:
-    """The generator's output with its default arguments, kept in the user's cache since it takes seconds to make."""
-    path = Path(platformdirs.user_cache_dir("adaptive_lr")) / "mnist1d-0.0.2.npz"
+def python_help() -> str:
+    """The text of `pydoc_data.topics`.
+
+    Topics in the order of their names; of the paragraphs, a fifth of which repeat an earlier one, each stands once.
+    """
+    from pydoc_data.topics import topics
+
+    text = "\n\n".join(topics[name] for name in sorted(topics))
+    return "\n\n".join(dict.fromkeys(text.split("\n\n")))
+
+
+def python_help_content() -> Content:
+    """The same text as bytes."""
+    return {TEXT: np.frombuffer(python_help().encode(), np.uint8)}
+
+
+def mnist1d() -> Content:
+    """5000 one-dimensional digits of length 40: the generator's output with its default arguments.
+
+    It is kept in the folder of all sets, since it takes seconds to make.
+    """
+    path = root() / "mnist1d-0.0.2.npz"
     with (
         contextlib.suppress(Exception),
         path.open("rb") as file,
         np.load(file) as stored,
     ):  # absent or torn: make it again
-        return {name: stored[name] for name in ("x", "y", "x_test", "y_test")}
+        return _mnist1d_parts({name: stored[name] for name in _MNIST1D.values()})
     with _global_generators_restored():
         from mnist1d.data import get_dataset_args, make_dataset
 
         made = make_dataset(get_dataset_args())
-    arrays = {name: np.asarray(made[name]) for name in ("x", "y", "x_test", "y_test")}
+    arrays = {name: np.asarray(made[name]) for name in _MNIST1D.values()}
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not results
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{random.SystemRandom().getrandbits(32):08x}.npz")
         np.savez(part, **arrays)  # type: ignore[arg-type]
         part.replace(path)
-    return arrays
+    return _mnist1d_parts(arrays)
+
+
+_MNIST1D = {
+    "train_inputs.npy": "x",
+    "train_targets.npy": "y",
+    "test_inputs.npy": "x_test",
+    "test_targets.npy": "y_test",
+}
+"""Our names of the parts, and the generator's."""
+
+
+def _mnist1d_parts(arrays: dict[str, np.ndarray]) -> Content:
+    return {part: arrays[name] for part, name in _MNIST1D.items()}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""The declarations, by kind; `catalogue` has all of them."""
