@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_lr.cli import advise, experiments, robustness, schedules, search, search_schedule
+from adaptive_lr.cli import advise, data, experiments, robustness, schedules, search, search_schedule
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]
@@ -40,3 +40,4 @@ app.command()(robustness.robustness)
 app.command()(advise.advise)
 app.command()(search.search)
 app.command("search-schedule")(search_schedule.search_schedule)
+app.add_typer(data.app, name="data")

@@ -51,12 +51,12 @@ def clear_errors() -> Iterator[None]:
         err.print("interrupted; finished trials are stored: run again to go on")
         raise typer.Exit(130) from None
     except RunError as error:
-        _say(error)
+        say_error(error)
         raise typer.Exit(1) from None
     except BrokenPipeError:
         raise
     except (AdaptiveLRError, OSError) as error:
-        _say(error)
+        say_error(error)
         raise typer.Exit(2) from None
     except RecursionError:
         err.print("[red]error:[/red] what was given is nested too deeply")
@@ -66,7 +66,7 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _say(error: Exception) -> None:
+def say_error(error: Exception) -> None:
     """The message on one line that no terminal takes for commands, below the traceback of a person's own file if there is one."""
     for note in getattr(error, "__notes__", ()):
         err.print(escape(printable(note)), soft_wrap=True)
