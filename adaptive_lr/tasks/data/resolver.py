@@ -30,7 +30,7 @@ from adaptive_lr.tasks.data.declaration import (
     checksum,
 )
 from adaptive_lr.tasks.data.formats.files import Content, Files
-from adaptive_lr.tasks.data.formats.tables import required
+from adaptive_lr.tasks.data.formats.tables import not_installed
 
 VARIABLE = "ADAPTIVE_LR_DATA"
 """The environment variable that names another folder than the user's cache."""
@@ -152,7 +152,7 @@ def _array(path: Path) -> np.ndarray:
 def _fetched(info: FetchedDataset, progress: Progress, damage: str) -> Content:
     for module in info.needs:  # before anything is fetched in vain
         if importlib.util.find_spec(module) is None:
-            required(module)
+            raise DataError(f"to read {info.name}, {not_installed(module)}")
     with _only_one(info):
         if _is_cached(info):  # another process was faster
             with contextlib.suppress(DataError):
@@ -177,7 +177,7 @@ def _fetched(info: FetchedDataset, progress: Progress, damage: str) -> Content:
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     raise DataError(
-        f"{damage}{info.name} cannot be fetched ({'; '.join(problems)}); or put {', '.join(info.originals)} into {home(info)}"
+        f"{damage}{info.name} cannot be fetched ({'; '.join(problems)}); or put {', '.join(info.originals)} into {home(info)} yourself"
     )
 
 

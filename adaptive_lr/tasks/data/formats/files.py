@@ -82,6 +82,8 @@ class Files:
         content = self._readers[path]()
         if not path.endswith(".gz"):
             return content
+        if not content:  # which gzip takes for nothing, packed
+            raise DataError(f"{self.folder / path} is cut or damaged: it is empty")
         try:
             return gzip.decompress(content)
         except _DAMAGED as error:

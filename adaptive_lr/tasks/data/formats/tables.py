@@ -33,7 +33,10 @@ def table(files: Files, name: str, target: str) -> Content:
     Raises:
         DataError: the package that reads these files is not installed, or a file is missing or damaged.
     """
-    rdata = required("rdata")
+    try:
+        rdata = importlib.import_module("rdata")
+    except ImportError:
+        raise DataError(not_installed("rdata")) from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tibbles, which are data frames, and of encodings, which are ASCII
@@ -52,16 +55,9 @@ def table(files: Files, name: str, target: str) -> Content:
     return {"inputs.npy": inputs, "targets.npy": targets}
 
 
-def required(module: str) -> Any:
-    """The module.
-
-    Raises:
-        DataError: it is not installed; the message has the command that installs it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise DataError(f"the package {module} is needed and not installed: pip install 'adaptive-lr[data]'") from None
+def not_installed(module: str) -> str:
+    """What to do about a module that is needed and not installed."""
+    return f"the package {module} is needed, which is not installed: pip install 'adaptive-lr[data]'"
 
 
 def _frame(rdata: Any, files: Files, name: str) -> Any:
