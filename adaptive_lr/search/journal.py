@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -46,8 +47,8 @@ class Content:
 class Journal:
     """One SQLite file. What is written is on disk when a method returns, or nothing of it is.
 
-    A row whose checksum does not fit is left out, and named in ``content``; the file is then written anew without it, the damaged
-    one being kept under ``.damaged``.
+    A row whose checksum does not fit is left out, and named in ``content``; the file is then written anew without it, and a copy
+    of the damaged one kept under ``.damaged``.
 
     Args:
         path: of the file; made if it does not exist.
@@ -104,31 +105,26 @@ class Journal:
         return Content(points, runs, tuple(damaged))
 
     def _write_anew(self) -> None:
-        """Write what is sound to a new file, and keep the damaged one."""
-        new = self.path.with_name(self.path.name + ".new")
-        with self._explained("cannot be written anew"):
-            for ending in ("", "-wal", "-shm"):
-                new.with_name(new.name + ending).unlink(missing_ok=True)
-            copy = _opened(new)
-            copy.execute("BEGIN IMMEDIATE")
+        """Keep a copy of the damaged file, and write what is sound over it, in one transaction."""
+        with self._explained("cannot be written anew"), contextlib.closing(_opened(Path(":memory:"))) as sound:
             texts = {number: json.dumps(point) for number, point in self.content.points.items()}
-            copy.executemany(
+            sound.executemany(
                 "INSERT INTO points VALUES (?, ?, ?)",
                 [(number, text, _checksum(number, text)) for number, text in texts.items()],
             )
-            copy.executemany(
+            sound.executemany(
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?)",
                 [_run_row(key, run) for key, run in self.content.runs.items()],
             )
-            copy.execute("COMMIT")
-            copy.close()
             self._connection.close()
-            for ending in ("", "-wal", "-shm"):
+            for ending in ("", "-wal"):
                 part = self.path.with_name(self.path.name + ending)
+                copy = self.path.with_name(f"{self.path.name}.damaged{ending}")
+                copy.unlink(missing_ok=True)
                 if part.exists():
-                    part.replace(part.with_name(f"{self.path.name}.damaged{ending}"))
-            new.replace(self.path)
+                    shutil.copyfile(part, copy)
             self._connection = _opened(self.path)
+            sound.backup(self._connection)  # no renaming, between two of which a kill would leave no journal
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
