@@ -179,10 +179,12 @@ class Ledger:
         self._stored, self._ids = [], []
         if self._file is not None:
             self.close()
-            for ending in ("", "-wal", "-shm"):
+            for ending in ("-wal", "-shm", ""):
                 part = self._file.with_name(self._file.name + ending)
+                changed = self._file.with_name(f"{self._file.name}.changed{ending}")
+                changed.unlink(missing_ok=True)
                 if part.exists():
-                    part.replace(part.with_name(f"{self._file.name}.changed{ending}"))
+                    part.replace(changed)
             aside = f", and is kept as {self._file.name}.changed"
         else:
             self._delete(why)

@@ -57,8 +57,9 @@ def _opened(path: Path) -> RDBStorage:
     """
     if not path.exists():
         new = path.with_name(path.name + ".new")
-        for leftover in (new.with_name(new.name + ending) for ending in ("", "-wal", "-shm", "-journal")):
-            leftover.unlink(missing_ok=True)
+        for file in (new, path):  # SQLite would take the log of a file that was deleted for that of this one
+            for ending in ("", "-wal", "-shm", "-journal"):
+                file.with_name(file.name + ending).unlink(missing_ok=True)
         made = _connected(new)
         made.remove_session()
         made.engine.dispose()

@@ -1,17 +1,20 @@
-"""A journal with damaged rows is mended; a process killed while it does that loses nothing."""
+"""What a process that was killed, or somebody who deletes files, leaves beside a journal and a study."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from adaptive_lr import Range, search
 from adaptive_lr.search.journal import Journal, Run
 from adaptive_lr.search.task import Outcome
-from tests.searched import edited
+from tests.searched import edited, history, parabola, states
 
+SPACE = {"x": Range(0.001, 1.0, log=True), "kind": ["a", "b"]}
 ROWS = 3
 DAMAGED = 1
 
@@ -91,3 +94,32 @@ def test_the_damaged_journal_stays_as_it_was_beside_the_mended_one(damaged: Path
     Journal(file).close()
     assert {path.name for path in damaged.iterdir()} == {"runs.sqlite", "runs.sqlite.damaged"}
     assert (damaged / "runs.sqlite.damaged").read_bytes() == before
+
+
+def test_the_log_of_a_study_that_was_deleted_does_not_get_into_the_new_one(tmp_path: Path) -> None:
+    first = search(parabola, SPACE, trials=5, directory=tmp_path, workers=0)
+    with edited(tmp_path / "study.db") as study:
+        study.execute("UPDATE trials SET state = 'FAIL' WHERE number = 3")
+        study.commit()
+        shutil.copyfile(tmp_path / "study.db-wal", tmp_path / "log")
+    (tmp_path / "study.db").unlink()
+    (tmp_path / "log").rename(tmp_path / "study.db-wal")
+    again = search(parabola, SPACE, trials=5, directory=tmp_path, workers=0)
+    assert history(again) == history(first)
+    assert states(tmp_path) == ["COMPLETE"] * 5
+    with edited(tmp_path / "study.db") as study:
+        assert study.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_the_log_of_a_study_that_was_put_aside_does_not_get_into_the_next_one(tmp_path: Path) -> None:
+    search(parabola, SPACE, trials=5, directory=tmp_path, workers=0)
+    with edited(tmp_path / "study.db") as study:
+        study.execute("UPDATE trials SET state = 'FAIL' WHERE number = 3")
+        study.commit()
+        shutil.copyfile(tmp_path / "study.db-wal", tmp_path / "study.db.changed-wal")
+    with edited(tmp_path / "study.db") as study:
+        study.execute("UPDATE trials SET state = 'COMPLETE' WHERE number = 3")
+        study.execute("DELETE FROM trial_params WHERE trial_id = 1")
+    search(parabola, SPACE, trials=5, directory=tmp_path, workers=0)
+    with edited(tmp_path / "study.db.changed") as study:
+        assert study.execute("SELECT DISTINCT state FROM trials").fetchall() == [("COMPLETE",)]
