@@ -84,9 +84,10 @@ class AbstractRounds(ABC):
             self._pool.submit(job)
         left = len(jobs)
         while left:
-            for _, result in self._pool.collect():
-                left -= 1
-                yield _checked(result)
+            ended = [outcome for _, outcome in self._pool.collect()]
+            left -= len(ended)
+            for outcome in sorted(ended, key=_went_wrong):  # an error last: what has ended with it is not lost
+                yield _checked(outcome)
 
 
 class WholeRounds(AbstractRounds):
@@ -229,9 +230,13 @@ def _legs(racing: Iterable[_Entrant], paused: Paused | None, until: int) -> list
     return [_Leg(batch, paused and paused.only(batch), until) for batch in batches(list(trials))]
 
 
-def _checked(result: Any) -> Any:
-    if isinstance(result, Outcome):
-        raise RunError(f"a batch of trials {result.error}; finished trials are stored")
-    if isinstance(result, RunError):
-        raise result
-    return result
+def _went_wrong(outcome: Any) -> bool:
+    return isinstance(outcome, Outcome | RunError)
+
+
+def _checked(outcome: Any) -> Any:
+    if isinstance(outcome, Outcome):
+        raise RunError(f"a batch of trials {outcome.error}; finished trials are stored")
+    if isinstance(outcome, RunError):
+        raise outcome
+    return outcome

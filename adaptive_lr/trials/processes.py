@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -77,10 +78,11 @@ class Processes:
                 del self._unclaimed[0]  # only now is it whoever asked for it who has it
 
     def ended(self) -> list[Batch]:
-        """What has been trained and was not taken from `results`; nothing is waited for."""
+        """What has been trained and was not taken from `results`; nothing is waited for, and what else went wrong is not raised."""
         for worker in self._workers:
             if worker.busy and worker.pipe.poll():
-                self._receive(worker)
+                with contextlib.suppress(RunError):  # whoever asks has an error already: the first says what happened
+                    self._receive(worker)
         return self._unclaimed
 
     def _receive(self, worker: _Worker) -> None:

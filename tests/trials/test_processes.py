@@ -1,0 +1,79 @@
+"""Worker processes that train, fail or die at the same time."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptive_lr import Constant
+from adaptive_lr.errors import RunError
+from adaptive_lr.tasks import StreamingLeastSquares
+from adaptive_lr.training import SGD, RunResult, Trial, train_batch
+from adaptive_lr.trials.processes import Processes
+
+ROOT = Path(__file__).resolve().parents[2]
+FINISHES, FAILS, DIES = 0, 1, 2
+
+
+def do_as_the_seed_says(batch: list[Trial]) -> list[RunResult]:
+    if batch[0].seed == FAILS:
+        raise RunError("no luck")
+    if batch[0].seed == DIES:
+        os._exit(3)
+    return train_batch(batch)
+
+
+def batch(seed: int) -> list[Trial]:
+    task = StreamingLeastSquares(dimension=5)
+    return [Trial(task=task, schedule=Constant(), optimizer=SGD(), base_lr=0.1, steps=2, seed=seed)]
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, Any], Processes]]:
+    monkeypatch.syspath_prepend(str(ROOT))  # the workers import the function
+    opened = []
+
+    def start(count: int, train: Any) -> Processes:
+        opened.append(Processes(count, train))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+class Patient(Sequence[list[Trial]]):
+    """Batches, after the last of which all workers are waited for, so that they end at the same time."""
+
+    def __init__(self, processes: Processes, seeds: Sequence[int]) -> None:
+        self._processes, self._batches = processes, [batch(seed) for seed in seeds]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._batches[index]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[Trial]]:
+        yield from self._batches
+        deadline = time.monotonic() + 300.0
+        while not all(worker.pipe.poll() for worker in self._processes._workers if worker.busy):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "others", [(FAILS, DIES), *(pytest.param(both, marks=pytest.mark.slow) for both in ((FAILS, FAILS), (DIES, DIES)))]
+)
+def test_what_has_ended_is_kept_when_several_others_go_wrong(
+    processes: Callable[[int, Any], Processes], others: tuple[int, int]
+) -> None:
+    pool = processes(4, do_as_the_seed_says)
+    taken: list[list[RunResult]] = []
+    with pytest.raises(RunError, match=r"no luck|a worker process died \(exit code 3\)"):
+        taken.extend(pool.results(Patient(pool, (others[0], FINISHES, others[1]))))
+    (kept,) = [*taken, *pool.ended()]
+    assert [result.trial for result in kept] == batch(FINISHES)
