@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptive_lr.analysis.direction import words_of
+from adaptive_lr.analysis.direction import METRICS, words_of
 from adaptive_lr.analysis.outcomes import order
 from adaptive_lr.analysis.request import Request
 from adaptive_lr.analysis.run_states import state_columns
@@ -69,69 +69,13 @@ _TIMES = frozenset(
         "elapsed",
     ]
 )
-_MEASURED = _TIMES | frozenset(
-    [
-        "acc",
-        "accuracy",
-        "f",
-        "f1",
-        "auc",
-        "auroc",
-        "roc",
-        "auprc",
-        "iou",
-        "miou",
-        "dice",
-        "score",
-        "reward",
-        "return",
-        "bleu",
-        "rouge",
-        "r2",
-        "map",
-        "recall",
-        "psnr",
-        "ssim",
-        "ndcg",
-        "mrr",
-        "elo",
-        "likelihood",
-        "elbo",
-        "kappa",
-        "mcc",
-        "loss",
-        "losses",
-        "nll",
-        "error",
-        "errors",
-        "err",
-        "ppl",
-        "perplexity",
-        "mse",
-        "rmse",
-        "mae",
-        "mape",
-        "regret",
-        "cost",
-        "bpb",
-        "bpc",
-        "fid",
-        "correlation",
-        "pearson",
-        "spearman",
-        "seconds",
-        "secs",
-        "sec",
-        "minutes",
-        "hours",
-        "memory",
-        "mem",
-        "vram",
-        "throughput",
-        "flops",
-        "value",
-    ]
+_AMBIGUOUS = frozenset(["top", "pass", "neg", "negative"])
+"""Words of metrics that name settings as well: ``top_k``, ``negative_slope``."""
+
+_SPENT = frozenset(
+    ["seconds", "secs", "sec", "minutes", "hours", "memory", "mem", "vram", "throughput", "flops", "value"]
 )
+_MEASURED = (METRICS - _AMBIGUOUS) | _TIMES | _SPENT
 _SETTINGS = frozenset(
     [
         "weight",

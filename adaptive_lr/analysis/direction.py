@@ -82,7 +82,6 @@ _LESS_IS_BETTER = frozenset(
         "rmse",
         "mae",
         "mape",
-        "mean_squared",
         "distance",
         "regret",
         "cost",
@@ -91,6 +90,8 @@ _LESS_IS_BETTER = frozenset(
         "fid",
     ]
 )
+METRICS = _MORE_IS_BETTER | _LESS_IS_BETTER
+"""Words by which a column is known as a metric."""
 
 
 def checked_direction(text: str | None) -> str | None:

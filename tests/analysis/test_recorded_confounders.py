@@ -39,6 +39,8 @@ LOSSES = [5.0, 3.0, 2.0, 1.0, 1.5, 2.5, 9.0]
         ("dropout", [0.1, 0.2, "", 0.1, 0.2, 0.3, 0.1]),
         ("aux_loss_weight", [0.13, 0.4, 0.02, 0.71, 0.5, 0.3, 0.04]),
         ("amp", ["True", "False", "True", "True", "False", "False", "True"]),
+        ("top_k", [13, 40, 2, 71, 50, 3, 4]),
+        ("negative_slope", [0.013, 0.4, 0.002, 0.0071, 0.05, 0.3, 0.0004]),
     ],
 )
 def test_setting_of_a_random_search_is_asked_about(tmp_path: Path, name: str, values: list[object]) -> None:
@@ -152,3 +154,14 @@ def test_row_a_step_is_recognised(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="if a row is a step and not a run, say --run config_hash --step docs"):
         select(table(tmp_path, *lines), PLAIN)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["eval_recall", "eval_precision", "eval_specificity", "valAccuracies", "mean_returns", "wins", "eval_top5_acc"],
+)
+def test_every_metric_whose_direction_is_known_reads_like_something_measured(tmp_path: Path, name: str) -> None:
+    values = [0.91, 0.87, 0.88, 0.93, 0.86, 0.9, 0.7]
+    assert f"Not looked at, since it reads like something measured: {name}." in (
+        select(columns(tmp_path, lr=RATES, loss=LOSSES, **{name: values}), PLAIN).notes
+    )
