@@ -144,7 +144,7 @@ class ProcessPool(Generic[J]):
                 assert worker.task is not None
                 self._deaths.pop(worker.task.key, None)
                 self._longest = max(self._longest, worker.seconds)
-                done.append((worker.task, content))
+                done.append((worker.task, _read(content)))
                 worker.task = None
             self._hand_out()
         return done
@@ -234,6 +234,15 @@ def _cause(code: int) -> str:
     return "signal 9" if name == "SIGKILL" else f"signal {-code}, {name}"
 
 
+def _read(answer: bytes) -> Any:
+    """What a worker answered; an `Outcome` that says so, if that cannot be read here."""
+    try:
+        return pickle.loads(answer)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(error=f"returned what cannot be read in another process ({reason})")
+
+
 def _label(job: Job) -> str:
     trial = getattr(job, "trial", None)
     return "a batch" if trial is None else f"trial {trial.number}"
@@ -299,9 +308,14 @@ class _Worker(Generic[J]):
 
     def _listen(self, events: SimpleQueue[tuple[_Worker[J], Any]]) -> None:
         assert self.process.stdout is not None
-        with self.process.stdout as answers, contextlib.suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
-            while True:
-                events.put((self, pickle.load(answers)))
+        with self.process.stdout as answers:
+            try:
+                while True:
+                    events.put((self, pickle.load(answers)))
+            except (EOFError, OSError):
+                pass
+            except Exception:  # something else got between its answers, or it is dying in the middle of one
+                self.kill()
 
     def _watch(self, events: SimpleQueue[tuple[_Worker[J], Any]]) -> None:
         # Not the end of its output: processes that the function started may hold that open.

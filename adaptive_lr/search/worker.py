@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from adaptive_lr.search.sent import received
+from adaptive_lr.search.task import Outcome
 
 _PR_SET_PDEATHSIG = 1
 
@@ -55,10 +56,19 @@ def main() -> None:
     while True:
         task = received(tasks.get())
         function = task.function or function
-        _answer(answers, replace(task, function=function).run())
+        _answer(answers, _pickled(replace(task, function=function).run()))
 
 
-def _answer(answers: IO[bytes], content: Any) -> None:
+def _pickled(result: Any) -> bytes:
+    """The result as bytes, or an `Outcome` that says why it cannot be sent."""
+    try:
+        return pickle.dumps(result)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return pickle.dumps(Outcome(error=f"returned what cannot be sent to another process ({reason})"))
+
+
+def _answer(answers: IO[bytes], content: bytes | None) -> None:
     try:
         pickle.dump(content, answers)
         answers.flush()

@@ -95,6 +95,9 @@ class Processes:
                 raise RunError(
                     f"a worker process died ({_ending(worker.process.exitcode)}); finished trials are stored: run again to go on"
                 ) from None
+            except Exception as error:
+                worker.busy = False
+                raise RunError(f"what a worker process gave cannot be read ({_line(error)})") from error
             worker.busy = False
             if isinstance(result, Exception):
                 raise result
@@ -150,12 +153,22 @@ def _work(pipe: Connection, train: Callable[[list[Trial]], Batch], scripts: dict
         except (EOFError, OSError):
             return
         except Exception as error:
-            refusal = refusal or RunError(f"a worker process cannot read its trials ({type(error).__name__}: {error})")
+            refusal = refusal or RunError(f"a worker process cannot read its trials ({_line(error)})")
             batch = None
         try:
-            pipe.send(refusal if batch is None or refusal is not None else train(batch))
+            result = refusal if batch is None or refusal is not None else train(batch)
         except RunError as error:
-            pipe.send(error)
+            result = error
+        try:
+            pipe.send(result)
+        except OSError:
+            return
+        except Exception as error:  # before anything of it is sent
+            pipe.send(RunError(f"what a worker process trained cannot be sent back ({_line(error)})"))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _end_with_parent() -> None:

@@ -1,6 +1,7 @@
 """Worker processes that train, fail or die at the same time."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from adaptive_lr.training import SGD, RunResult, Trial, train_batch
 from adaptive_lr.trials.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[2]
-FINISHES, FAILS, DIES = 0, 1, 2
+FINISHES, FAILS, DIES, UNSENDABLE, UNREADABLE = range(5)
 
 
 def do_as_the_seed_says(batch: list[Trial]) -> list[RunResult]:
@@ -23,7 +24,21 @@ def do_as_the_seed_says(batch: list[Trial]) -> list[RunResult]:
         raise RunError("no luck")
     if batch[0].seed == DIES:
         os._exit(3)
-    return train_batch(batch)
+    results: list[Any] = {UNSENDABLE: [threading.Lock()], UNREADABLE: [Unreadable()]}.get(batch[0].seed) or train_batch(
+        batch
+    )
+    return results
+
+
+def refuse() -> None:
+    raise AttributeError("made elsewhere")
+
+
+class Unreadable:
+    """Can be sent to another process, and not be read there."""
+
+    def __reduce__(self) -> Any:
+        return refuse, ()
 
 
 def batch(seed: int) -> list[Trial]:
@@ -77,3 +92,15 @@ def test_what_has_ended_is_kept_when_several_others_go_wrong(
         taken.extend(pool.results(Patient(pool, (others[0], FINISHES, others[1]))))
     (kept,) = [*taken, *pool.ended()]
     assert [result.trial for result in kept] == batch(FINISHES)
+
+
+def test_results_that_cannot_be_sent_or_read_are_errors_that_say_so(
+    processes: Callable[[int, Any], Processes],
+) -> None:
+    pool = processes(1, do_as_the_seed_says)
+    with pytest.raises(RunError, match=r"cannot be sent back \(TypeError: cannot pickle '_thread.lock' object\)$"):
+        list(pool.results([batch(UNSENDABLE)]))
+    with pytest.raises(RunError, match=r"process gave cannot be read \(AttributeError: made elsewhere\)$"):
+        list(pool.results([batch(UNREADABLE)]))
+    ((result,),) = pool.results([batch(FINISHES)])
+    assert result.trial == batch(FINISHES)[0]
