@@ -10,11 +10,9 @@ import numpy as np
 
 from adaptive_lr.analysis.recorded import Request, Selection, quoted, select
 from adaptive_lr.analysis.recorded_sweep import RATIOS, RecordedSweep, students_half
+from adaptive_lr.analysis.request import TOLERANCE
 from adaptive_lr.analysis.tables import Table
 from adaptive_lr.errors import InputError
-
-TOLERANCE = 0.01
-"""The basin of a group: as far as the loss is at most this share worse than its best one, where the optimum is not known."""
 
 LEAST_RATIO, GREATEST_RATIO = 1.01, 1e6
 

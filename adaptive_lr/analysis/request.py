@@ -8,6 +8,9 @@ from adaptive_lr.errors import InputError
 
 MOST_GROUPS = 1000
 
+TOLERANCE = 0.01
+"""The basin of a group: as far as the loss is at most this share worse than its best one, where the optimum is not known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:

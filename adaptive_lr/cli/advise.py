@@ -10,29 +10,20 @@ from rich.markup import escape
 
 from adaptive_lr.cli.common import clear_errors, err, out
 from adaptive_lr.cli.grids import Grid
-from adaptive_lr.cli.recorded_options import (
-    By,
-    Direction,
-    Diverged,
-    Ignore,
-    Initial,
-    LeastStep,
-    MostGroups,
-    Optimum,
-    Options,
-    Reduce,
-    Run,
-    Seed,
-    Step,
-    Where,
-    Window,
-)
+from adaptive_lr.cli.recorded_options import Options, reading_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+@reading_runs(
+    rate=Annotated[str | None, typer.Option("--lr", help="Column of the learning rate in --runs.")],
+    loss=Annotated[str | None, typer.Option("--loss", help="Column of the loss or metric in --runs.")],
+    ratios=None,
+    tolerance=None,
+)
 def advise(
+    *,
     grid_ratio: Annotated[
         float | None, typer.Option(help="The ratio between neighbouring learning rates that you can afford.")
     ] = None,
@@ -45,22 +36,7 @@ def advise(
             help="Runs of your own, which are asked first: what `adaptive-lr robustness` takes, with its options."
         ),
     ] = None,
-    rate: Annotated[str | None, typer.Option("--lr", help="Column of the learning rate in --runs.")] = None,
-    loss: Annotated[str | None, typer.Option("--loss", help="Column of the loss or metric in --runs.")] = None,
-    direction: Direction = None,
-    by: By = None,
-    seed: Seed = None,
-    where: Where = None,
-    ignore: Ignore = None,
-    diverged: Diverged = None,
-    run: Run = None,
-    step: Step = None,
-    reduce: Reduce = "last",
-    least_step: LeastStep = None,
-    initial_loss: Initial = None,
-    optimum: Optimum = None,
-    window: Window = None,
-    most_groups: MostGroups = 1000,
+    options: Options,
     report: Annotated[
         Path,
         typer.Option(
@@ -80,24 +56,9 @@ def advise(
         question, words = Question.afforded(ratio=grid_ratio, budget=budget, decades=decades, kind=task_kind)
         numbers = None
         if runs is not None:
-            options = Options(
-                **_columns(rate, loss),
-                direction=direction,
-                by=by,
-                seed=seed,
-                where=where,
-                ignore=ignore,
-                diverged=diverged,
-                run=run,
-                step=step,
-                reduce=reduce,
-                least_step=least_step,
-                initial=initial_loss,
-                optimum=optimum,
-                window=window,
-                most_groups=most_groups,
-            )
             numbers = _own_runs(runs, options, question.ratio)
+        else:
+            options.refuse_without_runs()
         advice = advice_on(question, _evidence(report), numbers)
         if json_out:
             import json
@@ -105,14 +66,6 @@ def advise(
             typer.echo(json.dumps(advice | {"question": words}, indent=1, sort_keys=True, allow_nan=False))
         else:
             _show(advice, words)
-
-
-def _columns(rate: str | None, loss: str | None) -> dict[str, str]:
-    from adaptive_lr.errors import InputError
-
-    if rate is None or loss is None:
-        raise InputError("--runs needs --lr and --loss, the columns of the learning rate and the loss")
-    return {"rate": rate, "loss": loss}
 
 
 def _own_runs(source: Path, options: Options, ratio: float) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from adaptive_lr.analysis.request import MOST_GROUPS, TOLERANCE
 from adaptive_lr.cli.common import err
 
 if TYPE_CHECKING:
@@ -17,73 +20,79 @@ if TYPE_CHECKING:
     from adaptive_lr.analysis.run_steps import Steps
     from adaptive_lr.analysis.tables import Table
 
-Rate = Annotated[str, typer.Option("--lr", help="Column of the learning rate: one number a run, the peak.")]
-Loss = Annotated[
-    str,
-    typer.Option("--loss", help="Column of the loss, or of a metric with --direction; for event files a scalar's tag."),
-]
-Direction = Annotated[
-    str | None, typer.Option(help="minimize a loss, or maximize a metric of which more is better (accuracy).")
-]
-By = Annotated[list[str] | None, typer.Option("--by", help="Column that makes groups; may be given again.")]
-Seed = Annotated[str | None, typer.Option("--seed", help="Column of the seed.")]
-Where = Annotated[list[str] | None, typer.Option("--where", help="Only runs with column=value; may be given again.")]
-Ignore = Annotated[
-    list[str] | None, typer.Option("--ignore", help="Column that may vary inside a group; may be given again.")
-]
-Diverged = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--diverged",
-        help="Runs with column=value diverged, as State=crashed; may be given again. NaN and inf always count, a blank loss never does.",
-    ),
-]
-Run = Annotated[str | None, typer.Option("--run", help="Column of the run, if a row is a step and not a run.")]
-Step = Annotated[str | None, typer.Option("--step", help="Column of the step, to order rows by; with --run.")]
-Reduce = Annotated[
-    str,
-    typer.Option(
-        "--reduce", help="The loss of a run: its last, or the min (max) over steps; with --run or event files."
-    ),
-]
-LeastStep = Annotated[
-    float | None, typer.Option(help="Leave out runs that ended before this step; with --step or event files.")
-]
-Initial = Annotated[float | None, typer.Option(help="The loss before training; what ends worse counts as diverged.")]
-Optimum = Annotated[float | None, typer.Option(help="The best possible loss, if it is known.")]
-Window = Annotated[
-    str | None,
-    typer.Option(help="Lowest and highest rate to look at, as in 1e-4:3e-3; leaves out runs without a rate."),
-]
-MostGroups = Annotated[int, typer.Option(min=1, help="Refuse more groups than this.")]
+
+def _option(name: str, text: str) -> Any:
+    return typer.Option(name, help=text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What was given on the command line, as it was given."""
+    """What was given on the command line, as it was given. This is the only place where these options are declared.
 
-    rate: str
-    loss: str
-    direction: str | None = None
-    by: Sequence[str] | None = None
-    seed: str | None = None
-    where: Sequence[str] | None = None
-    ignore: Sequence[str] | None = None
-    diverged: Sequence[str] | None = None
-    run: str | None = None
-    step: str | None = None
-    reduce: str = "last"
-    least_step: float | None = None
-    initial: float | None = None
-    optimum: float | None = None
-    window: str | None = None
-    most_groups: int = 1000
+    Without the columns of the rate and the loss there is no `request`.
+    """
+
+    rate: Annotated[str | None, _option("--lr", "Column of the learning rate: one number a run, the peak.")]
+    loss: Annotated[
+        str | None,
+        _option("--loss", "Column of the loss, or of a metric with --direction; for event files a scalar's tag."),
+    ]
+    direction: Annotated[
+        str | None,
+        _option("--direction", "minimize a loss, or maximize a metric of which more is better (accuracy)."),
+    ] = None
+    by: Annotated[list[str] | None, _option("--by", "Column that makes groups; may be given again.")] = None
+    seed: Annotated[str | None, _option("--seed", "Column of the seed.")] = None
+    where: Annotated[list[str] | None, _option("--where", "Only runs with column=value; may be given again.")] = None
+    ignore: Annotated[
+        list[str] | None, _option("--ignore", "Column that may vary inside a group; may be given again.")
+    ] = None
+    diverged: Annotated[
+        list[str] | None,
+        _option(
+            "--diverged",
+            "Runs with column=value diverged, as State=crashed; may be given again. NaN and inf always count, a blank loss never does.",
+        ),
+    ] = None
+    run: Annotated[str | None, _option("--run", "Column of the run, if a row is a step and not a run.")] = None
+    step: Annotated[str | None, _option("--step", "Column of the step, to order rows by; with --run.")] = None
+    reduce: Annotated[
+        str, _option("--reduce", "The loss of a run: its last, or the min (max) over steps; with --run or event files.")
+    ] = "last"
+    least_step: Annotated[
+        float | None,
+        _option("--least-step", "Leave out runs that ended before this step; with --step or event files."),
+    ] = None
+    initial: Annotated[
+        float | None, _option("--initial-loss", "The loss before training; what ends worse counts as diverged.")
+    ] = None
+    optimum: Annotated[float | None, _option("--optimum", "The best possible loss, if it is known.")] = None
+    window: Annotated[
+        str | None,
+        _option("--window", "Lowest and highest rate to look at, as in 1e-4:3e-3; leaves out runs without a rate."),
+    ] = None
+    ratios: Annotated[list[float] | None, _option("--ratio", "A grid resolution to ask for; may be given again.")] = (
+        None
+    )
+    tolerance: Annotated[
+        float, _option("--tolerance", "The basin: losses worse than the best by at most this share of it.")
+    ] = TOLERANCE
+    most_groups: Annotated[int, typer.Option("--most-groups", min=1, help="Refuse more groups than this.")] = (
+        MOST_GROUPS
+    )
 
     def request(self) -> Request:
-        """What the options ask for; an `InputError` names an option that is not of its form."""
+        """What the options ask for.
+
+        Raises:
+            InputError: there is no column of the rate or of the loss, or an option is not of its form; the line names it.
+        """
         from adaptive_lr.analysis.direction import checked_direction
         from adaptive_lr.analysis.recorded import Request
+        from adaptive_lr.errors import InputError
 
+        if self.rate is None or self.loss is None:
+            raise InputError("--runs needs --lr and --loss, the columns of the learning rate and the loss")
         return Request(
             rate=self.rate,
             loss=self.loss,
@@ -144,25 +153,77 @@ class Options:
                 else one_row_a_run(table, rate=request.rate, loss=request.loss, steps=steps)
             )
 
+    def given(self) -> dict[str, Any]:
+        """The value of every option that does not have its default, by the option's name."""
+        values = {field: getattr(self, field.name) for field in fields(self)}
+        return {_name(field.name): value for field, value in values.items() if value not in (field.default, None, [])}
+
     def words(self) -> list[str]:
         """The same options again, for a shell; what has its default is left out."""
-        several = (("--by", self.by), ("--where", self.where), ("--ignore", self.ignore), ("--diverged", self.diverged))
-        single = (
-            ("--direction", self.direction),
-            ("--seed", self.seed),
-            ("--run", self.run),
-            ("--step", self.step),
-            ("--reduce", None if self.reduce == "last" else self.reduce),
-            ("--least-step", self.least_step),
-            ("--initial-loss", self.initial),
-            ("--optimum", self.optimum),
-            ("--window", self.window),
-            ("--most-groups", None if self.most_groups == 1000 else self.most_groups),
+        words: list[str] = []
+        for name, value in self.given().items():
+            words += [word for part in (value if isinstance(value, list) else [value]) for word in option(name, part)]
+        return words
+
+    def refuse_without_runs(self) -> None:
+        """To be called where there are no runs to which the options could apply.
+
+        Raises:
+            InputError: there are such options.
+        """
+        from adaptive_lr.errors import InputError
+
+        if names := list(self.given()):
+            verb = "says" if len(names) == 1 else "say"
+            raise InputError(f"{', '.join(names)} {verb} how to read --runs, which is not given")
+
+
+_DECLARED = get_type_hints(Options, include_extras=True)
+
+
+def _name(field: str) -> str:
+    (declared,) = _DECLARED[field].__metadata__
+    return str(declared.default)  # where Typer has the first of an option's names
+
+
+def reading_runs(**changed: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every field of `Options` in place of its parameter ``options``.
+
+    Args:
+        changed: what else a field is declared as in this command, where it may be left out; None if it has no such option.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        taken = [field for field in fields(Options) if changed.get(field.name, field) is not None]
+        options = [
+            Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                default=None
+                if field.name in changed
+                else Parameter.empty
+                if field.default is MISSING
+                else field.default,
+                annotation=changed.get(field.name, _DECLARED[field.name]),
+            )
+            for field in taken
+        ]
+
+        @wraps(function)
+        def command(**values: Any) -> None:
+            function(options=Options(**{field.name: values.pop(field.name) for field in taken}), **values)
+
+        own = signature(function, eval_str=True).parameters.values()
+        command.__signature__ = Signature(  # type: ignore[attr-defined]  # which Typer reads
+            [
+                option
+                for each in own
+                for option in (options if each.name == "options" else [each.replace(kind=Parameter.KEYWORD_ONLY)])
+            ]
         )
-        words = [*option("--lr", self.rate), *option("--loss", self.loss)]
-        for name, values in several:
-            words += [word for value in values or () for word in option(name, value)]
-        return words + [word for name, value in single if value is not None for word in option(name, value)]
+        return command
+
+    return decorate
 
 
 def option(name: str, value: str | float) -> list[str]:

@@ -10,60 +10,20 @@ from rich.markup import escape
 
 from adaptive_lr.cli.common import clear_errors, err, out
 from adaptive_lr.cli.grids import Grid
-from adaptive_lr.cli.recorded_options import (
-    By,
-    Direction,
-    Diverged,
-    Ignore,
-    Initial,
-    LeastStep,
-    Loss,
-    MostGroups,
-    Optimum,
-    Options,
-    Rate,
-    Reduce,
-    Run,
-    Seed,
-    Step,
-    Where,
-    Window,
-    checked_tolerance,
-    option,
-    ratios_of,
-)
+from adaptive_lr.cli.recorded_options import Options, checked_tolerance, option, ratios_of, reading_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+@reading_runs()
 def robustness(
+    *,
     source: Annotated[
         Path,
         typer.Argument(help="A .csv, .tsv, .json or .jsonl, also with .gz, or a folder of TensorBoard event files."),
     ],
-    rate: Rate,
-    loss: Loss,
-    direction: Direction = None,
-    by: By = None,
-    seed: Seed = None,
-    where: Where = None,
-    ignore: Ignore = None,
-    diverged: Diverged = None,
-    run: Run = None,
-    step: Step = None,
-    reduce: Reduce = "last",
-    least_step: LeastStep = None,
-    initial_loss: Initial = None,
-    optimum: Optimum = None,
-    window: Window = None,
-    ratios: Annotated[
-        list[float] | None, typer.Option("--ratio", help="A grid resolution to ask for; may be given again.")
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option(help="The basin: losses worse than the best by at most this share of it.")
-    ] = 0.01,
-    most_groups: MostGroups = 1000,
+    options: Options,
     report: Annotated[Path | None, typer.Option(help="Folder to write a page, figures and the numbers to.")] = None,
     json_out: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")] = False,
 ) -> None:
@@ -71,26 +31,8 @@ def robustness(
 
     Example: [bold]adaptive-lr robustness runs.csv --lr peak_lr --loss final_loss --by schedule --seed seed[/bold]
     """
-    options = Options(
-        rate=rate,
-        loss=loss,
-        direction=direction,
-        by=by,
-        seed=seed,
-        where=where,
-        ignore=ignore,
-        diverged=diverged,
-        run=run,
-        step=step,
-        reduce=reduce,
-        least_step=least_step,
-        initial=initial_loss,
-        optimum=optimum,
-        window=window,
-        most_groups=most_groups,
-    )
     with clear_errors():
-        numbers = _numbers(source, options, ratios, tolerance)
+        numbers = _numbers(source, options)
         if json_out:
             import json
 
@@ -98,16 +40,16 @@ def robustness(
         else:
             _show(numbers)
         if report is not None:
-            command = _command(source, options, ratios, tolerance, report)
+            command = _command(source, options, report)
             page = _write(numbers, source, command, report)
             (err if json_out else out).print(f"report: [bold]{escape(str(page))}[/bold]", soft_wrap=True)
 
 
-def _numbers(source: Path, options: Options, ratios: Sequence[float] | None, tolerance: float) -> dict[str, Any]:
+def _numbers(source: Path, options: Options) -> dict[str, Any]:
     from adaptive_lr.analysis.recorded_summary import summarise
 
     request = options.request()
-    asked, checked = ratios_of(ratios), checked_tolerance(tolerance)
+    asked, checked = ratios_of(options.ratios), checked_tolerance(options.tolerance)
     table, notes = options.read(source, request)
     with err.status(f"analysing {len(table)} runs"):
         numbers = summarise(table, request, ratios=asked, tolerance=checked)
@@ -223,7 +165,7 @@ def _write(numbers: Mapping[str, Any], source: Path, command: str, report: Path)
         return write_report([page | {"studies": {"runs": {"title": name, **numbers}}}], [], report)
 
 
-def _command(source: Path, options: Options, ratios: Sequence[float] | None, tolerance: float, report: Path) -> str:
+def _command(source: Path, options: Options, report: Path) -> str:
     """What to type, where this was typed, for the same page."""
     import shlex
 
@@ -231,6 +173,4 @@ def _command(source: Path, options: Options, ratios: Sequence[float] | None, tol
 
     name = str(source)
     words = ["adaptive-lr", "robustness", f"./{name}" if name.startswith("-") else name, *options.words()]
-    words += [word for ratio in ratios or () for word in option("--ratio", ratio)]
-    words += [] if tolerance == 0.01 else option("--tolerance", tolerance)
     return visible(shlex.join([*words, *option("--report", str(report))]))
