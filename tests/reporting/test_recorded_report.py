@@ -63,7 +63,7 @@ def test_page_is_one_file_with_the_figure_and_the_command(folder: Path) -> None:
     assert not re.search(r"""(?:src|href)=["'](?!#)""", text)
     assert "regret ×5" in text
     assert "regret ×5, recorded grids" in text
-    assert "adaptive-lr robustness runs.csv --lr lr --loss loss --by schedule --where seed=0" in text
+    assert "adaptive-lr robustness runs.csv --lr lr --loss loss --by schedule --seed seed --where seed=0" in text
     numbers = json.loads((folder / "out/report.json").read_text())["experiments"]["recorded"]
     assert numbers["studies"]["runs"]["groups"]["cosine"]["counts"] == [1, 1, 1, 1]
     first = (folder / "out/index.html").read_bytes()
