@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes import descendants, living
+
 ROOT = Path(__file__).resolve().parents[1]
 TRIALS = 200
 
@@ -217,32 +219,6 @@ def rage(
     assert process.returncode == 0, search.complaints()
     sys.stderr.write(f"killed {kills}; before the first result: {sum(not done for done, _ in search.snapshots)}\n")
     return json.loads(said), kills
-
-
-def processes() -> dict[int, tuple[int, str, str]]:
-    """Parent, state and time of birth of every process."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            found[int(folder.name)] = int(fields[1]), fields[0], fields[19]
-    return found
-
-
-def descendants(ancestor: int) -> dict[int, str]:
-    """Time of birth of all living processes below one, which tells a process from a later one of the same number."""
-    table, found = processes(), {ancestor: ""}
-    while new := {pid: born for pid, (parent, _, born) in table.items() if parent in found and pid not in found}:
-        found |= new
-    del found[ancestor]
-    return found
-
-
-def living(born: dict[int, str]) -> set[int]:
-    return {pid for pid, (_, state, birth) in processes().items() if born.get(pid) == birth and state != "Z"}
 
 
 def kill_one_below(ancestor: int, generator: random.Random) -> bool:

@@ -20,7 +20,7 @@ from adaptive_lr.tasks import StreamingLeastSquares
 from adaptive_lr.training import SGD
 from adaptive_lr.trials.runner import run_trials
 from adaptive_lr.trials.store import Store
-from tests.chaos import descendants, living
+from tests.processes import descendants, living
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = tuple(float(f"{rate:.12g}") for rate in np.logspace(-2, 1, 7))
