@@ -1,6 +1,15 @@
 """Errors that a user can do something about: one line that names the thing and the rule."""
 
 
+def in_a_line(error: BaseException) -> str:
+    r"""The kind of an error and its message.
+
+    >>> in_a_line(ValueError("too\n  small"))
+    'ValueError: too small'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 class AdaptiveLRError(Exception):
     """The base of all of them; the command line prints the message and nothing else."""
 

@@ -115,7 +115,7 @@ def _loaded(address: str) -> Any:
 
 def _from_file(file: Path) -> Any:
     """The module in the file, which keeps its name where no other module has it."""
-    from adaptive_lr.search.sent import load
+    from adaptive_lr.processes import load_module
 
     name, folder = file.stem, str(file.parent)
     held = getattr(sys.modules.get(name), "__file__", None)
@@ -127,7 +127,7 @@ def _from_file(file: Path) -> Any:
         sys.path.append(folder)  # last: what is called like a module of Python's own must not be found in its place
     else:
         sys.path.insert(0, folder)
-    return load(name, file)
+    return load_module(name, file)
 
 
 def _imported(name: str, load: Callable[[], Any]) -> Any:

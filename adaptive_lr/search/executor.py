@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from adaptive_lr.errors import RunError
+from adaptive_lr.errors import RunError, in_a_line
+from adaptive_lr.processes import cause_of_death, perhaps_memory
 from adaptive_lr.search.guard import Guard, end_group
 from adaptive_lr.search.sent import sent
 from adaptive_lr.search.task import Outcome, SearchTrial, Task, run_task
@@ -195,16 +195,18 @@ class ProcessPool(Generic[J]):
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts > 2 * ATTEMPTS + len(self._workers):
-                raise RunError(f"the worker processes end while they start ({_cause(code)}); finished runs are kept")
+                raise RunError(
+                    f"the worker processes end while they start ({cause_of_death(code)}); finished runs are kept"
+                )
         self._start()
         task = worker.task
         if task is None:
             return []
         deaths = self._deaths[task.key] = self._deaths.get(task.key, 0) + 1
         if deaths >= ATTEMPTS:
-            memory = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-            return [(task, Outcome(error=f"ended its process {deaths} times ({_cause(code)}){memory}"))]
-        self._say(f"a worker process died ({_cause(code)}); its run is done again")
+            cause = f"({cause_of_death(code)}){perhaps_memory(code)}"
+            return [(task, Outcome(error=f"ended its process {deaths} times {cause}"))]
+        self._say(f"a worker process died ({cause_of_death(code)}); its run is done again")
         self._waiting.appendleft(task)
         return []
 
@@ -219,28 +221,12 @@ _DEAD = object()
 _PROGRAM = "from adaptive_lr.search.worker import main; main()"
 
 
-def _cause(code: int) -> str:
-    """Why a process ended, from its exit code.
-
-    >>> _cause(7), _cause(-9), _cause(-11)
-    ('code 7', 'signal 9', 'signal 11, SIGSEGV')
-    """
-    if code >= 0:
-        return f"code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
-    return "signal 9" if name == "SIGKILL" else f"signal {-code}, {name}"
-
-
 def _read(answer: bytes) -> Any:
     """What a worker answered; an `Outcome` that says so, if that cannot be read here."""
     try:
         return pickle.loads(answer)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Outcome(error=f"returned what cannot be read in another process ({reason})")
+        return Outcome(error=f"returned what cannot be read in another process ({in_a_line(error)})")
 
 
 def _label(job: Job) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.machinery
-import importlib.util
 import io
 import pickle
 import sys
@@ -13,6 +12,7 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from adaptive_lr.errors import RunError
+from adaptive_lr.processes import load_module
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def received(parcel: bytes) -> Any:
     content: _Parcel = pickle.loads(parcel)
     for name, file in content.files.items():
         if getattr(sys.modules.get(name), "__file__", None) != file:
-            load(name, Path(file))
+            load_module(name, Path(file))
     function, names = pickle.loads(content.content)
     if names:
         main: Any = sys.modules["__main__"]
@@ -82,29 +82,6 @@ def received(parcel: bytes) -> Any:
             main.__file__ = content.script
             main.__spec__ = None if content.name is None else SimpleNamespace(name=content.name)
     return function
-
-
-def load(name: str, file: Path) -> ModuleType:
-    """The module in that file, under that name, whatever else has the name.
-
-    Raises:
-        ImportError: it is no Python file.
-    """
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(name)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        if before is None:
-            sys.modules.pop(name, None)
-        else:
-            sys.modules[name] = before
-        raise
-    return module
 
 
 def _files(module: ModuleType) -> dict[str, str]:

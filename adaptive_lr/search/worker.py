@@ -6,8 +6,6 @@ does. Both are set up before anything slow is imported.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import pickle
 import signal
@@ -17,18 +15,10 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import IO, Any
 
+from adaptive_lr.errors import in_a_line
+from adaptive_lr.processes import end_with_parent
 from adaptive_lr.search.sent import received
 from adaptive_lr.search.task import Outcome
-
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent(parent: int) -> None:
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before that
-            os._exit(1)
 
 
 def _read(source: IO[bytes], tasks: SimpleQueue[Any]) -> None:
@@ -41,7 +31,7 @@ def _read(source: IO[bytes], tasks: SimpleQueue[Any]) -> None:
 
 def main() -> None:
     """Do tasks until the input ends."""
-    _die_with_parent(int(sys.argv[1]))
+    end_with_parent(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
     answers, source = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)  # what the function prints must not get between the answers
@@ -64,8 +54,7 @@ def _pickled(result: Any) -> bytes:
     try:
         return pickle.dumps(result)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return pickle.dumps(Outcome(error=f"returned what cannot be sent to another process ({reason})"))
+        return pickle.dumps(Outcome(error=f"returned what cannot be sent to another process ({in_a_line(error)})"))
 
 
 def _answer(answers: IO[bytes], content: bytes | None) -> None:

@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from adaptive_lr.errors import ExperimentError, RunError
+from adaptive_lr.errors import ExperimentError, RunError, in_a_line
+from adaptive_lr.processes import cause_of_death, end_with_parent, perhaps_memory
 from adaptive_lr.training import RunResult, Trial
 from adaptive_lr.trials.interrupts import unheard_by_children, uninterrupted
 from adaptive_lr.trials.scripts import load_again, loaded_scripts
@@ -92,12 +93,14 @@ class Processes:
             except (EOFError, OSError):
                 worker.process.join(5.0)
                 worker.busy = False
+                code = worker.process.exitcode
                 raise RunError(
-                    f"a worker process died ({_ending(worker.process.exitcode)}); finished trials are stored: run again to go on"
+                    f"a worker process died ({cause_of_death(code)}){perhaps_memory(code)}; finished trials are stored: run again "
+                    "to go on"
                 ) from None
             except Exception as error:
                 worker.busy = False
-                raise RunError(f"what a worker process gave cannot be read ({_line(error)})") from error
+                raise RunError(f"what a worker process gave cannot be read ({in_a_line(error)})") from error
             worker.busy = False
             if isinstance(result, Exception):
                 raise result
@@ -126,18 +129,6 @@ def _send(worker: _Worker, batch: list[Trial]) -> None:
     worker.busy = True
 
 
-def _ending(code: int | None) -> str:
-    if code is None:
-        return "it closed its pipe"
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"{name}, perhaps for want of memory" if name == "SIGKILL" else name
-
-
 def _work(pipe: Connection, train: Callable[[list[Trial]], Batch], scripts: dict[str, Path]) -> None:
     """What a worker does until its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -153,7 +144,7 @@ def _work(pipe: Connection, train: Callable[[list[Trial]], Batch], scripts: dict
         except (EOFError, OSError):
             return
         except Exception as error:
-            refusal = refusal or RunError(f"a worker process cannot read its trials ({_line(error)})")
+            refusal = refusal or RunError(f"a worker process cannot read its trials ({in_a_line(error)})")
             batch = None
         try:
             result = refusal if batch is None or refusal is not None else train(batch)
@@ -164,11 +155,7 @@ def _work(pipe: Connection, train: Callable[[list[Trial]], Batch], scripts: dict
         except OSError:
             return
         except Exception as error:  # before anything of it is sent
-            pipe.send(RunError(f"what a worker process trained cannot be sent back ({_line(error)})"))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+            pipe.send(RunError(f"what a worker process trained cannot be sent back ({in_a_line(error)})"))
 
 
 def _end_with_parent() -> None:
@@ -176,6 +163,7 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is None:
         return
+    end_with_parent(parent.pid or 0)
 
     def watch() -> None:
         connection.wait([parent.sentinel])

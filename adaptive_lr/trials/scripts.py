@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 import traceback
@@ -10,7 +9,8 @@ import zlib
 from pathlib import Path
 from types import ModuleType
 
-from adaptive_lr.errors import ExperimentError
+from adaptive_lr.errors import ExperimentError, in_a_line
+from adaptive_lr.processes import load_module
 
 _LOADED: dict[str, Path] = {}
 
@@ -40,29 +40,20 @@ def load_again(scripts: dict[str, Path]) -> None:
 
 
 def _execute(name: str, path: Path) -> None:
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
-    sys.modules[name] = module  # before it is executed, as dataclasses and pickle want it
     try:
-        specification.loader.exec_module(module)
+        load_module(name, path)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         refusal = ExperimentError(f"{path} cannot be imported: {_reason(error)}")
         refusal.add_note(_traceback(error, path))
         raise refusal from error
-    except BaseException:
-        del sys.modules[name]
-        raise
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it ended the program with exit({error.code!r})"
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return in_a_line(error)
 
 
 def _traceback(error: BaseException, path: Path) -> str:

@@ -13,9 +13,10 @@ import pytest
 
 from adaptive_lr import Range, SearchTrial, search
 from adaptive_lr.errors import RunError
+from adaptive_lr.processes import load_module
 from adaptive_lr.search import executor
 from adaptive_lr.search.sent import received, sent
-from tests.chaos import descendants, living
+from tests.processes import descendants, living
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = {"x": Range(0, 1)}
@@ -162,10 +163,8 @@ def test_a_script_without_a_guard_is_run_once(tmp_path: Path) -> None:
 
 
 def test_a_module_that_another_one_hides_is_sent_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from adaptive_lr.search.sent import load
-
     (tmp_path / "calendar.py").write_text("def train(trial):\n    return trial['x']\n")
-    module = load("_calendar_of_mine", tmp_path / "calendar.py")
+    module = load_module("_calendar_of_mine", tmp_path / "calendar.py")
     parcel = sent(module.train)
     monkeypatch.delitem(sys.modules, "_calendar_of_mine")
     assert received(parcel)({"x": 3.0}) == 3.0
