@@ -44,16 +44,21 @@ CHECKS: tuple[Check, ...] = (*VALUES, *STATE, *RESUMING, *TENSORS, *GROUPS, *DRI
 
 
 def failures(case: Case, checks: Sequence[Check] = CHECKS) -> dict[str, str]:
-    """The reason by name of every check that the case fails."""
-    reasons = {}
+    """The reason by name of every check that the case fails; `errors` says where it was."""
+    return {name: str(error) for name, error in errors(case, checks).items()}
+
+
+def errors(case: Case, checks: Sequence[Check] = CHECKS) -> dict[str, AssertionError]:
+    """What every check that the case fails raises, by name: with its traceback, and as its cause what the scheduler raised."""
+    raised = {}
     for check in checks:
         try:
             check(case)
         except NotApplicable:
             continue
         except AssertionError as error:
-            reasons[check.name] = str(error)
-    return reasons
+            raised[check.name] = error
+    return raised
 
 
-__all__ = ["CHECKS", "Case", "Check", "NotApplicable", "SchedulerFactory", "failures"]
+__all__ = ["CHECKS", "Case", "Check", "NotApplicable", "SchedulerFactory", "errors", "failures"]

@@ -1,5 +1,6 @@
 """The kit passes a right scheduler, and of each wrong one it finds what is wrong and nothing else."""
 
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from adaptive_lr import SpecError
-from adaptive_lr.testing import CHECKS, Case, NotApplicable, failures
+from adaptive_lr.testing import CHECKS, Case, NotApplicable, errors, failures
 from adaptive_lr.testing.suite import SchedulerConformance
 from tests.conformance.right import PEAK, STEPS, Right, RightDownToZero, RightPlateau
 from tests.conformance.wrong import WRONG, HoldsALambda
@@ -141,3 +142,17 @@ def test_scheduler_that_raises_fails_with_the_reason_in_one_line() -> None:
 def test_case_that_is_too_small_is_refused(field: str, value: object) -> None:
     with pytest.raises(SpecError, match=f"Case.{field} must"):
         Case(**{"name": "small", "factory": Right, "total_steps": STEPS, field: value})  # type: ignore[arg-type]
+
+
+def test_what_a_scheduler_raised_comes_with_its_traceback() -> None:
+    def broken(optimizer: Optimizer) -> LRScheduler:
+        raise FloatingPointError("out of luck")
+
+    case = Case(name="broken", factory=broken, total_steps=STEPS)
+    raised = errors(case)
+    assert raised
+    assert {name: str(error) for name, error in raised.items()} == failures(case)
+    for error in raised.values():
+        cause = error.__cause__
+        assert isinstance(cause, FloatingPointError)
+        assert traceback.extract_tb(cause.__traceback__)[-1].name == "broken"
