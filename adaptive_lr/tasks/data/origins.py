@@ -19,6 +19,9 @@ from adaptive_lr.tasks.data.declaration import Progress
 SECONDS = 15
 """A connection on which nothing comes for so long is given up."""
 
+RETRIES = 1
+"""How often a client asks again; with none, pip does not say that it reached nobody."""
+
 _CHUNK = 1 << 18
 
 
@@ -50,7 +53,7 @@ class Debian:
         options = [
             "-q",
             "-o",
-            "Acquire::Retries=1",
+            f"Acquire::Retries={RETRIES}",
             *(f"-oAcquire::{scheme}::Timeout={SECONDS}" for scheme in ("http", "https")),
         ]
         if os.geteuid() == 0:
@@ -110,7 +113,7 @@ class Npm:
             "--ignore-scripts",
             "--loglevel=error",
             f"--cache={cache}",
-            "--fetch-retries=1",
+            f"--fetch-retries={RETRIES}",
             "--fetch-retry-mintimeout=1000",
         ]
         clients.run([npm, "pack", f"{self.package}@{self.version}", *options], folder, progress=progress)
@@ -160,7 +163,7 @@ class PyPI:
         options += [
             "--disable-pip-version-check",
             "--no-input",
-            "--retries=1",
+            f"--retries={RETRIES}",
             f"--timeout={SECONDS}",
             "--dest=.",
             "-r",
