@@ -111,10 +111,12 @@ class Npm:
         cache = folder / ".npm"
         options = [
             "--ignore-scripts",
+            "--no-update-notifier",
             "--loglevel=error",
             f"--cache={cache}",
             f"--fetch-retries={RETRIES}",
             "--fetch-retry-mintimeout=1000",
+            "--fetch-timeout=60000",
         ]
         clients.run([npm, "pack", f"{self.package}@{self.version}", *options], folder, progress=progress)
         shutil.rmtree(cache, ignore_errors=True)
