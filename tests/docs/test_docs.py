@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import adaptive_lr as al
+from adaptive_lr.tasks.data import CATALOGUE
+from tests.docs.test_rendered import imported
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -59,3 +61,20 @@ def test_the_controller_that_contributing_adds_works() -> None:
         scheduler.step(loss)
         rates.append(scheduler.get_last_lr()[0])
     assert rates == [0.1, 0.05, 0.05, 0.025]
+
+
+def test_the_tables_of_data_sets_are_what_is_declared() -> None:
+    page = (DOCS / "data.md").read_text(encoding="utf-8")
+    assert imported("make_data").with_tables(page) == page, "run make gallery"
+    for name, info in CATALOGUE.items():
+        row, details = re.findall(rf"^\| `{name}` \|(.*)\|$", page, flags=re.MULTILINE)
+        assert info.title in row
+        assert info.licence in row
+        assert info.reference in details
+        assert info.splits in details
+
+
+def test_snippets_about_data_sets_run_as_written(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "data.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(compile(code, "data.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("torch.Size([1078, 64]) torch.Size([359, 64]) torch.Size([360, 64]) 10\n")
