@@ -16,7 +16,10 @@ def with_tables(text: str) -> str:
     for name, lines in {"sets": sets(), "details": details()}.items():
         begin, end = f"<!-- {name}: made by docs/make_data.py -->\n", f"\n<!-- end of {name} -->"
         text, count = re.subn(
-            f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, new=f"{begin}\n{lines}\n{end}": new, text, flags=re.DOTALL
+            f"{re.escape(begin)}.*?{re.escape(end)}",
+            lambda _, new=f"{begin}\n{lines}\n{end}": new,
+            text,
+            flags=re.DOTALL,
         )
         if count != 1:
             raise SystemExit(f"{PAGE.name} needs the lines {begin.strip()} and {end.strip()} once")

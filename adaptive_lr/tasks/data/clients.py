@@ -68,12 +68,7 @@ def run(
             )
         except OSError as error:
             raise DataError(f"{name} cannot be run: {error.strerror or error}") from error
-        try:
-            _wait(process, folder, progress)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        _wait(process, name, folder, progress)
     complaint = words.read_text(encoding="utf-8", errors="replace")
     words.unlink()
     if process.returncode == 0:
@@ -110,17 +105,24 @@ def size(folder: Path) -> int:
     return total
 
 
-def _wait(process: subprocess.Popen[bytes], folder: Path, progress: Progress) -> None:
+def _wait(process: subprocess.Popen[bytes], name: str, folder: Path, progress: Progress) -> None:
+    """Until the client has ended, or has to because of an error here or of Ctrl-C.
+
+    Raises:
+        DataError: it takes longer than LIMIT_SECONDS.
+    """
     end = time.monotonic() + LIMIT_SECONDS
-    while True:
-        try:
-            process.wait(timeout=_PAUSE_SECONDS)
-        except subprocess.TimeoutExpired:
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_PAUSE_SECONDS)
             progress(size(folder))
             if time.monotonic() > end:
-                raise DataError(f"{client_name(list(process.args))} is not done after {LIMIT_SECONDS:.0f} s") from None  # type: ignore[arg-type]
-        else:
-            return
+                raise DataError(f"{name} is not done after {LIMIT_SECONDS:.0f} s")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def has_no_network(complaint: str) -> bool:

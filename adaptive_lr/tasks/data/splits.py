@@ -33,8 +33,8 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """The number of classes."""
-        return int(self.train.targets.max()) + 1
+        """The number of classes, 0 where values are predicted."""
+        return 0 if self.train.targets.is_floating_point() else int(self.train.targets.max()) + 1
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,14 @@
-"""A folder of all sets for a test, and no settings of the person who runs it."""
+"""A folder of all sets for a test, and none of the settings of whoever runs it."""
 
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets are where they would be if nobody had named a folder."""
+    monkeypatch.delenv("ADAPTIVE_LR_DATA", raising=False)
 
 
 @pytest.fixture

@@ -114,6 +114,7 @@ def test_diabetes_is_split_at_random_without_overlap() -> None:
     assert [part.inputs.shape for part in parts] == [(265, 10), (88, 10), (89, 10)]
     assert len({row.numpy().tobytes() for part in parts for row in part.inputs}) == 442
     assert loaded.train.targets.dtype == torch.float64
+    assert loaded.classes == 0
     targets = torch.cat([part.targets for part in parts])
     assert (targets.min().item(), targets.max().item()) == (25.0, 346.0)
     assert data.load("diabetes") is loaded

@@ -18,9 +18,9 @@ from tests.tasks.data.made import ARRAYS, as_idx, bible, compressed, tarball, wr
 
 SOURCE = np.random.default_rng(5)
 ENGLISH = b" ".join(
-    np.array([b"the", b"earth", b"was", b"without", b"form", b"and", b"void"])[SOURCE.integers(7, size=30_000)]
+    np.array([b"the", b"earth", b"was", b"without", b"form", b"and", b"void"])[SOURCE.integers(7, size=8_000)]
 )
-NOISE = SOURCE.integers(256, size=30_000, dtype=np.uint8).tobytes()
+NOISE = SOURCE.integers(256, size=12_000, dtype=np.uint8).tobytes()
 TEXTS = {
     "english": ENGLISH,
     "noise": NOISE,
