@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from adaptive_lr.schedulers.resume import Saved
 from adaptive_lr.schedulers.scheduled_lr import ScheduledLR
 from adaptive_lr.schedulers.state import finite, record
 from adaptive_lr.schedulers.tracks import Track
+from adaptive_lr.schedules.base import AbstractSchedule
 from adaptive_lr.spec import on_cpu, stack
 
 BLOCK = 64
@@ -57,15 +59,12 @@ class HeldRate(ScheduledLR):
         return self._present
 
     def _moment(self, step: int) -> Moment:
-        scheduled = torch.tensor([self._leading["lr"].multiplier(step)], dtype=torch.float64, device="cpu")
+        track = self._leading["lr"]
+        scheduled = torch.tensor([track.multiplier(step)], dtype=torch.float64, device="cpu")
+        # No method of this scheduler, which the moment would keep alive, with the copies of parameters and the hooks that it has.
+        schedule = partial(_multiplier_at, track.resolved)
         # A controller plans for the T of the beginning: its window must not move when the run is extended.
-        return Moment(step, self.horizon.total_steps, self.horizon.at(step), scheduled, self._scheduled_at)
-
-    def _scheduled_at(self, u: Tensor) -> Tensor:
-        with on_cpu():
-            stacked = stack([self._leading["lr"].resolved])
-            multipliers: Tensor = stacked.multiplier(u.clamp(0.0, 1.0).reshape(1, -1)).reshape(-1)
-        return multipliers
+        return Moment(step, self.horizon.total_steps, self.horizon.at(step), scheduled, schedule)
 
     def _set_horizon(self, horizon: Horizon) -> None:
         super()._set_horizon(horizon)
@@ -153,6 +152,12 @@ class HeldRate(ScheduledLR):
             super()._write()
         finally:
             self._held = held
+
+
+def _multiplier_at(schedule: AbstractSchedule, u: Tensor) -> Tensor:
+    with on_cpu():
+        multipliers: Tensor = stack([schedule]).multiplier(u.clamp(0.0, 1.0).reshape(1, -1)).reshape(-1)
+    return multipliers
 
 
 _STATE = record({"held": finite(0.0), "applied": finite(0.0)}, {"trial": finite(0.0)})

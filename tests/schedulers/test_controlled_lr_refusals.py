@@ -2,6 +2,7 @@ import copy
 import gc
 import pickle
 import warnings
+import weakref
 from typing import Any
 
 import pytest
@@ -163,13 +164,20 @@ def test_the_last_scheduler_of_an_optimizer_is_the_one_that_counts() -> None:
     assert runs[0] == runs[1]
 
 
-def test_a_scheduler_that_is_gone_leaves_no_hooks_behind() -> None:
+@pytest.mark.parametrize("steps", [0, 5, 50])
+def test_a_scheduler_that_is_gone_leaves_no_hooks_behind(steps: int) -> None:
     model = perceptron()
     optimizer = SGD(model.parameters(), lr=0.01)
-    scheduler = controlled(optimizer, Anchor())
+    scheduler = controlled(optimizer, Watch())
+    train(model, optimizer, scheduler, minibatches(steps))
     hooks = len(nn.modules.module._global_forward_pre_hooks)
-    del scheduler
-    gc.collect()
+    here = weakref.ref(scheduler)
+    gc.disable()  # it goes at once, with its copies of the parameters, and not when rubbish is next collected
+    try:
+        del scheduler
+        assert here() is None
+    finally:
+        gc.enable()
     loss_of(model, *minibatches(1)[0])
     assert len(nn.modules.module._global_forward_pre_hooks) < hooks
     optimizer.param_groups[0]["lr"] = 0.5
