@@ -36,6 +36,8 @@ from tests.strategies import DEPENDENT, FAMILY_EXAMPLES
 
 os.environ.pop("COLUMNS", None)  # xdist sets it, and rich would then take it for good instead of what a test says
 
+torch.set_num_threads(1)  # networks of tests are too small for more, and the workers of xdist share the cores
+
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("suite")
 
