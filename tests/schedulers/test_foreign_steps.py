@@ -31,11 +31,14 @@ from adaptive_lr import (
 )
 from tests.controlled import STEPS, Alignment, Watch, controlled, loss_of, minibatches, perceptron, same, train, values
 
+END = 40
+ANCHOR = Anchor(least_steps=10)
+PROGRESS = ProgressAnchor(probing=ANCHOR)
 CONTROLLERS: list[AbstractController | None] = [
     None,
-    Anchor(),
-    ProgressAnchor(),
-    NanRescue(then=ProgressAnchor()),
+    ANCHOR,
+    PROGRESS,
+    NanRescue(then=PROGRESS),
     NanRescue(),
     PolyakReanchor(),
     MomoCap(),
@@ -69,9 +72,9 @@ class Run:
             get_optimizer_state_dict(self.model, self.optimizer)
         self.scheduler: ScheduledLR | ControlledLR
         if controller is None:
-            self.scheduler = ScheduledLR(self.optimizer, DampedCosine(floor=0.01), total_steps=STEPS)
+            self.scheduler = ScheduledLR(self.optimizer, DampedCosine(floor=0.01), total_steps=END)
         else:
-            self.scheduler = controlled(self.optimizer, controller)
+            self.scheduler = ControlledLR(self.optimizer, DampedCosine(floor=0.01), controller, total_steps=END)
 
     def train(self, batches: list[tuple[Tensor, Tensor]]) -> None:
         if isinstance(self.scheduler, ControlledLR):
@@ -96,7 +99,7 @@ def test_step_that_creates_the_optimizers_state_moves_nothing(controller: Abstra
     assert same(before, values(run.model))
     assert run.rate() == present
     for one_run in (run, early):
-        one_run.train(minibatches(20))
+        one_run.train(minibatches(12))
     assert run.rate() == early.rate()
     assert same(values(run.model), values(early.model))
 
@@ -106,12 +109,12 @@ def test_step_that_creates_the_optimizers_state_moves_nothing(controller: Abstra
     "order",
     [("model", "optimizer", "scheduler"), ("model", "scheduler", "optimizer"), ("optimizer", "model", "scheduler")],
 )
-@pytest.mark.parametrize("stop", [0, 10, 60])
+@pytest.mark.parametrize("stop", [0, 4, 14])
 @pytest.mark.parametrize("controller", CONTROLLERS, ids=NAMES)
 def test_run_resumed_through_a_distributed_checkpoint_is_the_same_to_the_last_bit(
     controller: AbstractController | None, stop: int, order: tuple[str, ...]
 ) -> None:
-    batches = minibatches(70)
+    batches = minibatches(18)
     whole = Run(controller)
     whole.train(batches[:stop])
     if stop == 0:
@@ -148,14 +151,14 @@ def at_rest(optimizer: Optimizer) -> None:
         group["lr"] = rate
 
 
-@pytest.mark.parametrize("controller", [Anchor(), Watch(), NanRescue(then=Anchor()), Alignment()])
+@pytest.mark.parametrize("controller", [ANCHOR, Watch(), NanRescue(then=ANCHOR), Alignment()])
 def test_step_at_rest_between_step_and_judgement_leaves_the_step_as_it_was(controller: AbstractController) -> None:
     runs = []
     for disturbed in (False, True):
         model = perceptron()
         optimizer = SGD(model.parameters(), lr=0.01, weight_decay=0.1)
         scheduler = controlled(optimizer, controller)
-        for x, y in minibatches(45):
+        for x, y in minibatches(14):
             optimizer.zero_grad()
             loss = loss_of(model, x, y)
             loss.backward()
@@ -171,7 +174,7 @@ def test_step_at_rest_between_step_and_judgement_leaves_the_step_as_it_was(contr
 
 
 @pytest.mark.parametrize("gradients", ["none", "zero", "random"])
-@pytest.mark.parametrize("controller", [Anchor(), Watch(), NanRescue(then=Anchor())])
+@pytest.mark.parametrize("controller", [ANCHOR, Watch(), NanRescue(then=ANCHOR)])
 def test_step_of_a_warm_up_that_no_forward_pass_came_before_is_none_of_training(
     controller: AbstractController, gradients: str
 ) -> None:
@@ -190,8 +193,8 @@ def test_step_of_a_warm_up_that_no_forward_pass_came_before_is_none_of_training(
     loss.backward()
     optimizer.step()  # which takes a foreign step back
     scheduler.step(loss, closure=lambda: loss_of(model, x, y))
-    train(model, optimizer, scheduler, minibatches(45)[1:])
-    assert scheduler.last_epoch == 45
+    train(model, optimizer, scheduler, minibatches(14)[1:])
+    assert scheduler.last_epoch == 14
 
 
 def test_rate_that_the_loop_writes_is_not_made_a_probe_and_told_once() -> None:

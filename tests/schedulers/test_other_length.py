@@ -11,8 +11,8 @@ from torch.optim import SGD
 from adaptive_lr import Anchor, ControlledLR, DampedCosine, NanRescue, ProgressAnchor, SpecError, Static
 from tests.controlled import loss_of, minibatches, perceptron
 
-SAVED, DONE = 40, 24
-BATCHES = minibatches(100, dtype=torch.float32)
+SAVED, DONE = 20, 12
+BATCHES = minibatches(32, dtype=torch.float32)
 SCHEDULE = DampedCosine(exponent=2, floor=0.01)
 
 
@@ -45,7 +45,7 @@ def load(run: Run, source: Run) -> None:
 
 @pytest.mark.parametrize("controller", [Static(), Anchor(), ProgressAnchor(), NanRescue(then=Anchor())])
 @pytest.mark.parametrize(
-    ("how", "total_steps"), [("hold", 64), ("stretch", 64), ("continue", 64), ("stretch", 30), ("continue", 30)]
+    ("how", "total_steps"), [("hold", 32), ("stretch", 32), ("continue", 32), ("stretch", 15), ("continue", 15)]
 )
 def test_another_length_is_reached_as_by_extend(controller: Any, how: str, total_steps: int) -> None:
     whole = Run(controller)
@@ -72,9 +72,9 @@ def test_a_run_of_the_same_length_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("how", "total_steps", "told"),
     [
-        ("hold", 30, r"how='hold' cannot shorten the run from 40 to 30 steps"),
+        ("hold", 15, r"how='hold' cannot shorten the run from 20 to 15 steps"),
         ("stretch", DONE, rf"total_steps must be above the {DONE} steps already done, got {DONE}"),
-        (None, 64, r"the controller has planned for them, got total_steps=64: say how to go on with on_longer="),
+        (None, 32, r"the controller has planned for them, got total_steps=32: say how to go on with on_longer="),
     ],
 )
 def test_what_cannot_be_reached_is_refused_and_changes_nothing(how: str | None, total_steps: int, told: str) -> None:
