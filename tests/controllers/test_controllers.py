@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -162,6 +164,7 @@ def test_signals_are_among_the_needs(controller: AbstractController, total_steps
     assert 0.0 <= controller.extra_steps(total_steps) <= total_steps
 
 
+@lru_cache
 def moment(step: int, total_steps: int, trials: int) -> Moment:
     u = step / total_steps
     return Moment(step, total_steps, u, SCHEDULE(u).expand(trials), lambda v: SCHEDULE(v))
@@ -171,16 +174,20 @@ EXTREMES = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1e300, -1e300, 1e-300, 1e1
 ROWS = st.fixed_dictionaries({name: st.tuples(*[st.sampled_from(EXTREMES)] * 2) for name in SEEN})
 
 
-def fabricated(rows: list[dict[str, Any]], now: Moment, trial: Tensor) -> Observation:
-    row = rows[now.step % len(rows)]
-    return Observation(now=now, trial=trial, **{name: torch.tensor(row[name], dtype=torch.float64) for name in SEEN})
+def columns(rows: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+    return [{name: torch.tensor(row[name], dtype=torch.float64) for name in SEEN} for row in rows]
 
 
-@given(rows=st.lists(ROWS, min_size=1, max_size=8), total_steps=st.sampled_from((1, 3, 30, 90)))
+def bits(values: Iterable[Tensor]) -> list[tuple[torch.Size, bytes]]:
+    return [(value.shape, value.numpy().tobytes()) for value in values]
+
+
+@settings(max_examples=16)
+@given(rows=st.lists(ROWS, min_size=1, max_size=8), total_steps=st.sampled_from((1, 3, 30, 60)))
 def test_nothing_seen_makes_the_rate_useless(
     controller: AbstractController, rows: list[dict[str, Any]], total_steps: int
 ) -> None:
-    state = controller.init(2)
+    state, shown = controller.init(2), columns(rows)
     for step in range(total_steps + 1):
         now = moment(step, total_steps, 2)
         held, trial = controller.multiplier(state, now), controller.trial(state, now)
@@ -192,7 +199,8 @@ def test_nothing_seen_makes_the_rate_useless(
         for reading in controller.readings(state).values():
             assert reading.shape == (2,)
         if controller.signals(step, total_steps):
-            state, _ = controller.update(state, fabricated(rows, now, bounded(trial)))
+            seen = Observation(now=now, trial=bounded(trial), **shown[step % len(shown)])
+            state, _ = controller.update(state, seen)
 
 
 @settings(max_examples=8)
@@ -200,20 +208,18 @@ def test_nothing_seen_makes_the_rate_useless(
 def test_update_changes_neither_state_nor_observation(
     controller: AbstractController, rows: list[dict[str, Any]]
 ) -> None:
-    state = controller.init(2)
+    state, shown = controller.init(2), columns(rows)
     for step in range(24):
         if not controller.signals(step, 24):
             continue
-        seen = fabricated(rows, moment(step, 24, 2), torch.ones(2, dtype=torch.float64))
-        kept, shown = [one.clone() for one in flattened(state)], {name: getattr(seen, name).clone() for name in SEEN}
+        row = shown[step % len(shown)]
+        seen = Observation(now=moment(step, 24, 2), trial=torch.ones(2, dtype=torch.float64), **row)
+        before = bits([*flattened(state), seen.trial, *row.values()])
         following, decided = controller.update(state, seen)
         again, decided_again = controller.update(state, seen)
-        for one, other in zip(kept, flattened(state), strict=True):
-            torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
-        for name, value in shown.items():
-            torch.testing.assert_close(value, getattr(seen, name), rtol=0, atol=0, equal_nan=True)
-        for one, other in zip([*flattened(following), decided], [*flattened(again), decided_again], strict=True):
-            torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+        assert bits([*flattened(state), seen.trial, *row.values()]) == before
+        assert all(getattr(seen, name) is value for name, value in row.items())
+        assert bits([*flattened(following), decided]) == bits([*flattened(again), decided_again])
         state = rebuilt(controller.init(2), flattened(following))
         assert type(state) is type(following)
 
@@ -245,6 +251,7 @@ def descend(controller: AbstractController, factors: list[float]) -> list[float]
 
 
 @pytest.mark.filterwarnings("ignore:the losses are below")
+@settings(max_examples=12)
 @given(
     factors=st.lists(st.sampled_from((1.0, 1.0, 0.5, math.nan, math.inf, -1.0, 0.0, 1e200)), min_size=24, max_size=24)
 )
