@@ -37,7 +37,7 @@ from tests.reference.controllers import LOOPS
 from tests.reference.walk import Walk
 
 pytestmark = pytest.mark.filterwarnings("ignore:step .* loss or gradient is not finite:UserWarning")
-STEPS, EXAMPLES, DIMENSION = 400, 8, 5
+STEPS, EXAMPLES, DIMENSION = 240, 8, 5
 
 
 class Descent:
@@ -131,7 +131,7 @@ def test_multipliers_are_those_of_the_literal_loop(controller: AbstractControlle
     base_lr = 3.0 * (1.0 - 0.8 * momentum) if isinstance(controller, CAPS) else 0.3
     literal = walk(base_lr=base_lr, momentum=momentum)
     if isinstance(controller, NanRescue):
-        literal.targets[[0, 30, 31, 200, 399]] = np.nan
+        literal.targets[[0, 30, 31, 120, 239]] = np.nan
     descent = Descent(controller, DampedCosine(), literal)
     expected = list(LOOPS[type(controller)](controller, literal))
     assert descent.made() == pytest.approx(expected, rel=1e-8, abs=1e-12)
