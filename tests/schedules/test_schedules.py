@@ -89,6 +89,7 @@ def test_milestones_after_a_warmup_in_steps_fall_on_the_exact_step(warmup_steps:
         assert after == [1.0] * (rest // 2) + [0.5] * (rest // 4) + [0.25] * (rest // 4 + 1), rest
 
 
+@settings(max_examples=12)
 @given(data=st.data())
 def test_multipliers_are_finite_and_lie_between_zero_and_one(
     schedule_class: type[AbstractSchedule], data: st.DataObject
@@ -102,6 +103,7 @@ def test_multipliers_are_finite_and_lie_between_zero_and_one(
     assert multipliers.max() <= 1.0 + 1e-15
 
 
+@settings(max_examples=12)
 @given(data=st.data())
 def test_the_first_update_uses_the_full_rate_unless_it_is_warmed_up(
     schedule_class: type[AbstractSchedule], data: st.DataObject
@@ -118,6 +120,7 @@ def test_the_first_update_uses_the_full_rate_unless_it_is_warmed_up(
     assert curve(schedule, total_steps)[0].item() == expected
 
 
+@settings(max_examples=12)
 @given(data=st.data())
 def test_the_last_value_holds_past_the_horizon(schedule_class: type[AbstractSchedule], data: st.DataObject) -> None:
     schedule, total_steps = data.draw(legal_runs(schedule_class))
@@ -152,6 +155,7 @@ def test_a_batch_large_enough_for_many_threads_equals_a_loop_bit_for_bit() -> No
     assert torch.equal(table(schedules, 10_000), torch.stack([curve(one, 10_000) for one in schedules]))
 
 
+@settings(max_examples=12)
 @given(data=st.data())
 def test_at_equals_the_table_bit_for_bit(schedule_class: type[AbstractSchedule], data: st.DataObject) -> None:
     schedule, total_steps = data.draw(legal_runs(schedule_class))

@@ -349,6 +349,7 @@ def test_seeds_with_few_trials_share_a_batch() -> None:
     assert [one for batch in planned for one in batch] == trials
 
 
+@pytest.mark.sampled(2)
 @every_case
 @pytest.mark.parametrize("counts", [(2, 2, 2), (1, 3, 2)], ids=["even", "uneven"])
 def test_a_batch_of_several_seeds_equals_its_trials_one_by_one(case: Case, counts: tuple[int, ...]) -> None:
