@@ -10,22 +10,24 @@ import difflib
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard, TypeVar, Union, dataclass_transform
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from adaptive_lr.errors import SpecError
+
+if TYPE_CHECKING:  # a search of a function that does not use torch need not wait for it
+    from torch import Tensor
 
 NUMBERS = (int, float, np.integer, np.floating)
 """What counts as a number: Python's and NumPy's; a bool must be left out beside."""
 
-Scalar = float | Tensor
+Scalar = Union[float, "Tensor"]
 """One number, or one number per trial as a tensor of shape ``[B, 1]``."""
 
 
@@ -184,7 +186,7 @@ class Spec:
         shown = []
         for item in fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
-            if isinstance(value, Tensor) or item.default is MISSING or value != item.default:
+            if _is_tensor(value) or item.default is MISSING or value != item.default:
                 shown.append(f"{item.name}={_short(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -290,6 +292,8 @@ def structure(value: Spec) -> tuple[Any, ...]:
 
 def on_cpu() -> AbstractContextManager[Any]:
     """Within it tensors are made on the CPU, whatever default device was set."""
+    import torch
+
     return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
 
 
@@ -299,6 +303,8 @@ def stack(specs: Sequence[S]) -> S:
     Raises:
         SpecError: there are no specs, or their structures differ.
     """
+    import torch
+
     if not specs:
         raise SpecError("cannot stack an empty list of specs")
     first = specs[0]
@@ -341,7 +347,7 @@ def _checked(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
 
 def _checked_number(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
     domain: Domain = rule["domain"]
-    if isinstance(value, Tensor):
+    if _is_tensor(value):
         for element in value.flatten().tolist():
             _checked_number(name, element, rule)
         return value
@@ -354,6 +360,11 @@ def _checked_number(name: str, value: Any, rule: Mapping[str, Any]) -> Any:
     if not domain.contains(float(value)):
         raise SpecError(f"{name} must lie in {domain}, got {value!r}")
     return int(value) if rule["integer"] else float(value) + 0.0  # +0.0 turns -0.0 into 0.0
+
+
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
+    """Whether it is a tensor, which nothing is where torch has not been imported."""
+    return isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ()))
 
 
 def _collect(leaves: dict[str, Scalar], name: str, value: Any, numeric: bool) -> None:

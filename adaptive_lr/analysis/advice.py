@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy.stats
+from scipy.special import stdtrit
 
 from adaptive_lr.analysis.bound import suffix_bound
 from adaptive_lr.analysis.robustness import RATIOS
@@ -154,7 +154,7 @@ def _mean(logs: Array) -> dict[str, float | None]:
 def _interval(values: Array) -> tuple[float | None, float | None]:
     if len(values) < 2:
         return None, None
-    half = float(scipy.stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2) * values.std(ddof=1) / math.sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
 
 
@@ -206,7 +206,7 @@ def _at_edge(common: Mapping[str, Any]) -> list[str]:
 def _half_difference(noise: Mapping[str, Any], common: Mapping[str, Any]) -> float:
     """Half the interval of the difference of two means of as few runs as any rate in common has: tuned losses differ less by chance."""
     fewest = min(min(row["counts"]) for row in common["groups"].values())
-    quantile = scipy.stats.t.ppf(0.5 + LEVEL / 2, noise["freedom"])
+    quantile = stdtrit(noise["freedom"], 0.5 + LEVEL / 2)
     return float(quantile * noise["deviation"] * math.sqrt(2.0 / fewest))
 
 

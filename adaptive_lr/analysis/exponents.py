@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from adaptive_lr.analysis.robustness import Sweep
 from adaptive_lr.analysis.stats import Array, Places, mean_interval, seeds_interval
@@ -96,6 +95,8 @@ def _agreement(sweeps: Mapping[str, Sweep], tails: Mapping[str, float]) -> dict[
     """Rank correlation of predicted and measured slopes, and their mean ratio, with intervals over seeds; None below 4 schedules."""
     if len(sweeps) < 4:
         return None
+    from scipy.stats import rankdata  # half a second to import
+
     theory = np.array([predicted(tails[label]) for label in sweeps])
     fitted = {label: fitted_places(sweep) for label, sweep in sweeps.items()}
 
@@ -106,8 +107,8 @@ def _agreement(sweeps: Mapping[str, Sweep], tails: Mapping[str, float]) -> dict[
         return np.stack(rows, axis=-1)
 
     def rank(seeds: Places) -> Array:
-        ranks = scipy.stats.rankdata(measured(seeds), axis=-1)
-        predicted_ranks = scipy.stats.rankdata(theory)
+        ranks = rankdata(measured(seeds), axis=-1)
+        predicted_ranks = rankdata(theory)
         centred = (ranks - ranks.mean(-1, keepdims=True), predicted_ranks - predicted_ranks.mean())
         correlation: Array = (centred[0] * centred[1]).sum(-1) / np.sqrt(
             np.square(centred[0]).sum(-1) * np.square(centred[1]).sum()

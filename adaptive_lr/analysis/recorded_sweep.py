@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.stats
+from scipy.special import stdtrit
 
 from adaptive_lr.analysis.stats import LEVEL, Array, Places
 
@@ -42,7 +42,7 @@ class Noise:
     @property
     def quantile(self) -> float:
         """Of Student's distribution, for a 95 % interval."""
-        return float(scipy.stats.t.ppf(0.5 + LEVEL / 2, self.freedom))
+        return float(stdtrit(self.freedom, 0.5 + LEVEL / 2))
 
     @classmethod
     def pooled(cls, groups: Sequence[Sequence[Array]]) -> Noise | None:
@@ -296,7 +296,7 @@ class RecordedSweep:
 
 def students_half(values: Array) -> float:
     """Half of Student's 95 % interval of a mean."""
-    quantile = scipy.stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)
+    quantile = stdtrit(len(values) - 1, 0.5 + LEVEL / 2)
     return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
 
 

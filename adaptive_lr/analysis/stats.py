@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -45,12 +44,14 @@ def _bootstrap(samples: NDArray[Any], statistic: Callable[..., Any]) -> tuple[Ar
     point = np.asarray(statistic(samples, axis=-1), dtype=np.float64)
     if samples.shape[-1] < 2:
         return point, point
+    from scipy.stats import bootstrap  # half a second to import
+
     low, high = point.copy(), point.copy()
     missing = np.ones_like(point, dtype=bool)
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # degenerate data: the percentiles take over
-            bootstrapped = scipy.stats.bootstrap(
+            bootstrapped = bootstrap(
                 (samples,),
                 statistic,
                 axis=-1,

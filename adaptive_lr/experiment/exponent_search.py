@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from adaptive_lr.analysis.transfer import summarise
 from adaptive_lr.errors import ExperimentError
@@ -27,6 +26,8 @@ def scattered(count: int) -> dict[str, AbstractSchedule]:
     >>> list(scattered(2))
     ['k 0.78, exponent 7.1', 'k 1.9, exponent 0.36']
     """
+    from scipy.stats import qmc  # half a second to import
+
     space = DampedCosine().search_space()
     axes = {name: (np.log(space[name].low), np.log(space[name].high)) for name in ("k", "exponent")}
     points = qmc.scale(qmc.Sobol(2, rng=np.random.default_rng(0)).random(count), *zip(*axes.values(), strict=True))

@@ -7,16 +7,17 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from adaptive_lr.schedules import table
 from adaptive_lr.training import Trial
 from adaptive_lr.trials.store import Record, Store
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 _LARGEST = 3e38
 
@@ -51,6 +52,9 @@ def write_events(runs: Iterable[Run], store: Store, logdir: Path) -> int:
 
 
 def _write(run: Run, record: Record, store: Store, logdir: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter  # a third of a second to import
+    from torch.utils.tensorboard.summary import hparams
+
     trial, curves = run.trial, store.curves(record.digest)
     multipliers = table([trial.schedule], trial.steps)[0]
     monitored = trial.task.selection_metric

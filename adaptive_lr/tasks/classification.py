@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
-import scipy.optimize
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -148,6 +147,8 @@ class SoftmaxRegression(AbstractClassification):
 @lru_cache
 def _least_objective(task: SoftmaxRegression) -> float:
     """f* by L-BFGS in float64, from below."""
+    from scipy.optimize import minimize  # a third of a second to import
+
     train, network = load(task.dataset).train, task._network()
     inputs, targets = train.inputs.unsqueeze(0), train.targets.unsqueeze(0)
     start = task.initial(0)
@@ -160,7 +161,7 @@ def _least_objective(task: SoftmaxRegression) -> float:
         losses = network.losses_and_gradients(stacked, inputs, targets, gradients)
         return losses.item(), torch.cat([gradient.flatten() for gradient in gradients]).numpy()
 
-    minimum = scipy.optimize.minimize(
+    minimum = minimize(
         value_and_gradient,
         np.zeros(sum(shape.numel() for shape in shapes)),
         jac=True,
