@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +57,19 @@ def _opened(path: Path) -> RDBStorage:
 
     With a write-ahead log, so that a dashboard may read.
     """
-    if not path.exists():
-        new = path.with_name(path.name + ".new")
-        for file in (new, path):  # SQLite would take the log of a file that was deleted for that of this one
-            for ending in ("", "-wal", "-shm", "-journal"):
-                file.with_name(file.name + ending).unlink(missing_ok=True)
-        made = _connected(new)
-        made.remove_session()
-        made.engine.dispose()
-        new.replace(path)
-    return _connected(path)
+    if path.exists():
+        return _connected(_File(path))
+    new = path.with_name(path.name + ".new")
+    for leftover in (new, path):  # SQLite would take the log of a file that was deleted for that of this one
+        for ending in ("", "-wal", "-shm", "-journal"):
+            leftover.with_name(leftover.name + ending).unlink(missing_ok=True)
+    file = _File(new, new=True)
+    made = _connected(file)
+    with new.open("r+b") as written:
+        os.fsync(written.fileno())
+    new.replace(path)
+    file.path, file.new = path, False  # nothing is connected to it now; to begin anew would take as long as all of this
+    return made
 
 
 def refused(error: BaseException) -> bool:
@@ -84,13 +89,27 @@ def _opened_file(url: str) -> RDBStorage:
     return _opened(Path(database)) if database else RDBStorage(url)
 
 
-def _connected(path: Path) -> RDBStorage:
-    # The file is opened here and not by its address, in which a ? or a % means something.
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(path, timeout=60, check_same_thread=False)
+@dataclass
+class _File:
+    """Where the connections of a storage lead; not its address, in which a ? or a % means something."""
 
-    address = "sqlite:///study.db"
-    storage = RDBStorage(address, engine_kwargs={"creator": connect, "poolclass": QueuePool})
+    path: Path
+    new: bool = False
+
+    def connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
+        if self.new:  # nobody knows it yet, so none of its tables need be on disk before the last
+            connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+
+def _connected(file: _File) -> RDBStorage:
+    """The storage in a file, without a connection so far; whether its tables fit this Optuna is not asked if they are new."""
+    storage = RDBStorage(
+        "sqlite:///study.db",
+        engine_kwargs={"creator": file.connect, "poolclass": QueuePool},
+        skip_compatibility_check=file.new,
+    )
 
     @event.listens_for(storage.engine, "connect")
     def pragmas(connection: Any, record: object) -> None:
