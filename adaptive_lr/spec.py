@@ -80,21 +80,13 @@ def number(
     optional: bool = False,
 ) -> Any:
     """Declare a numeric field; integers become floats unless ``integer``, None passes if ``optional``."""
-    rule = {
-        "domain": Domain.parse(domain),
-        "search": search,
-        "integer": integer,
-        "optional": optional,
-    }
+    rule = {"domain": Domain.parse(domain), "search": search, "integer": integer, "optional": optional}
     return field(default=default, metadata=rule)
 
 
 def numbers(domain: str, *, default: Any = MISSING, integer: bool = False) -> Any:
     """Declare a field that holds a tuple of numbers, each inside ``domain``."""
-    return field(
-        default=default,
-        metadata={"domain": Domain.parse(domain), "integer": integer, "many": True},
-    )
+    return field(default=default, metadata={"domain": Domain.parse(domain), "integer": integer, "many": True})
 
 
 def choice(options: Sequence[str], *, default: Any = MISSING) -> Any:
@@ -132,10 +124,8 @@ class Spec:
     """Stable public name, used in JSON and on the command line."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            value = getattr(self, item.name)
-            checked = _checked(f"{type(self).__name__}.{item.name}", value, item.metadata)
-            object.__setattr__(self, item.name, checked)
+        for name, title, rule in _rules(type(self)):  # type: ignore[arg-type]  # a class can be hashed
+            object.__setattr__(self, name, _checked(title, getattr(self, name), rule))
         self.check()
 
     def check(self) -> None:
@@ -263,15 +253,22 @@ def lookup(name: str, known: Iterable[str], what: str) -> str:
 def canonical_json(value: Spec) -> str:
     """JSON without spaces, the kind first and then the fields in alphabetical order: equal specs give equal text."""
     parts = [f'"kind":{json.dumps(value.kind)}']
-    for item in sorted(fields(value), key=lambda item: item.name):  # type: ignore[arg-type]
-        content = getattr(value, item.name)
-        if inner := nested(item.name, content):
-            texts = [canonical_json(part) for part in inner.values()]
-            text = texts[0] if isinstance(content, Spec) else f"[{','.join(texts)}]"
+    for name, _, _ in sorted(_rules(type(value))):  # type: ignore[arg-type]
+        content = getattr(value, name)
+        if isinstance(content, Spec):
+            text = canonical_json(content)
+        elif inner := nested(name, content):
+            text = f"[{','.join(canonical_json(part) for part in inner.values())}]"
         else:
-            text = json.dumps(content)
-        parts.append(f'"{item.name}":{text}')
+            text = repr(content) if type(content) is int else json.dumps(content)
+        parts.append(f'"{name}":{text}')
     return "{" + ",".join(parts) + "}"
+
+
+@lru_cache(maxsize=1024)
+def _rules(kind: type[Spec]) -> tuple[tuple[str, str, Mapping[str, Any]], ...]:
+    """The fields of a class by name: what messages call each, and what it may hold."""
+    return tuple((item.name, f"{kind.__name__}.{item.name}", item.metadata) for item in fields(kind))  # type: ignore[arg-type]
 
 
 def structure(value: Spec) -> tuple[Any, ...]:
