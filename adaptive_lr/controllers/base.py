@@ -71,7 +71,7 @@ class Signal(Flag):
     CURVATURE = auto()
     """The Hessian times a fixed random direction, and its change since the last reading: one gradient."""
     START = auto()
-    """A copy of the parameters that training started from, for as long as every step asks for it."""
+    """A copy of the parameters that training started from, for as long as every step asks for it; of one that joins later, its value then."""
     PROBE_START = auto()
     """The loss of those parameters on the minibatch (with ``STEP`` and ``START``): one evaluation of the loss."""
     KEEP = auto()

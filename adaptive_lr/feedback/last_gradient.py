@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import torch
 
 from adaptive_lr.feedback.statistics import Vector
@@ -38,7 +40,7 @@ class LastGradient:
 
     def intact(self, remembered: Vector, present: Vector | None = None) -> bool:
         """Whether what `keep` returned is what it was, now that the ``present`` gradients are there."""
-        if not self._references or (self._sound and remembered is not self._references):
+        if not self._references or (self._sound and not self._refers_to(remembered)):
             return True
         sound = self._versions == [reference._version for reference in self._references]
         if present is not None:
@@ -49,3 +51,7 @@ class LastGradient:
                 self._references = self._references if sound else []
                 return sound or not by_reference
         return sound or not self._sound
+
+    def _refers_to(self, remembered: Vector) -> bool:
+        """Whether these are the very tensors, and not what a state or a longer gradient was made of."""
+        return len(remembered) == len(self._references) and all(map(operator.is_, remembered, self._references))

@@ -48,26 +48,25 @@ class ModuleSpace:
         """A vector and its squared length, where that was computed before."""
         self.refresh()
 
-    def refresh(self) -> bool:
-        """Take the parameters from the optimizer anew; whether there are others than before."""
+    def refresh(self) -> list[int | None] | None:
+        """Take the parameters from the optimizer anew; where they are others, the number that each had before, None for a new one."""
         groups = self._optimizer.param_groups
         trained = [p for group in groups for p in group["params"] if p.requires_grad or p.grad is not None]
         devices_and_dtypes = [(p.device, p.dtype) for p in trained]
         same = len(trained) == len(self._parameters) and all(map(operator.is_, trained, self._parameters))
         if same and devices_and_dtypes == self._devices_and_dtypes:
-            return False
-        self._parameters, self._devices_and_dtypes, self._weights = (
-            trained,
-            devices_and_dtypes,
-            [shards(p) for p in trained],
-        )
+            return None
+        numbers = {id(p): number for number, p in enumerate(self._parameters)}
+        origins = [numbers.get(id(p)) for p in trained]
+        self._parameters, self._devices_and_dtypes = trained, devices_and_dtypes
+        self._weights = [shards(p) for p in trained]
         self._cut = any(weight != 1.0 for weight in self._weights)
         self._unsharded = not any(sharded(p) for p in trained)
         self._small = sum(p.numel() for p in trained) <= SMALL and self._unsharded and _alike(trained)
         self._direction, self._zeros, self._held, self._last = [], {}, [], LastGradient()
         if self.keeper is not None:
             self.keeper.follow(trained)
-        return not same
+        return None if same else origins
 
     def prepare(self, needs: Signal) -> None:
         """See `Space`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -145,8 +145,14 @@ class Statistics:
             self._add_to_average(gradients)
             values["average_dot_direction"] = space.dot(self.buffers["average"], step) * scale
 
-    def follow(self) -> None:
-        """The parameters may have gone to another device, or another precision: what is remembered goes after them."""
+    def follow(self, origins: Sequence[int | None] | None = None) -> None:
+        """The parameters may be others, on another device, or of another precision: what is remembered goes after them.
+
+        Args:
+            origins: for each parameter the number that it had before, None for a new one; None if they are the same.
+        """
+        if origins is not None:
+            self._carry(origins)
         parameters = self._space.parameters()
         for name, vector in self.buffers.items():
             if len(vector) == len(parameters):
@@ -154,6 +160,15 @@ class Statistics:
                 self.buffers[name] = [
                     piece.to(p) if (piece.device, piece.dtype) != (p.device, p.dtype) else piece for piece, p in pairs
                 ]
+
+    def _carry(self, origins: Sequence[int | None]) -> None:
+        """Each piece as it was; a new parameter had no gradient so far, and its present value at every point that is remembered."""
+        for name in _OF_ALL:
+            self.buffers.pop(name, None)
+        pairs = list(zip(self._space.parameters(), origins, strict=True))
+        for name, vector in self.buffers.items():
+            begin = torch.clone if name in _POINTS else torch.zeros_like
+            self.buffers[name] = [begin(p) if origin is None else vector[origin] for p, origin in pairs]
 
     def gathered(self) -> dict[str, Tensor]:
         """The values by name, each ``[B]``, float64, on the CPU."""
@@ -230,5 +245,11 @@ class Statistics:
         torch._foreach_sub_(into, b)
         return into
 
+
+_POINTS = ("start", "initial")
+"""What is remembered of the parameters, not of their gradients."""
+
+_OF_ALL = ("step", "curvature", "curvature_scale")
+"""What is written before it is read, or was seen along a direction that is another one for other parameters."""
 
 _OF_GRADIENT = Signal.GRADIENT | Signal.PREVIOUS_GRADIENT | Signal.PREVIOUS_STEP

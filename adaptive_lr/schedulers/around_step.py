@@ -134,9 +134,10 @@ class AroundStep(HeldRate):
             self._trial, self._pending = self._held, True
             return
         self._replayer.close()
-        if self._space.refresh():  # other parameters: what is remembered of the old ones cannot be compared
-            self.control.statistics.buffers.clear()
-        self.control.statistics.follow()
+        origins = self._space.refresh()
+        self.control.statistics.follow(origins)
+        if origins is not None:
+            self._square = None  # of all that were there
         signals = self._signals()
         self._unrecorded = bool(signals & REPLAYING) and not self._replayer.recorded
         self._idle = Signal.STEP in signals and self._space.idle(look=self._unrecorded)

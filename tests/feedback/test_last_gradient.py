@@ -101,3 +101,17 @@ def test_how_gradients_are_cleared_changes_nothing(resume: bool) -> None:
 def test_a_change_of_habit_does_no_harm() -> None:
     mixed = trained(lambda optimizer, step: optimizer.zero_grad(set_to_none=step % 5 != 0))
     assert all(torch.tensor(mixed).isfinite())
+
+
+def test_the_gradient_that_a_loop_writes_over_for_the_first_time_is_not_read() -> None:
+    model = perceptron()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scheduler, read = controlled(optimizer, Alignment()), []
+    for step, (x, y) in enumerate(minibatches(10)):
+        optimizer.zero_grad(set_to_none=step < 5)
+        loss = loss_of(model, x, y)
+        loss.backward()
+        optimizer.step()
+        scheduler.step(loss)
+        read.append("gradient_dot_previous" in scheduler.readings())
+    assert read == [step not in (0, 5) for step in range(10)]
