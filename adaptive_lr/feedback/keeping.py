@@ -96,7 +96,7 @@ class Keeper:
         """By the number of the parameter in the optimizer, whether it is trained at present or not."""
         if copied is None:
             return None
-        numbers = {parameter: index for index, parameter in enumerate(_all(self._optimizer))}
+        numbers = {parameter: index for index, parameter in enumerate(parameters_of(self._optimizer))}
         inside = [parameter for parameter in copied.values if parameter in numbers]
         return {
             "numbers": [numbers[parameter] for parameter in inside],
@@ -108,7 +108,7 @@ class Keeper:
     def _named(self, saved: dict[str, Any] | None) -> Copy | None:
         if saved is None:
             return None
-        copied, parameters = Copy(buffers=saved["buffers"]), _all(self._optimizer)
+        copied, parameters = Copy(buffers=saved["buffers"]), parameters_of(self._optimizer)
         for number, value, states in zip(saved["numbers"], saved["parameters"], saved["states"], strict=True):
             if number < len(parameters):
                 copied.add(parameters[number], value, states)
@@ -125,7 +125,8 @@ class Keeper:
         return [optimizer.state[parameter] for optimizer in self._optimizers()]
 
 
-def _all(optimizer: Optimizer) -> list[Tensor]:
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """All parameters of an optimizer in the order of its state, whether they are trained at present or not."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from adaptive_lr.controllers.base import Signal
 from adaptive_lr.errors import SpecError
-from adaptive_lr.feedback.keeping import Keeper
+from adaptive_lr.feedback.keeping import Keeper, parameters_of
 from adaptive_lr.feedback.last_gradient import LastGradient
 from adaptive_lr.feedback.sharding import local, part_of, sharded, shards
 from adaptive_lr.feedback.statistics import Vector
@@ -67,6 +67,19 @@ class ModuleSpace:
         if self.keeper is not None:
             self.keeper.follow(trained)
         return None if same else origins
+
+    def numbers(self) -> list[int | None]:
+        """For each parameter its number in the optimizer, None where that has it no longer."""
+        known = {id(p): number for number, p in enumerate(parameters_of(self._optimizer))}
+        return [known.get(id(p)) for p in self._parameters]
+
+    def shapes(self) -> list[torch.Size]:
+        """Those of all parameters of the optimizer, whether they are trained at present or not."""
+        return [local(p.data).shape for p in parameters_of(self._optimizer)]
+
+    def groups(self) -> int:
+        """How many parameter groups the optimizer has."""
+        return len(self._optimizer.param_groups)
 
     def prepare(self, needs: Signal) -> None:
         """See `Space`.

@@ -249,7 +249,10 @@ class Statistics:
 _POINTS = ("start", "initial")
 """What is remembered of the parameters, not of their gradients."""
 
-_OF_ALL = ("step", "curvature", "curvature_scale")
+ALONE = ("curvature_scale",)
+"""What is remembered with no piece for each parameter."""
+
+_OF_ALL = ("step", "curvature", *ALONE)
 """What is written before it is read, or was seen along a direction that is another one for other parameters."""
 
 _OF_GRADIENT = Signal.GRADIENT | Signal.PREVIOUS_GRADIENT | Signal.PREVIOUS_STEP

@@ -241,6 +241,7 @@ class ControlledLR(AroundStep):
         with torch.no_grad():
             return super().state_dict() | {
                 "controller": encode(self.controller),
+                "numbers": self._space.numbers(),
                 "control": self.control.state_dict(),
                 "held": self._held,
                 "trial": self._trial,
@@ -256,16 +257,17 @@ class ControlledLR(AroundStep):
         """Continue from a saved state, bit for bit, also between ``optimizer.step()`` and ``step()``; see `ScheduledLR`.
 
         A state of another controller than the constructed one, or of another T, would mean something else and is a `SpecError`; to
-        train longer or shorter, construct with ``on_longer``, or with the saved T, load, then call `extend`.
+        train longer or shorter, construct with ``on_longer``, or with the saved T, load, then call `extend`. Fewer or more of the same
+        parameters may be trained than when it was saved, as if they had been frozen or thawed here; those of another model are refused.
         """
-        revised = self._revisable()
+        revised, parameters = self._revisable(), self._space.parameters()
         with self._all_loaded():
             self._check_state(state_dict)
             check_controlled(state_dict, self.control, self._space)
             self._load(state_dict)
         if revised is not None:
             with torch.no_grad():
-                torch._foreach_copy_(self._space.parameters(), revised)
+                torch._foreach_copy_(parameters, revised)
         self._version = self._space.version()
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -275,6 +277,11 @@ class ControlledLR(AroundStep):
         if self._space.keeper is not None:
             self._space.keeper.load(state["kept"])
         self._held, self._applied, self._square = (state[name] for name in ("held", "applied", "square"))
+        present = self._space.numbers()
+        saved = state.get("numbers", present)
+        if saved != present:
+            self.control.statistics.follow([saved.index(number) if number in saved else None for number in present])
+            self._square = None
         self.compared = state.get("compared", False) is True
         update = state["update"]
         self._pending = update is not None

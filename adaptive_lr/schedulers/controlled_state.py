@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.spaces import ModuleSpace
+from adaptive_lr.feedback.statistics import ALONE
 from adaptive_lr.feedback.update import Control
 
 Test = Callable[[Any], bool]
@@ -37,6 +38,7 @@ def check_controlled(state: Any, control: Control, space: ModuleSpace) -> None:
             )
         if bool(state["control"]["kept"].any()) != (copies["kept"] is not None):
             raise SpecError("the state's kept.kept must be there exactly if control.kept says so")
+    _check_parameters(state, space)
     update = _require(state, "update", lambda value: value is None or isinstance(value, dict), "None or a dictionary")
     if update is not None:
         _check_update(update, state["control"]["buffers"], space)
@@ -62,6 +64,44 @@ def _check_control(saved: dict[str, Any], control: Control) -> None:
         _require(values, name, lambda value: _tensor(value, trials), "a tensor of one element", "control.values.")
     for name in buffers:
         _require(buffers, name, _tensors, "a list of tensors", "control.buffers.")
+
+
+def _check_parameters(state: dict[str, Any], space: ModuleSpace) -> None:
+    """What is remembered of parameters must be of those of the optimizer, by their numbers; some of them may not be trained any more.
+
+    Groups that are added after loading come last.
+
+    Raises:
+        SpecError: it is of others.
+    """
+    shapes, trained = space.shapes(), space.numbers()
+    numbers = state.get("numbers", trained)
+    pieces = _require({"numbers": numbers}, "numbers", _numbers, "different whole numbers, or None")
+    vectors = [vector for name, vector in state["control"]["buffers"].items() if name not in ALONE]
+    copies = [part for part in (state["kept"] or {}).values() if part is not None]
+    waiting = len(state["base_lrs"]) > space.groups()
+
+    def fits(number: int | None, piece: Tensor) -> bool:
+        if number is None or number >= len(shapes):
+            return number is None or waiting
+        return shapes[number] == piece.shape
+
+    pairs = [(pieces, vector) for vector in vectors] + [(part["numbers"], part["parameters"]) for part in copies]
+    if all(len(of) == len(vector) and all(map(fits, of, vector)) for of, vector in pairs):
+        return
+    raise SpecError(
+        f"the state remembers {len(numbers)} parameters, and the optimizer trains {len(trained)} others: build model, optimizer and its "
+        "parameter groups as they were when it was saved, or leave the state out to start afresh"
+    )
+
+
+def _numbers(value: Any) -> bool:
+    if not isinstance(value, list) or not all(
+        number is None or (type(number) is int and number >= 0) for number in value
+    ):
+        return False
+    present = [number for number in value if number is not None]
+    return len(set(present)) == len(present)
 
 
 def _check_copy(saved: dict[str, Any] | None) -> None:

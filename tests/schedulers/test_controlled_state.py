@@ -15,7 +15,7 @@ from tests.controlled import Alignment, Watch, controlled, loss_of, minibatches,
 
 BATCHES = minibatches(8)
 CONTROLLERS: list[AbstractController] = [NanRescue(every=3, then=ProgressAnchor()), Alignment(), Watch()]
-MINE = ("controller", "control", "held", "trial", "applied", "square", "kept", "update")
+MINE = ("controller", "numbers", "control", "held", "trial", "applied", "square", "kept", "update")
 WRONG: list[Any] = [
     None,
     "x",
