@@ -156,17 +156,18 @@ class GroupedLR(LRScheduler):
             return
         self._settle()
         survivors = {id(member.group): member for member in surviving(self._members, groups)}
-        self._members = [
-            survivors[id(group)] if id(group) in survivors else self._adopted(group, index)
-            for index, group in enumerate(groups)
-        ]
+        members = []
+        # No comprehension, which is a level of the stack in some versions of Python, and warnings count these.
+        for index, group in enumerate(groups):
+            members.append(survivors[id(group)] if id(group) in survivors else self._adopted(group, index))
+        self._members = members
         self._fast_until = 0
 
     def _adopted(self, group: Group, index: int) -> Member:
         """A group that was added to the optimizer; it follows the schedules of the first group."""
         saved = self._waiting.pop(0) if self._waiting else {}
         bases = {key: base_of(group, key, index) for key in ("lr", *self._leading)}
-        if "initial_lr" not in group:
+        if "initial_lr" not in group and "lr" not in saved:
             bases["lr"] = self._base_of_present(checked(group, "lr", index), index)
         bases |= {key: base for key, base in saved.items() if key in bases}
         for key, base in bases.items():
@@ -176,7 +177,11 @@ class GroupedLR(LRScheduler):
     def _base_of_present(self, rate: float, index: int) -> float:
         multiplier = self._multiplier(self._leading["lr"]) if "lr" in self._leading else 1.0
         if multiplier > 0.0:
-            return rate / multiplier
+            base = rate / multiplier
+            largest = max((member.bases["lr"] for member in self._members if member.planned), default=base)
+            if base > notices.MUCH * largest:
+                self._notices.once("high base", notices.high_base(index, rate, multiplier, base, largest), 6)
+            return base
         if rate == 0.0:
             self._notices.once(
                 "no base",

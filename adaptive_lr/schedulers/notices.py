@@ -26,6 +26,8 @@ _NO_EPOCH = (
 )
 GRACE = 10
 """So many updates past the end a loop may make at a rate of 0 before it is told so."""
+MUCH = 10.0
+"""How far above the base rates of construction that of an added group may be before it is told of."""
 STILL_ZERO = (
     "the rate is 0 at this step, so with how={how!r} it is 0 in the steps that were added too: how='stretch' reads the schedule over the "
     "whole new run"
@@ -120,6 +122,15 @@ def unscaled_groups(groups: Sequence[Group], bases: Sequence[float]) -> str | No
     return (
         f"the parameter groups have lr_scale {scales}, by which timm's schedulers multiply the rate, this one does not: pass "
         "from_timm(…, groups=optimizer.param_groups), or multiply the lr of each group beforehand"
+    )
+
+
+def high_base(index: int, rate: float, multiplier: float, base: float, largest: float) -> str:
+    """What to tell where a group was added at a rate that is high for where the schedule stands."""
+    return (
+        f"parameter group {index} was added at a rate of {rate:g} where the multiplier is {multiplier:g}, so its base rate is {base:g}, over "
+        f"{MUCH:g} times the largest of the others ({largest:g}), and its rate will rise with the schedule: if that is not meant, give the "
+        "group its base rate as initial_lr="
     )
 
 

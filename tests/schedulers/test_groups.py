@@ -186,6 +186,32 @@ def test_a_group_added_at_a_rate_of_zero_is_told_of() -> None:
     assert rates_of(optimizer)[1:] == [0.0, pytest.approx(0.2 * 2)]
 
 
+@pytest.mark.parametrize("kind", ["scheduled", "controlled"])
+def test_a_group_added_in_a_warm_up_is_told_how_high_its_base_is(kind: str) -> None:
+    optimizer = sgd(1e-3, 2e-3)
+    plan = Warmup(steps=1000, then=Constant())
+    if kind == "scheduled":
+        scheduler = ScheduledLR(optimizer, plan, total_steps=5000)
+    else:
+        scheduler = ControlledLR(optimizer, plan, Static(), total_steps=5000)
+    advance(optimizer, scheduler, 10)
+    optimizer.add_param_group({"params": [parameter()], "lr": 1e-5})
+    optimizer.add_param_group({"params": [parameter()], "lr": 1e-3, "initial_lr": 5.0})
+    advance(optimizer, scheduler, 1)  # a base of 0.001 is usual, and another one was chosen
+    optimizer.add_param_group({"params": [parameter()], "lr": 1e-3})
+    message = (
+        "parameter group 4 was added at a rate of 0.001 where the multiplier is 0.011, so its base rate is 0.0909091, over 10 times "
+        r"the largest of the others \(0.002\).* give the group its base rate as initial_lr="
+    )
+    with pytest.warns(UserWarning, match=message) as told:
+        advance(optimizer, scheduler, 1)
+    if kind == "scheduled":
+        assert told[0].filename == __file__
+    optimizer.add_param_group({"params": [parameter()], "lr": 1e-3})
+    advance(optimizer, scheduler, 1)  # once
+    assert scheduler.base_lrs[4] == pytest.approx(1e-3 / 0.011)
+
+
 @pytest.mark.parametrize("controller", [Static(), ProgressAnchor()])
 def test_an_added_group_keeps_its_ratio_under_a_controller(controller: Any) -> None:
     torch.manual_seed(0)
