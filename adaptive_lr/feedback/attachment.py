@@ -27,8 +27,8 @@ def attach(optimizer: Optimizer, before: Callable[..., Any], after: Callable[...
     """
     detach(optimizer)
     hooks = [
-        optimizer.register_step_pre_hook(_weakly(before)),
-        optimizer.register_step_post_hook(_weakly(after)),
+        optimizer.register_step_pre_hook(weakly(before)),
+        optimizer.register_step_post_hook(weakly(after)),
     ]
     _PRESENT[optimizer] = weakref.ref(cast(Any, before).__self__), hooks
 
@@ -68,7 +68,8 @@ def bare(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
-def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that does nothing once its object is gone."""
     reference = weakref.WeakMethod(method)
 
     def plainly(*args: Any) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
+
+from adaptive_lr.feedback.attachment import bare, weakly
 
 
 class Updates:
@@ -21,8 +24,10 @@ class Updates:
         self.attach(optimizer)
 
     def attach(self, optimizer: Optimizer) -> None:
-        """Look at this optimizer; a copy has no hooks."""
-        optimizer.register_step_post_hook(self._after_step)
+        """Look at this optimizer for as long as this object lives; a copy has no hooks."""
+        hook = bare(optimizer).register_step_post_hook(weakly(self._after_step))
+        # None replaces another's: of schedulers that are composed, each asks for itself.
+        weakref.finalize(self, hook.remove)
 
     def forget(self) -> None:
         """A state was loaded: what came before does not count."""

@@ -124,3 +124,17 @@ def test_saved_and_loaded_state_goes_on_along_the_table(accelerate: Any, used: U
     accelerator.load_state(str(tmp_path / "state"))
     train(accelerator, *parts)
     assert one_group(used) == rates(2 * BATCHES)
+
+
+def test_a_scaler_is_heard_through_the_optimizer_that_accelerate_makes(accelerate: Any) -> None:
+    accelerator = accelerate.Accelerator(cpu=True)
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer, scaler = accelerator.prepare(torch.optim.SGD([weight], lr=0.1)), torch.amp.GradScaler("cpu")
+    scheduler = ScheduledLR(optimizer, SCHEDULE, total_steps=BATCHES, grad_scaler=scaler)
+    for poisoned in (False, True, False):
+        optimizer.zero_grad()
+        scaler.scale(weight.square().sum() * (float("inf") if poisoned else 1.0)).backward()
+        scaler.step(optimizer.optimizer)
+        scaler.update()
+        scheduler.step()
+    assert scheduler.last_epoch == 2

@@ -1,7 +1,9 @@
 """Steps that a gradient scaler skipped, and no others, are not followed; whatever became of its scale."""
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -128,3 +130,31 @@ def test_a_copy_sees_the_updates_of_its_own_optimizer() -> None:
         copied.optimizer.step()
         copied.step()
         assert copied.last_epoch == 3
+
+
+def test_schedulers_that_are_gone_leave_no_hook() -> None:
+    optimizer, scaler = SGD(nn.Linear(4, 1).parameters(), lr=0.1), GradScaler("cpu")
+    before = len(optimizer._optimizer_step_post_hooks)
+    for _ in range(5):
+        scheduler = scheduled(optimizer, scaler)
+    gc.collect()
+    assert len(optimizer._optimizer_step_post_hooks) == before + 1
+    gone = weakref.ref(scheduler)
+    del scheduler
+    gc.collect()
+    assert gone() is None
+    assert len(optimizer._optimizer_step_post_hooks) == before
+
+
+def test_two_schedulers_of_one_optimizer_both_see_what_the_scaler_skipped() -> None:
+    run = Run(scheduled, "sgd")
+    other = ScheduledLR(run.optimizer, {"weight_decay": Linear()}, total_steps=STEPS, grad_scaler=run.scaler)
+    step = run.scheduler.step
+
+    def both() -> None:
+        step()
+        other.step()
+
+    run.scheduler.step = both  # type: ignore[method-assign, assignment]
+    run.train(6, overflow=(2,))
+    assert (run.scheduler.last_epoch, other.last_epoch) == (5, 5)
