@@ -316,7 +316,7 @@ class ControlledLR(AroundStep):
         ]
         armed, self._shown = replayer.armed, dict(self._shown)
         try:
-            with self._all_or_nothing(), all_or_nothing(objects, self.optimizer.param_groups), replayer.kept_on_error():
+            with self._all_or_nothing(), all_or_nothing(objects), replayer.kept_on_error():
                 yield
         except BaseException:
             if armed and not replayer.armed:

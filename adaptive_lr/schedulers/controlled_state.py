@@ -167,24 +167,19 @@ def _check_update(update: dict[str, Any], buffers: dict[str, Any], space: Module
 
 
 @contextmanager
-def all_or_nothing(objects: Sequence[Any], groups: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """What goes wrong inside leaves the attributes of the objects, and the numbers in the groups, as they were.
+def all_or_nothing(objects: Sequence[Any]) -> Iterator[None]:
+    """What goes wrong inside leaves the attributes of the objects as they were.
 
     Raises:
         SpecError: something went wrong.
     """
     attributes = [(instance, dict(vars(instance))) for instance in objects]
-    numbers = [{name: _copied(value) for name, value in group.items() if name != "params"} for group in groups]
-    tensors = [{name: value for name, value in group.items() if isinstance(value, Tensor)} for group in groups]
     try:
         yield
     except BaseException as error:
         for instance, before in attributes:
             vars(instance).clear()
             vars(instance).update(before)
-        for group, values, cells in zip(groups, numbers, tensors, strict=True):
-            for name, value in values.items():
-                group[name] = cells[name].copy_(value) if name in cells else value
         if isinstance(error, SpecError) or not isinstance(error, Exception):
             raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -229,10 +224,6 @@ def _random(value: Any) -> bool:
     return isinstance(value, dict) and all(
         isinstance(state, Tensor) and state.dtype == torch.uint8 for state in value.values()
     )
-
-
-def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _named(value: object) -> str:

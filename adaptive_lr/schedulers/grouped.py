@@ -14,7 +14,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from adaptive_lr.schedulers import notices
 from adaptive_lr.schedulers.horizon import Horizon
-from adaptive_lr.schedulers.hyperparameters import Group, cells, checked, each_once, read, write, write_all
+from adaptive_lr.schedulers.hyperparameters import (
+    Group,
+    cells,
+    checked,
+    copies_of,
+    each_once,
+    put_back,
+    read,
+    write,
+    write_all,
+)
 from adaptive_lr.schedulers.tracks import Member, Track, base_of, distinct, surviving
 from adaptive_lr.schedulers.updates import Updates
 from adaptive_lr.schedules.reactive import is_reactive
@@ -165,14 +175,15 @@ class GroupedLR(LRScheduler):
 
     def _adopted(self, group: Group, index: int) -> Member:
         """A group that was added to the optimizer; it follows the schedules of the first group."""
-        saved = self._waiting.pop(0) if self._waiting else {}
+        saved, self._waiting = (self._waiting or [{}])[0], self._waiting[1:]
         bases = {key: base_of(group, key, index) for key in ("lr", *self._leading)}
         if "initial_lr" not in group and "lr" not in saved:
             bases["lr"] = self._base_of_present(checked(group, "lr", index), index)
         bases |= {key: base for key, base in saved.items() if key in bases}
+        member = Member(group, {}, self._leading, planned=False)
         for key, base in bases.items():
-            group.setdefault(f"initial_{key}", base)
-        return Member(group, bases, self._leading, planned=False)
+            member.set_base(key, base)
+        return member
 
     def _base_of_present(self, rate: float, index: int) -> float:
         multiplier = self._multiplier(self._leading["lr"]) if "lr" in self._leading else 1.0
@@ -201,13 +212,15 @@ class GroupedLR(LRScheduler):
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """What raises inside leaves the scheduler as it was."""
+        """What raises inside leaves the scheduler and the optimizer's groups as they were."""
+        groups = copies_of(self.optimizer.param_groups)
         members, state = self._members, dict(self.__dict__)
         copies = [(member, dict(member.__dict__), dict(member.bases), dict(member.written)) for member in members]
         tracks = [(track, dict(track.__dict__)) for track in distinct(members)]
         try:
             yield
         except BaseException:
+            put_back(groups)
             self.__dict__.update(state)
             for member, attributes, bases, written in copies:
                 member.__dict__.update(attributes | {"bases": bases, "written": written})

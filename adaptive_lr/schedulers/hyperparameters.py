@@ -101,6 +101,28 @@ def write_all(tensors: list[Tensor], values: list[float]) -> None:
         torch._foreach_add_(tensors, values)
 
 
+Copies = list[tuple[Group, Group, dict[str, Tensor]]]
+"""Groups, what was in them, and copies of the tensors among that, in which numbers are written in place."""
+
+
+def copies_of(groups: Sequence[Group]) -> Copies:
+    """What is in the groups, to be put back."""
+    return [
+        (group, dict(group), {name: value.clone() for name, value in group.items() if isinstance(value, Tensor)})
+        for group in groups
+    ]
+
+
+def put_back(copies: Copies) -> None:
+    """Everything that was in the groups, and nothing else."""
+    with torch.no_grad():
+        for group, before, numbers in copies:
+            for name, value in numbers.items():
+                before[name].copy_(value)
+            group.clear()
+            group.update(before)
+
+
 def cells(tensors: Sequence[Tensor]) -> list[tuple[Tensor, NDArray[Any]]]:
     """Tensors with their memory as NumPy arrays, or nothing unless all of them allow that.
 

@@ -161,11 +161,9 @@ class ScheduledLR(GroupedLR):
         bases = [checked_base(f"the base rate of parameter group {index}", rate) for index, rate in enumerate(rates)]
         with self._all_or_nothing():
             for member, base in zip(self._members, bases, strict=True):
-                member.bases["lr"] = base
+                member.set_base("lr", base)
             self._rebased, self._doubt = True, None
             self._write()
-        for member, base in zip(self._members, bases, strict=True):
-            member.group["initial_lr"] = base
 
     def get_lr(self) -> list[float | Tensor]:
         """The rates at ``last_epoch``: a pure function of it and of the base rates."""
@@ -247,7 +245,8 @@ class ScheduledLR(GroupedLR):
             for track, schedule, part in zip(tracks, schedules, resolved, strict=True):
                 track.follow(horizon, schedule, part)
             for member, bases in zip(self._members, saved.bases, strict=False):
-                member.bases |= {key: base for key, base in bases.items() if key in member.bases}
+                for key in member.bases.keys() & bases.keys():
+                    member.set_base(key, bases[key])
             self._waiting, self._doubt = saved.bases[len(self._members) :], None
             self._write()
         if self._updates is not None:

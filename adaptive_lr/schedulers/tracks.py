@@ -82,6 +82,10 @@ class Member:
     written: dict[str, float] = field(default_factory=dict)
     constructed: dict[str, float] = field(default_factory=dict)
 
+    def set_base(self, key: str, base: float) -> None:
+        """Follow from another base value, which also stands in the group, for whoever builds a scheduler on it later."""
+        self.bases[key] = self.group[f"initial_{key}"] = base
+
 
 def members_of(plan: Sequence[dict[str, AbstractSchedule]], groups: Sequence[Group], horizon: Horizon) -> list[Member]:
     """The groups with their schedules; those in which the same number follows the same schedule share a track."""

@@ -191,3 +191,65 @@ def test_a_state_mapped_to_another_device_is_loaded(where: str) -> None:
     with torch.device(where):
         resumed.load_state_dict(state)
     assert float(again.param_groups[0]["lr"]) == 0.375
+
+
+class Run:
+    """A scheduler that waits for a group of a state that was loaded, and a state that is refused when that is there."""
+
+    def __init__(self, kind: str, rate: float | torch.Tensor = 0.1) -> None:
+        self.kind, self.rate = kind, rate
+        first, scheduler = self.made()
+        for step in range(6):
+            if step == 3:
+                first.add_param_group({"params": [nn.Parameter(torch.ones(2))], "lr": 1e-4})
+            first.step()
+            scheduler.step(1.0)
+        self.state = scheduler.state_dict()
+        self.damaged = copy.deepcopy(self.state)
+        self.damaged["tracks"][0]["schedule"]["then"]["schedules"][1]["best"] = "x"
+        self.optimizer, self.scheduler = self.made()
+
+    def made(self) -> tuple[AdamW, ScheduledLR]:
+        rate = self.rate.clone() if isinstance(self.rate, torch.Tensor) else self.rate
+        optimizer = AdamW([nn.Parameter(torch.ones(2))], lr=rate)
+        if self.kind == "scheduled":
+            return optimizer, ScheduledLR(optimizer, SCHEDULE, total_steps=STEPS)
+        optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
+        return optimizer, ControlledLR(optimizer, SCHEDULE, Static(), total_steps=STEPS)
+
+    def add(self) -> None:
+        self.optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))], "lr": 0.05})
+
+
+@pytest.mark.parametrize("kind", ["scheduled", "controlled"])
+@pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)], ids=["number", "tensor"])
+def test_a_refused_state_leaves_the_base_of_a_group_still_to_come(kind: str, rate: Any) -> None:
+    run, other = Run(kind, rate), Run(kind, rate)
+    for each in (run, other):
+        each.scheduler.load_state_dict(each.state)
+        each.add()
+    before = copy.deepcopy(values(run.optimizer))
+    for _ in range(2):
+        with pytest.raises(SpecError, match="best must be a number, got 'x'"):
+            run.scheduler.load_state_dict(run.damaged)
+        assert values(run.optimizer) == before
+    for each in (run, other):
+        each.optimizer.step()
+        each.scheduler.step(1.0)
+    assert run.scheduler.base_lrs == other.scheduler.base_lrs == run.state["base_lrs"]
+    assert values(run.optimizer) == values(other.optimizer)
+
+
+@pytest.mark.parametrize("kind", ["scheduled", "controlled"])
+def test_what_is_followed_stands_in_the_groups(kind: str) -> None:
+    run = Run(kind, 0.2)
+    state = copy.deepcopy(run.state)
+    state["base_lrs"] = [0.1, *state["base_lrs"][1:]]
+    with pytest.warns(UserWarning, match=r"saved base values of lr \[0.1\] are not the constructed ones"):
+        run.scheduler.load_state_dict(state)
+    run.add()
+    run.optimizer.step()
+    run.scheduler.step(1.0)
+    assert [group["initial_lr"] for group in run.optimizer.param_groups] == run.scheduler.base_lrs == state["base_lrs"]
+    again = ScheduledLR(run.optimizer, SCHEDULE, total_steps=STEPS)
+    assert again.base_lrs == state["base_lrs"]
