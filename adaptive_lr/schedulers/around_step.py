@@ -121,6 +121,7 @@ class AroundStep(HeldRate):
         moved = not self._inside and self._moved()
         with self._replayer.kept():
             self._take_back(revise=not (moved or self._idle))
+        self._applied = 0.0
         self._elsewhere = True
         if not idle:
             raise SpecError(f"{FORGOTTEN}; {STAYED if moved else TAKEN_BACK}")
@@ -221,7 +222,6 @@ class AroundStep(HeldRate):
         if revise and self._pending and Signal.STEP in self._signals():
             with torch.no_grad():
                 self.control.statistics.revise(torch.zeros(1, device="cpu"))
-        self._applied = 0.0
         self._close()
         self._write()
 

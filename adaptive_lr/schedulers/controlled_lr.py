@@ -22,7 +22,7 @@ from adaptive_lr.feedback.statistics import Vector
 from adaptive_lr.feedback.update import Control
 from adaptive_lr.schedulers.around_step import NOTHING, AroundStep
 from adaptive_lr.schedulers.controlled_state import all_or_nothing, check_controlled
-from adaptive_lr.schedulers.given import REPLACED, check_plan, fate
+from adaptive_lr.schedulers.given import REPLACED, check_plan, fate, waiting
 from adaptive_lr.schedulers.horizon import checked_mode
 from adaptive_lr.schedulers.hyperparameters import Plan
 from adaptive_lr.schedulers.notices import refuse_epoch
@@ -147,8 +147,12 @@ class ControlledLR(AroundStep):
         self._shown = dict(NOTHING)
         self._default = torch.get_default_device()
         with on(torch.device("cpu")):
-            if skipped or self._scaler_skipped() or not self._pending or self._inside:
+            missed = self._scaler_skipped() or skipped
+            if missed or not self._pending or self._inside:
                 self._warn_if_blind(skipped=skipped)
+                # Accelerate calls step() once more for each process: then there is no update that could have been missed.
+                if missed or self._pending or not (_nothing(shown) or waiting(self._space.leaves())):
+                    self._applied = 0.0
                 self._take_back()
                 return
             self._judge(shown)
@@ -338,3 +342,7 @@ class ControlledLR(AroundStep):
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a ControlledLR is bound to its optimizer by hooks and cannot be copied: use its state_dict()")
+
+
+def _nothing(shown: dict[str, Any]) -> bool:
+    return all(value is None for value in shown.values())

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from torch.optim import SGD
 
-from adaptive_lr import Anchor, DampedCosine, MomoCap, ProgressAnchor, ScheduledLR, log_damping
+from adaptive_lr import Anchor, DampedCosine, MomoCap, ProgressAnchor, ScheduledLR, Static, log_damping
 from adaptive_lr.controllers import CONTROLLERS
 from adaptive_lr.controllers.base import AbstractController, Observation
 from adaptive_lr.integrations.minibatch import damping
 from adaptive_lr.training.controlled import Recorder
-from tests.controlled import STEPS, Alignment, controlled, loss_of, minibatches, perceptron, train
+from tests.controlled import STEPS, Alignment, Losses, controlled, loss_of, minibatches, perceptron, train
 
 
 class Written:
@@ -68,3 +68,23 @@ def test_scheduler_without_a_controller_has_no_damping_to_log() -> None:
     scheduler: Any = ScheduledLR(SGD(perceptron().parameters(), lr=0.01), DampedCosine(), total_steps=STEPS)
     with pytest.raises(TypeError, match="must have a controller, as ControlledLR has, got ScheduledLR"):
         log_damping(Written(), scheduler)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("controller", [Static(), Alignment(), Losses(), ProgressAnchor()])
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_step_after_which_nothing_was_made_changes_no_reading(controller: Any, bare: bool) -> None:
+    # Accelerate calls step() as often as there are processes.
+    model = perceptron()
+    optimizer = SGD(model.parameters(), lr=0.01)
+    scheduler = controlled(optimizer, controller)
+
+    def again(loss: Any) -> None:
+        before = scheduler.last_epoch, scheduler.readings(), scheduler.applied_multiplier
+        for _ in range(3):
+            scheduler.step(*(() if bare else (loss,)))
+        assert repr((scheduler.last_epoch, scheduler.readings(), scheduler.applied_multiplier)) == repr(before)
+
+    train(model, optimizer, scheduler, minibatches(12), again)
+    assert scheduler.applied_multiplier > 0.0
+    scheduler.step(skipped=True)
+    assert scheduler.applied_multiplier == scheduler.readings()["multiplier"] == 0.0
