@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,10 +61,12 @@ def attach(
         raise SpecError("the trainer has a controller already: call attach once")
     if on_longer is not None:
         checked_mode("on_longer", on_longer)
+    _unwatch(trainer)
+    callback = ControlledLRCallback(trainer)
     if schedule is not None and controller is not None:
         make = functools.partial(ControlledLR, schedule=schedule, controller=controller, on_longer=on_longer)
-        trainer.create_scheduler = _creator(trainer, make, total_steps)
-    trainer.add_callback(ControlledLRCallback(trainer))
+        trainer.create_scheduler = _creator(trainer, callback, make, total_steps)
+    trainer.add_callback(callback)
 
 
 class ControlledLRCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
@@ -77,14 +80,11 @@ class ControlledLRCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self._norm: Any = None
         self._recording = False
         self._parts = 1
-        self._compute_loss = trainer.compute_loss
-        trainer.compute_loss = self._watched_loss
-        trainer.training_step = self._watched_step(trainer.training_step)
-        if hasattr(trainer, "_clip_grad_norm"):
-            trainer._clip_grad_norm = self._watched_clipping(trainer._clip_grad_norm)
+        self._compute_loss: Callable[..., Any] = trainer.compute_loss
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Nothing is left of an earlier run, which may have ended in the middle of a minibatch."""
+        """Watch the trainer. Nothing is left of an earlier run, which may have ended in the middle of a minibatch."""
+        self._watch(self._trainer)
         self._minibatch.clear()
         self._norm = None
         scheduler = self._scheduler
@@ -95,6 +95,10 @@ class ControlledLRCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
                 UserWarning,
                 stacklevel=2,
             )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The trainer is its own again."""
+        _unwatch(self._trainer)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """All gradients are there."""
@@ -122,6 +126,15 @@ class ControlledLRCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
                 "on a trainer without it"
             )
         return scheduler
+
+    def _watch(self, trainer: Any) -> None:
+        _unwatch(trainer)  # a run that raised did not come to its end
+        self._compute_loss = trainer.compute_loss
+        watched = {"compute_loss": self._watched_loss, "training_step": self._watched_step(trainer.training_step)}
+        if hasattr(trainer, "_clip_grad_norm"):
+            watched["_clip_grad_norm"] = self._watched_clipping(trainer._clip_grad_norm)
+        _OWN[trainer] = {name: vars(trainer)[name] for name in watched if name in vars(trainer)}
+        vars(trainer).update(watched)
 
     def _watched_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if self._start is not None:
@@ -190,14 +203,31 @@ class ControlledLRCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
         return clipping
 
 
-def _creator(trainer: Any, make: Callable[..., ControlledLR], total_steps: int | None) -> Callable[..., ControlledLR]:
-    def create_scheduler(num_training_steps: int, optimizer: Any = None) -> ControlledLR:
+_WATCHED = ("compute_loss", "training_step", "_clip_grad_norm")
+_OWN: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+"""By trainer that is watched, which of these it had itself, apart from its class."""
+
+
+def _unwatch(trainer: Any) -> None:
+    if trainer in _OWN:
+        for name in _WATCHED:
+            vars(trainer).pop(name, None)
+        vars(trainer).update(_OWN.pop(trainer))
+
+
+def _creator(
+    trainer: Any, callback: ControlledLRCallback, make: Callable[..., ControlledLR], total_steps: int | None
+) -> Callable[..., Any]:
+    own = trainer.create_scheduler
+
+    def create_scheduler(num_training_steps: int, optimizer: Any = None) -> Any:
+        if callback not in trainer.callback_handler.callbacks:  # it was taken away
+            return own(num_training_steps, optimizer)
         if trainer.lr_scheduler is None:
             used = trainer.optimizer if optimizer is None else optimizer
             trainer.lr_scheduler = make(used, total_steps=total_steps or num_training_steps)
             trainer._created_lr_scheduler = True  # so that the next train() makes another one
-        scheduler: ControlledLR = trainer.lr_scheduler
-        return scheduler
+        return trainer.lr_scheduler
 
     return create_scheduler
 

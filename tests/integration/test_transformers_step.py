@@ -169,6 +169,46 @@ def test_the_second_train_begins_anew(transformers: Any) -> None:
         assert any(not torch.equal(a, b) for a, b in zip(before, made.model.parameters(), strict=True))
 
 
+def test_a_trainer_is_watched_while_it_trains_and_by_the_last_controller_only(transformers: Any) -> None:
+    from adaptive_lr.integrations.transformers import ControlledLRCallback
+
+    class Fails(transformers.TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            raise ConnectionError
+
+    made = trainer(transformers, Regression())
+    losses, kind, own = [], type(made), made.compute_loss
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        losses.append(own(*arguments, **options))
+        return losses[-1]
+
+    made.compute_loss = counted
+    names = ("training_step", "_clip_grad_norm")
+    for fails in (False, True, False):
+        attach(made, Constant(), Nothing())
+        assert made.compute_loss is counted
+        if fails:
+            made.add_callback(Fails)
+            with pytest.raises(ConnectionError):
+                made.train()
+            made.remove_callback(Fails)
+        else:
+            losses.clear()
+            made.train()
+            assert len(losses) == 2 * 2 * BATCHES  # each step and its probe
+            assert made.compute_loss is counted
+            assert not any(name in vars(made) for name in names)
+        made.remove_callback(ControlledLRCallback)
+    losses.clear()
+    made.args.num_train_epochs = 1
+    made.train()
+    assert made.compute_loss is counted
+    assert all(getattr(made, name).__func__ is getattr(kind, name) for name in names if hasattr(kind, name))
+    assert len(losses) == BATCHES
+    assert not isinstance(made.lr_scheduler, ControlledLR)
+
+
 @pytest.mark.filterwarnings("ignore:this is step .* and the rate is 0 since the end")  # as is true as well
 def test_a_second_train_with_the_scheduler_that_was_passed_is_told(transformers: Any) -> None:
     model = Regression()
