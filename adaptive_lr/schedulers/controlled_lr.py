@@ -280,7 +280,7 @@ class ControlledLR(AroundStep):
         self.control.load_state_dict(state["control"])
         if self._space.keeper is not None:
             self._space.keeper.load(state["kept"])
-        self._held, self._applied, self._square = (state[name] for name in ("held", "applied", "square"))
+        self._held, self._applied, self._square = float(state["held"]), float(state["applied"]), state["square"]
         present = self._space.numbers()
         saved = state.get("numbers", present)
         if saved != present:
@@ -293,7 +293,7 @@ class ControlledLR(AroundStep):
         self._quiet = self._is_quiet(max(state["last_epoch"], 0))
         super().load_state_dict(state)
         self._present = None
-        self._trial = state.get("trial", float(self.control.trial[0]))
+        self._trial = float(state.get("trial", self.control.trial[0]))
         if update is not None:
             self._space.load_held(update["gradients"])
             self._replayer.load_state_dict(update["replay"])

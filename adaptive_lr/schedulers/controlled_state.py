@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +13,56 @@ from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.spaces import ModuleSpace
 from adaptive_lr.feedback.statistics import ALONE
 from adaptive_lr.feedback.update import Control
+from adaptive_lr.schedulers.state import (
+    anything,
+    each,
+    finite,
+    integer,
+    many,
+    mapping,
+    nothing_or,
+    record,
+    tensor,
+    text,
+    truth,
+)
 
-Test = Callable[[Any], bool]
+_VECTOR = many(tensor())
+_RANDOM = each(tensor(dtype=torch.uint8), object)
+
+
+def _pair(name: str, value: Any) -> None:
+    many(anything, 2)(name, value)
+    text(f"{name}[0]", value[0])
+    integer(0)(f"{name}[1]", value[1])
+
+
+def _loss(name: str, value: Any) -> None:
+    if not isinstance(value, int | float | Tensor):
+        finite()(name, value)
+
+
+_PASS = record(
+    {
+        "number": integer(0),
+        "key": _pair,
+        "random": _RANDOM,
+        "modes": many(truth),
+        "buffers": _VECTOR,
+        "graded": truth,
+        "used": nothing_or(truth),
+    }
+)
+_UPDATE = record(
+    {
+        "gradients": _VECTOR,
+        "inside": truth,
+        "idle": truth,
+        "loss": nothing_or(_loss),
+        "micro": _VECTOR,
+        "replay": record({"start": _RANDOM, "passes": many(_PASS)}),
+    }
+)
 
 
 def check_controlled(state: Any, control: Control, space: ModuleSpace) -> None:
@@ -24,46 +71,68 @@ def check_controlled(state: Any, control: Control, space: ModuleSpace) -> None:
     Raises:
         SpecError: something is not; it is named.
     """
-    if not isinstance(state, dict):
-        raise SpecError(f"the state must be a dictionary, got {type(state).__name__}")
-    for name in ("held", "applied", *(["trial"] if "trial" in state else [])):
-        _require(state, name, _rate, "a finite number of at least 0")
-    _require(state, "square", lambda value: value is None or _tensor(value, 1), "None or a tensor of one element")
-    _check_control(_require(state, "control", _is(dict), "a dictionary"), control)
-    copies = _require(state, "kept", lambda value: value is None or isinstance(value, dict), "None or a dictionary")
-    if space.keeper is not None:
-        for name in ("kept", "candidate"):
-            _check_copy(
-                _require(copies or {}, name, lambda value: value is None or isinstance(value, dict), "a copy", "kept.")
-            )
-        if bool(state["control"]["kept"].any()) != (copies["kept"] is not None):
-            raise SpecError("the state's kept.kept must be there exactly if control.kept says so")
-    _check_parameters(state, space)
-    update = _require(state, "update", lambda value: value is None or isinstance(value, dict), "None or a dictionary")
-    if update is not None:
-        _check_update(update, state["control"]["buffers"], space)
-
-
-def _check_control(saved: dict[str, Any], control: Control) -> None:
     trials = control.space.trials
-    _require(saved, "state", _is(list), "a list of tensors", "control.")  # what is in it, the controller knows
-    for name in ("trial", "ignored", "rescues"):
-        _require(
-            saved,
-            name,
-            lambda value: _tensor(value, trials) and _sound(value),
-            f"{trials} finite numbers of at least 0",
-            "control.",
+    number = tensor([trials], torch.float64, least=0.0)
+    fields = {
+        "held": finite(0.0),
+        "applied": finite(0.0),
+        "square": nothing_or(tensor([1])),
+        "control": record(
+            {
+                "state": many(anything),  # which the controller knows
+                "trial": number,
+                "ignored": number,
+                "rescues": number,
+                "kept": tensor([trials], torch.bool),
+                "values": each(tensor([trials])),
+                "buffers": each(_VECTOR),
+            }
+        ),
+        "kept": nothing_or(mapping) if space.keeper is None else record({"kept": _copy, "candidate": _copy}),
+        "update": nothing_or(_UPDATE),
+    }
+    record(fields, {"trial": finite(0.0), "numbers": _numbers})("the state", state)
+    if space.keeper is not None and bool(state["control"]["kept"].any()) != (state["kept"]["kept"] is not None):
+        raise SpecError("the state.kept.kept must be there exactly if control.kept says so")
+    _check_parameters(state, space)
+    if state["update"] is not None:
+        _check_update(state["update"], state["control"]["buffers"], space)
+
+
+def _numbers(name: str, value: Any) -> None:
+    many(nothing_or(integer(0)))(name, value)
+    present = [number for number in value if number is not None]
+    if len(set(present)) < len(present):
+        raise SpecError(f"{name} must be different numbers, got {value}")
+
+
+def _copy(name: str, value: Any) -> None:
+    if value is None:
+        return
+    record({"parameters": _VECTOR})(name, value)
+    count = len(value["parameters"])
+    inner = {
+        "numbers": many(integer(0), count),
+        "states": many(many(each(anything, object)), count),
+        "buffers": each(tensor()),
+    }
+    record(inner)(name, value)
+
+
+def _check_update(update: dict[str, Any], buffers: dict[str, Any], space: ModuleSpace) -> None:
+    """What is known of a step that is not judged must be of the very parameters that are trained.
+
+    Raises:
+        SpecError: it is of others.
+    """
+    like = [p.shape for p in space.parameters()]
+    gradients = update["gradients"]
+    if gradients and [gradient.shape for gradient in gradients] != like:
+        raise SpecError("the state.update.gradients are those of other parameters than the optimizer has")
+    if gradients and [piece.shape for piece in buffers.get("start", [])] != like:
+        raise SpecError(
+            "the state.control.buffers.start must be there while a step is not judged, one tensor for each parameter"
         )
-    _require(
-        saved, "kept", lambda value: _tensor(value, trials) and value.dtype == torch.bool, "true or false", "control."
-    )
-    values = _require(saved, "values", _is(dict), "a dictionary", "control.")
-    buffers = _require(saved, "buffers", _is(dict), "a dictionary", "control.")
-    for name in values:
-        _require(values, name, lambda value: _tensor(value, trials), "a tensor of one element", "control.values.")
-    for name in buffers:
-        _require(buffers, name, _tensors, "a list of tensors", "control.buffers.")
 
 
 def _check_parameters(state: dict[str, Any], space: ModuleSpace) -> None:
@@ -76,7 +145,6 @@ def _check_parameters(state: dict[str, Any], space: ModuleSpace) -> None:
     """
     shapes, trained = space.shapes(), space.numbers()
     numbers = state.get("numbers", trained)
-    pieces = _require({"numbers": numbers}, "numbers", _numbers, "different whole numbers, or None")
     vectors = [vector for name, vector in state["control"]["buffers"].items() if name not in ALONE]
     copies = [part for part in (state["kept"] or {}).values() if part is not None]
     waiting = len(state["base_lrs"]) > space.groups()
@@ -86,84 +154,13 @@ def _check_parameters(state: dict[str, Any], space: ModuleSpace) -> None:
             return number is None or waiting
         return shapes[number] == piece.shape
 
-    pairs = [(pieces, vector) for vector in vectors] + [(part["numbers"], part["parameters"]) for part in copies]
+    pairs = [(numbers, vector) for vector in vectors] + [(part["numbers"], part["parameters"]) for part in copies]
     if all(len(of) == len(vector) and all(map(fits, of, vector)) for of, vector in pairs):
         return
     raise SpecError(
         f"the state remembers {len(numbers)} parameters, and the optimizer trains {len(trained)} others: build model, optimizer and its "
         "parameter groups as they were when it was saved, or leave the state out to start afresh"
     )
-
-
-def _numbers(value: Any) -> bool:
-    if not isinstance(value, list) or not all(
-        number is None or (type(number) is int and number >= 0) for number in value
-    ):
-        return False
-    present = [number for number in value if number is not None]
-    return len(set(present)) == len(present)
-
-
-def _check_copy(saved: dict[str, Any] | None) -> None:
-    if saved is None:
-        return
-    parameters = _require(saved, "parameters", _tensors, "a list of tensors", "kept.")
-    count = len(parameters)
-    for name, fits, kind in (
-        (
-            "numbers",
-            lambda v: isinstance(v, list) and len(v) == count and all(type(n) is int and n >= 0 for n in v),
-            "whole numbers",
-        ),
-        (
-            "states",
-            lambda v: isinstance(v, list) and len(v) == count and all(_dictionaries(part) for part in v),
-            "dictionaries",
-        ),
-        ("buffers", lambda v: isinstance(v, dict) and _tensors(list(v.values())), "tensors by name"),
-    ):
-        _require(saved, name, fits, f"{kind}, as many as parameters", "kept.")
-
-
-def _check_update(update: dict[str, Any], buffers: dict[str, Any], space: ModuleSpace) -> None:
-    like = [p.shape for p in space.parameters()]
-    gradients = _require(update, "gradients", _tensors, "a list of tensors", "update.")
-    if gradients and [gradient.shape for gradient in gradients] != like:
-        raise SpecError("the state's update.gradients are those of other parameters than the optimizer has")
-    if gradients and [piece.shape for piece in buffers.get("start", [])] != like:
-        raise SpecError(
-            "the state's control.buffers.start must be there while a step is not judged, one tensor for each parameter"
-        )
-    for name in ("inside", "idle"):
-        _require(update, name, _is(bool), "true or false", "update.")
-    _require(update, "loss", lambda v: v is None or isinstance(v, int | float | Tensor), "a number or None", "update.")
-    _require(update, "micro", _tensors, "a list of tensors", "update.")
-    replay = _require(update, "replay", _is(dict), "a dictionary", "update.")
-    _require(replay, "start", _random, "random states by device", "update.replay.")
-    passes = _require(replay, "passes", _is(list), "a list", "update.replay.")
-    for index, began in enumerate(passes):
-        where = f"update.replay.passes[{index}]"
-        if not isinstance(began, dict):
-            raise SpecError(f"the state's {where} must be a dictionary, got {_named(began)}")
-        _require(began, "number", lambda v: type(v) is int and v >= 0, "a whole number", f"{where}.")
-        _require(
-            began,
-            "key",
-            lambda v: isinstance(v, list) and [type(part) for part in v] == [str, int],
-            "a class and a number",
-            f"{where}.",
-        )
-        _require(began, "random", _random, "random states by device", f"{where}.")
-        _require(
-            began,
-            "modes",
-            lambda v: isinstance(v, list) and all(type(mode) is bool for mode in v),
-            "a list of true and false",
-            f"{where}.",
-        )
-        _require(began, "buffers", _tensors, "a list of tensors", f"{where}.")
-        _require(began, "graded", _is(bool), "true or false", f"{where}.")
-        _require(began, "used", lambda v: v is None or type(v) is bool, "true, false or None", f"{where}.")
 
 
 @contextmanager
@@ -186,48 +183,3 @@ def all_or_nothing(objects: Sequence[Any]) -> Iterator[None]:
         raise SpecError(
             f"the state is damaged, or was written by something else, and nothing of it was loaded ({reason})"
         ) from error
-
-
-def _require(saved: dict[str, Any], name: str, fits: Test, kind: str, where: str = "") -> Any:
-    if name not in saved:
-        raise SpecError(f"the state has no {where}{name}: it is damaged, or was written by something else")
-    if not fits(saved[name]):
-        raise SpecError(f"the state's {where}{name} must be {kind}, got {_named(saved[name])}")
-    return saved[name]
-
-
-def _is(kind: type) -> Test:
-    return lambda value: type(value) is kind
-
-
-def _rate(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0.0
-
-
-def _tensor(value: Any, elements: int) -> bool:
-    return isinstance(value, Tensor) and value.shape == (elements,)
-
-
-def _sound(value: Tensor) -> bool:
-    return value.is_floating_point() and bool(value.isfinite().all()) and bool((value >= 0.0).all())
-
-
-def _tensors(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(part, Tensor) for part in value)
-
-
-def _dictionaries(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(part, dict) for part in value)
-
-
-def _random(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(state, Tensor) and state.dtype == torch.uint8 for state in value.values()
-    )
-
-
-def _named(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {list(value.shape)} and {value.dtype}"
-    text = repr(value)
-    return text if len(text) <= 60 else f"a {type(value).__name__}"

@@ -16,7 +16,6 @@ from adaptive_lr.schedulers.horizon import Horizon
 from adaptive_lr.schedulers.hyperparameters import write
 from adaptive_lr.schedulers.resume import Saved
 from adaptive_lr.schedulers.scheduled_lr import ScheduledLR
-from adaptive_lr.schedulers.state import finite, record
 from adaptive_lr.schedulers.tracks import Track
 from adaptive_lr.schedules.base import AbstractSchedule
 from adaptive_lr.spec import on_cpu, stack
@@ -76,7 +75,6 @@ class HeldRate(ScheduledLR):
         """What a controller has learnt means something else under another one, and under another T, by which it plans."""
         saved = self._accepted(state)
         check_same(self.controller, state.get("controller"))
-        _STATE("the state", state)
         self._horizon_of(saved, [])
 
     def _horizon_of(self, saved: Saved, conflicts: list[str]) -> Horizon:
@@ -158,6 +156,3 @@ def _multiplier_at(schedule: AbstractSchedule, u: Tensor) -> Tensor:
     with on_cpu():
         multipliers: Tensor = stack([schedule]).multiplier(u.clamp(0.0, 1.0).reshape(1, -1)).reshape(-1)
     return multipliers
-
-
-_STATE = record({"held": finite(0.0), "applied": finite(0.0)}, {"trial": finite(0.0)})

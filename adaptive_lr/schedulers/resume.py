@@ -9,7 +9,7 @@ from typing import Any
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedulers.horizon import Horizon
-from adaptive_lr.schedulers.state import finite, integer, many, mapping, plain, record, text, truth
+from adaptive_lr.schedulers.state import anything, finite, integer, many, mapping, plain, record, text, truth
 from adaptive_lr.schedulers.tracks import Member, Track, distinct
 from adaptive_lr.schedules.base import AbstractSchedule
 from adaptive_lr.schedules.reactive import is_reactive, with_memory, without_memory
@@ -30,7 +30,7 @@ _STATE = record(
         "last_epoch": integer(-1),
         "step_count": integer(0),
         "total_steps": integer(1),
-        "changes": many(many(lambda name, value: None, 3)),
+        "changes": many(many(anything, 3)),
         "base_lrs": many(finite(0.0)),
         "tracks": many(_TRACK),
     },

@@ -136,14 +136,34 @@ def nothing_or(inner: Check) -> Check:
     return check
 
 
-def tensor(shape: Sequence[int], dtype: torch.dtype, *, only_finite: bool = False) -> Check:
-    """A tensor of this shape and type."""
+def tensor(shape: Sequence[int] | None = None, dtype: torch.dtype | None = None, *, least: float = -math.inf) -> Check:
+    """A tensor, of this shape and type if they are given, finite and at least ``least`` if that is given."""
+    rule = "a tensor"
+    rule += "" if shape is None else f" of shape {list(shape)}"
+    rule += "" if dtype is None else f" of {dtype}"
+    rule += "" if least == -math.inf else f", finite and at least {least:g}"
 
     def check(name: str, value: Any) -> None:
-        if not isinstance(value, Tensor) or value.shape != torch.Size(shape) or value.dtype != dtype:
-            raise SpecError(_wrong(name, f"a tensor of shape {list(shape)} and type {dtype}", value))
-        if only_finite and not bool(value.isfinite().all()):
-            raise SpecError(f"{name} must be finite everywhere")
+        fits = isinstance(value, Tensor) and (shape is None or value.shape == torch.Size(shape))
+        fits = fits and (dtype is None or value.dtype == dtype)
+        if not fits or (least > -math.inf and not bool((value.isfinite() & (value >= least)).all())):
+            raise SpecError(_wrong(name, rule, value))
+
+    return check
+
+
+def anything(name: str, value: Any) -> None:
+    """No check."""
+
+
+def each(item: Check, key: type = str) -> Check:
+    """A dictionary with keys of a class, of which each value passes ``item``."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, dict) or not all(isinstance(part, key) for part in value):
+            raise SpecError(_wrong(name, "a dictionary", value))
+        for part, inner in value.items():
+            item(f"{name}.{part}", inner)
 
     return check
 

@@ -123,11 +123,11 @@ def test_states_with_something_wrong_in_them_are_loaded_whole_or_not_at_all(
         (
             ("control", "trial"),
             torch.ones(2),
-            r"control.trial must be 1 finite numbers .*, got a tensor of shape \[2\]",
+            r"control.trial must be a tensor of shape \[1\] of torch.float64, finite and at least 0, got a tensor of shape \[2\]",
         ),
-        (("update",), 3, "the state's update must be None or a dictionary, got 3"),
-        (("kept", "kept", "states"), 3, "kept.states must be dictionaries, as many as parameters, got 3"),
-        (("update", "replay", "start"), {"cpu": 1}, "update.replay.start must be random states by device"),
+        (("update",), 3, "the state.update must be a dictionary, got 3"),
+        (("kept", "kept", "states"), 3, "kept.states must be a list of 4, got 3"),
+        (("update", "replay", "start"), {"cpu": 1}, "update.replay.start.cpu must be a tensor of torch.uint8, got 1"),
         (
             ("update", "gradients"),
             [torch.ones(1)],
