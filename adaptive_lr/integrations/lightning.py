@@ -16,7 +16,7 @@ from torch import Tensor
 from adaptive_lr.controllers import AbstractController
 from adaptive_lr.errors import SpecError
 from adaptive_lr.integrations.lightning_step import Again, WatchedModule
-from adaptive_lr.integrations.minibatch import Minibatch, damping, pause, resume, watching
+from adaptive_lr.integrations.minibatch import Minibatch, damping, watching
 from adaptive_lr.schedulers.controlled_lr import ControlledLR
 from adaptive_lr.schedulers.hyperparameters import Plan
 
@@ -174,11 +174,11 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
     def _in_charge(self, trainer: Any) -> ControlledLR | None:
         """The scheduler, if it is the one that Lightning steps; otherwise it steps aside."""
         if (scheduler := _stepped(trainer)) is not None:
-            resume(scheduler)
+            scheduler.resume()
             return scheduler
         scheduler = watching(trainer.optimizers[0]) if trainer.optimizers else None
         if scheduler is not None:
-            pause(scheduler)
+            scheduler.pause()
             self._minibatch.clear()
             # A finder of learning rates leaves all callbacks out, and puts everything back.
             if self in trainer.callbacks and not self._aside:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adaptive_lr.feedback.attachment import attach, attached, detach
+from adaptive_lr.feedback.attachment import attached
 from adaptive_lr.schedulers.controlled_lr import ControlledLR
 
 
@@ -60,19 +60,6 @@ def watching(optimizer: Any) -> ControlledLR | None:
     """The `ControlledLR` that is called around the steps of an optimizer."""
     scheduler = attached(optimizer)
     return scheduler if isinstance(scheduler, ControlledLR) else None
-
-
-def pause(scheduler: ControlledLR) -> None:
-    """Let something else set the rate: the scheduler looks at nothing until `resume`."""
-    detach(scheduler.optimizer)
-    scheduler._replayer.disarm()
-
-
-def resume(scheduler: ControlledLR) -> None:
-    """The rate is the scheduler's again."""
-    if watching(scheduler.optimizer) is not scheduler:
-        attach(scheduler.optimizer, scheduler._before_step, scheduler._after_step)
-        scheduler._write()
 
 
 def damping(scheduler: ControlledLR) -> dict[str, float]:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from adaptive_lr.controllers.base import AbstractController, Moment, Signal
 from adaptive_lr.errors import SpecError
-from adaptive_lr.feedback.attachment import attach, attached, bare
+from adaptive_lr.feedback.attachment import attach, attached, bare, detach
 from adaptive_lr.feedback.devices import on, on_cpu
 from adaptive_lr.feedback.linearity import check_linear
 from adaptive_lr.feedback.probing import Closure, Replayer
@@ -23,9 +23,10 @@ from adaptive_lr.feedback.update import Control
 from adaptive_lr.schedulers.around_step import NOTHING, AroundStep
 from adaptive_lr.schedulers.controlled_state import all_or_nothing, check_controlled
 from adaptive_lr.schedulers.given import REPLACED, check_plan, fate, waiting
-from adaptive_lr.schedulers.horizon import checked_mode
+from adaptive_lr.schedulers.horizon import Horizon, checked_mode
 from adaptive_lr.schedulers.hyperparameters import Plan
 from adaptive_lr.schedulers.notices import refuse_epoch
+from adaptive_lr.schedulers.resume import Saved
 from adaptive_lr.spec import encode
 
 P = ParamSpec("P")
@@ -217,6 +218,17 @@ class ControlledLR(AroundStep):
         else:
             self._micro.append(self._micro[0])
 
+    def pause(self) -> None:
+        """Let something else set the rate: nothing is looked at until `resume`."""
+        detach(self.optimizer)
+        self._replayer.disarm()
+
+    def resume(self) -> None:
+        """The rate is the scheduler's again."""
+        if attached(self.optimizer) is not self:
+            attach(self.optimizer, self._before_step, self._after_step)
+            self._write()
+
     def get_last_lr(self) -> list[float | Tensor]:
         """The rates that the optimizer holds, before a probe; tensors are copied."""
         return self._last_lr
@@ -266,15 +278,18 @@ class ControlledLR(AroundStep):
         """
         revised, parameters = self._revisable(), self._space.parameters()
         with self._all_loaded():
-            self._check_state(state_dict)
+            saved = self._accepted(state_dict)
+            horizon = self._horizon_of(
+                saved, []
+            )  # under another T, by which a controller plans, it is refused or changed
             check_controlled(state_dict, self.control, self._space)
-            self._load(state_dict)
+            self._load(state_dict, saved, horizon)
         if revised is not None:
             with torch.no_grad():
                 torch._foreach_copy_(parameters, revised)
         self._version = self._space.version()
 
-    def _load(self, state: dict[str, Any]) -> None:
+    def _load(self, state: dict[str, Any], saved: Saved, horizon: Horizon) -> None:
         self._close()
         self._space.refresh()
         self.control.load_state_dict(state["control"])
@@ -282,16 +297,16 @@ class ControlledLR(AroundStep):
             self._space.keeper.load(state["kept"])
         self._held, self._applied, self._square = float(state["held"]), float(state["applied"]), state["square"]
         present = self._space.numbers()
-        saved = state.get("numbers", present)
-        if saved != present:
-            self.control.statistics.follow([saved.index(number) if number in saved else None for number in present])
+        before = state.get("numbers", present)
+        if before != present:
+            self.control.statistics.follow([before.index(number) if number in before else None for number in present])
             self._square = None
         self.compared = state.get("compared", False) is True
         update = state["update"]
         self._pending = update is not None
         self._ahead, self._present = {}, None
         self._quiet = self._is_quiet(max(state["last_epoch"], 0))
-        super().load_state_dict(state)
+        self._follow(saved, horizon, [])
         self._present = None
         self._trial = float(state.get("trial", self.control.trial[0]))
         if update is not None:

@@ -71,11 +71,11 @@ class HeldRate(ScheduledLR):
         if self._pending:
             self._quiet = self._is_quiet(max(self.last_epoch, 0))
 
-    def _check_state(self, state: dict[str, Any]) -> None:
-        """What a controller has learnt means something else under another one, and under another T, by which it plans."""
-        saved = self._accepted(state)
+    def _accepted(self, state: dict[str, Any]) -> Saved:
+        """What a controller has learnt means something else under another one."""
+        saved = super()._accepted(state)
         check_same(self.controller, state.get("controller"))
-        self._horizon_of(saved, [])
+        return saved
 
     def _horizon_of(self, saved: Saved, conflicts: list[str]) -> Horizon:
         """The saved horizon, from its present step on changed to the constructed T as ``on_longer`` says.

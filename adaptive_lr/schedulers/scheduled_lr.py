@@ -232,14 +232,17 @@ class ScheduledLR(GroupedLR):
         """
         saved = self._accepted(state_dict)
         conflicts: list[str] = []
-        horizon = self._horizon_of(saved, conflicts)
+        self._follow(saved, self._horizon_of(saved, conflicts), conflicts)
+
+    def _follow(self, saved: Saved, horizon: Horizon, conflicts: list[str]) -> None:
+        """Continue from a state that was accepted; the conflicts are told."""
         with self._all_or_nothing():
             self._join()
             tracks = self._tracks
             schedules = [resumed(track, self._members, saved, conflicts) for track in tracks]
             resolved = [horizon.resolved(schedule) for schedule in schedules]
             for message in [*conflicts, *differences(self._members, saved)]:
-                warnings.warn(message, UserWarning, stacklevel=2)
+                warnings.warn(message, UserWarning, stacklevel=3)
             self.last_epoch, self._step_count, self._rebased = saved.last_epoch, saved.step_count, saved.rebased
             self._set_horizon(horizon)
             for track, schedule, part in zip(tracks, schedules, resolved, strict=True):
