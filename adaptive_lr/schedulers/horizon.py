@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules.base import AbstractSchedule, checked_steps, progress
+
+Steps = TypeVar("Steps", float, Tensor)
 
 MODES = ("stretch", "hold", "continue")
 
@@ -91,31 +94,23 @@ class Horizon:
 
     def at(self, step: int) -> float:
         """Progress u at one step; past the end that of the end."""
-        return self._at(min(max(step, 0), self.end), len(self.changes), self._reached)
+        step, pieces = min(max(step, 0), self.end), iter(self._pieces)
+        piece = next(pieces)
+        while step > piece.last:
+            piece = next(pieces)
+        return piece.at(float(step))
 
     def progress(self, start: int, count: int) -> Tensor:
         """Progress u at ``count`` steps from ``start``, shape ``[count]``, float64; the same numbers as `at`."""
         if not self.changes:
             return progress(self.total_steps, start, count)
-        steps = start + torch.arange(count, device="cpu").clamp(max=self.end - start)
-        u, missing = torch.zeros(count, dtype=torch.float64, device="cpu"), torch.ones_like(steps, dtype=torch.bool)
-        for index in range(len(self.changes) - 1, -1, -1):
-            step, total_steps, how = self.changes[index]
-            if how == "hold":
-                steps = torch.where(steps <= step, steps, (steps - self._added(index)).clamp(min=step))
-                continue
-            if how == "stretch":
-                known, value = steps >= step, steps.to(torch.float64) / total_steps
-            else:
-                left = self._reached[index]
-                known, value = (
-                    steps > step,
-                    left + (1.0 - left) * (steps - step).to(torch.float64) / (total_steps - step),
-                )
-                value = torch.where(steps == total_steps, 1.0, value)  # exactly, so that a floor is met exactly
-            u = torch.where(missing & known, value, u)
-            missing = missing & ~known
-        return torch.where(missing, steps.to(torch.float64) / self.total_steps, u)
+        steps = (start + torch.arange(count, device="cpu").clamp(max=self.end - start)).to(torch.float64)
+        u = torch.empty_like(steps)
+        for piece in self._pieces:
+            inside = slice(max(piece.first - start, 0), max(piece.last + 1 - start, 0))
+            u[inside] = piece.at(steps[inside])
+        u[max(self.end + 1 - start, 0) :] = self.at(self.end)
+        return u
 
     def resolved(self, schedule: AbstractSchedule) -> AbstractSchedule:
         """The schedule with durations in steps turned into fractions of the T that progress is counted in."""
@@ -123,31 +118,47 @@ class Horizon:
         return schedule.resolve(stretched[-1] if stretched else self.total_steps)
 
     @cached_property
-    def _reached(self) -> list[float]:
-        """The progress from which each change went on."""
-        reached: list[float] = []
-        for index, (step, _, _) in enumerate(self.changes):
-            reached.append(self._at(step, index, reached))
-        return reached
-
-    def _at(self, step: int, changes: int, reached: list[float]) -> float:
-        """Progress at a step after the first so many changes."""
-        for index in range(changes - 1, -1, -1):
-            changed, total_steps, how = self.changes[index]
+    def _pieces(self) -> list[_Piece]:
+        """Straight parts of u from step 0 to the end, in order."""
+        end = self.total_steps
+        pieces = [_Piece(0, end, 0.0, 1.0, 0, end)]
+        for step, total_steps, how in self.changes:
+            before = [replace(piece, last=min(piece.last, step)) for piece in pieces if piece.first <= step]
+            reached = before[-1].at(float(step))
             if how == "hold":
-                step = step if step <= changed else max(changed, step - self._added(index))
-            elif how == "stretch" and step >= changed:
-                return float(step) / float(total_steps)
-            elif how == "continue" and step > changed:
-                if step == total_steps:
-                    return 1.0
-                left = reached[index]
-                return left + (1.0 - left) * float(step - changed) / float(total_steps - changed)
-        return float(step) / float(self.total_steps)
+                added = total_steps - end
+                rest = [piece.later(added, step) for piece in pieces if piece.last > step]
+                pieces = [*before, _Piece(step + 1, step + added, reached, 0.0, 0, 1), *rest]
+            elif how == "stretch":
+                before = [replace(piece, last=min(piece.last, step - 1)) for piece in before if piece.first < step]
+                pieces = [*before, _Piece(step, total_steps, 0.0, 1.0, 0, total_steps)]
+            else:
+                left = _Piece(step + 1, total_steps - 1, reached, 1.0 - reached, step, total_steps - step)
+                # The last one exactly, so that a floor is met exactly.
+                pieces = [*before, left, _Piece(total_steps, total_steps, 1.0, 0.0, 0, 1)]
+            pieces, end = [piece for piece in pieces if piece.first <= piece.last], total_steps
+        return pieces
 
-    def _added(self, index: int) -> int:
-        before = self.changes[index - 1][1] if index else self.total_steps
-        return self.changes[index][1] - before
+
+@dataclass(frozen=True)
+class _Piece:
+    """Steps from ``first`` to ``last``, in which u = base + rise (t - origin) / length."""
+
+    first: int
+    last: int
+    base: float
+    rise: float
+    origin: int
+    length: int
+
+    def at(self, steps: Steps) -> Steps:
+        """Progress at one step or many, as floating numbers."""
+        return self.base + self.rise * (steps - self.origin) / self.length
+
+    def later(self, count: int, step: int) -> _Piece:
+        """What lies after a step, so many steps later."""
+        first = max(self.first, step + 1)
+        return replace(self, first=first + count, last=self.last + count, origin=self.origin + count)
 
 
 def _checked_change(end: int, step: int, total_steps: int, how: str) -> int:
