@@ -54,10 +54,19 @@ class Anchor(AbstractController):
 
     In the first W steps, each step is first made at p = the present edge, the loss is evaluated there on the same minibatch, and
     the probe passes if f(theta - p D) <= f(theta) - decrease p <g, D>. Then ln edge grows or falls by ln(growth) (1 + streak/2), at
-    most 6 ln(growth), and the step is shortened to fraction min(p, edge) m(u): it is never made at the edge. It is not made at all before
-    the first probe has passed, nor where one failed by much: in a streak of failures by more than 3 times what was promised; and at once by a
-    hundred times what a step promises typically (a running mean of ln <g, D>), or if <g, D> itself is so long, or the probe not finite. After the window the edge is
-    the geometric mean over the probes of the window's second half, those before the first pass and the first failure left out, and nothing more is observed. W = max(``window`` T, ``least_steps``), at most T/2.
+    most 6 ln(growth), and the step is shortened to fraction min(p, edge) m(u): it is never made at the edge. W = max(``window`` T,
+    ``least_steps``), at most T/2.
+
+    The step is not made at all
+
+    - before the first probe has passed;
+    - in a streak of failures, where one fails by more than 3 times what was promised;
+    - where a probe fails by a hundred times what a step promises typically, which is a running mean of ln <g, D>;
+    - where <g, D> itself is so long;
+    - where the probe is not finite.
+
+    After the window nothing more is observed. The edge is the geometric mean over the probes of the window's second half; those before
+    the first pass and the first failure are left out.
 
     A probe can also say nothing: on a minibatch without a gradient (<g, D> = 0: all of it masked, say), or where both what is promised and
     what happened are lost in rounding. It then neither passes nor fails and is in no mean, and the step is made as if there had been no probe. Only
