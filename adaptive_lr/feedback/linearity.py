@@ -47,20 +47,22 @@ def check_linear(optimizer: Optimizer) -> bool:
     changing, _ = _directions(miniature(optimizer, double), _CHANGING, _anywhere)
     if not bool((usual != 0.0).any()):
         raise SpecError(
-            f"{name} made no step when it was tried out, so its steps cannot be probed{_holding(optimizer)}"
+            f"{name} made no step when it was tried out, so its steps cannot be probed{_holding(optimizer)}; {_INSTEAD}"
         )
     if not torch.allclose(usual[0], changing[0], rtol=1e-5, atol=1e-10):
         raise SpecError(
-            f"the steps of {name} are not proportional to its learning rate, so they cannot be probed{_holding(optimizer)}"
+            f"the steps of {name} are not proportional to its learning rate, so they cannot be probed{_holding(optimizer)}; {_INSTEAD}"
         )
     if not torch.allclose(usual, changing, rtol=1e-5, atol=1e-10):
         raise SpecError(
             f"the steps of {name} depend on the learning rates of earlier steps or are not proportional to their own, so they "
-            f"cannot be probed{_holding(optimizer)}"
+            f"cannot be probed{_holding(optimizer)}; {_INSTEAD}"
         )
     _check_no_copy(optimizer, miniature)
     return untouched
 
+
+_INSTEAD = "take a controller that does not probe, such as LossPlateau() or NanRescue(), or ScheduledLR"
 
 Start = Callable[[int, Tensor], Tensor]
 """From the number of a step and random numbers, the point that it begins at."""
@@ -89,7 +91,7 @@ def _tried(optimizer: Optimizer) -> tuple[Callable[[Optimizer, Dtypes], Optimize
             continue
         return miniature, steps, untouched
     raise SpecError(
-        f"{type(optimizer).__name__} cannot be stepped like SGD or Adam, so its steps cannot be probed ({failure})"
+        f"{type(optimizer).__name__} cannot be stepped like SGD or Adam, so its steps cannot be probed ({failure}); {_INSTEAD}"
     )
 
 

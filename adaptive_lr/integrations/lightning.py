@@ -102,7 +102,8 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
             return
         if len(optimizers) != 1 or configs:
             raise SpecError(
-                f"configure_optimizers must return one optimizer and no scheduler, got {len(optimizers)} and {len(configs)}"
+                f"configure_optimizers must return one optimizer and no scheduler, got {len(optimizers)} optimizers and "
+                f"{len(configs)} schedulers"
             )
         total_steps = self._total_steps or _updates(trainer, self._epochs)
         scheduler = ControlledLR(

@@ -122,8 +122,9 @@ class ControlledLRCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
         scheduler = scheduler if isinstance(scheduler, ControlledLR) else getattr(scheduler, "scheduler", None)
         if not isinstance(scheduler, ControlledLR):
             raise SpecError(
-                f"the trainer's scheduler was replaced by {self._trainer.lr_scheduler!r}, which no controller knows: call attach again "
-                "on a trainer without it"
+                f"the trainer's scheduler was replaced by a {type(self._trainer.lr_scheduler).__name__}, which no controller knows: remove what "
+                "sets trainer.lr_scheduler, such as optimizers=(…, scheduler) or a create_scheduler of your own, and call attach again; "
+                "or train without attach"
             )
         return scheduler
 

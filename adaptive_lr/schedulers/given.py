@@ -106,6 +106,9 @@ def waiting(parameters: Sequence[Tensor]) -> bool:
     return bool(dense) and all(bool(gradient.isfinite().all()) for gradient in dense)
 
 
+_INSTEAD = "construct the ControlledLR with the saved one to go on, or leave the state out to start afresh"
+
+
 def check_same(controller: AbstractController, saved: dict[str, Any] | None) -> None:
     """A state must be that of the controller it is loaded into; one of no controller at all is not looked at here.
 
@@ -114,9 +117,9 @@ def check_same(controller: AbstractController, saved: dict[str, Any] | None) -> 
     """
     differing = [] if saved is None else _differing(saved, encode(controller))
     if saved is not None and saved["kind"] != controller.kind:
-        raise SpecError(f"the state is of the controller {saved['kind']}, not of {controller.kind}")
+        raise SpecError(f"the state is of the controller {saved['kind']}, not of {controller.kind}: {_INSTEAD}")
     if differing:
-        raise SpecError(f"the state is of the controller {controller.kind} with {', '.join(differing)}")
+        raise SpecError(f"the state is of the controller {controller.kind} with {', '.join(differing)}: {_INSTEAD}")
 
 
 def _differing(saved: Any, constructed: Any, name: str = "") -> list[str]:

@@ -34,7 +34,9 @@ def planned(plan: Plan | Sequence[Plan], groups: int) -> list[dict[str, Abstract
         raise TypeError(f"schedule must be a schedule such as DampedCosine(), got {plan!r}")
     if isinstance(plan, Sequence):
         if len(plan) != groups:
-            raise SpecError(f"there are {len(plan)} schedules for {groups} parameter groups")
+            raise SpecError(
+                f"there are {len(plan)} schedules for {groups} parameter groups: give one for all groups, or a list of {groups}"
+            )
         return [planned(schedules, 1)[0] for schedules in plan]
     named = {"lr": plan} if isinstance(plan, AbstractSchedule) else plan
     if not isinstance(named, Mapping):

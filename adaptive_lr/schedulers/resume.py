@@ -80,11 +80,14 @@ def read_state(state: Any, name: str) -> Saved:
     """
     mapping("the state", state)
     if state.get("class") != name:
-        raise SpecError(f"this is the state of a {state.get('class', 'different class')}, not of a {name}")
+        saved = state.get("class", "different class")
+        raise SpecError(
+            f"this is the state of a {saved}, not of a {name}: load it into a {saved}, or leave it out to start afresh"
+        )
     integer(1)("the state.version", state.get("version"))
     if state["version"] > STATE_VERSION:
         raise SpecError(
-            f"the state has version {state['version']}, this version of adaptive_lr reads up to {STATE_VERSION}"
+            f"the state has version {state['version']}, this version of adaptive_lr reads up to {STATE_VERSION}: update adaptive_lr"
         )
     _STATE("the state", state)
     horizon = Horizon(state["total_steps"], tuple((step, end, how) for step, end, how in state["changes"]))

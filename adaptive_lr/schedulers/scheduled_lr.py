@@ -157,7 +157,10 @@ class ScheduledLR(GroupedLR):
             lr = lr.tolist()
         rates = list(lr) if isinstance(lr, Sequence) else [lr] * len(self._members)
         if len(rates) != len(self._members):
-            raise SpecError(f"there are {len(rates)} base rates for {len(self._members)} parameter groups")
+            count = len(self._members)
+            raise SpecError(
+                f"there are {len(rates)} base rates for {count} parameter groups: give one for all groups, or a list of {count}"
+            )
         bases = [checked_base(f"the base rate of parameter group {index}", rate) for index, rate in enumerate(rates)]
         with self._all_or_nothing():
             for member, base in zip(self._members, bases, strict=True):
@@ -302,7 +305,8 @@ class ScheduledLR(GroupedLR):
         constructed = sum(member.planned for member in surviving([replace(member) for member in self._members], groups))
         if len(saved.bases) < constructed:
             raise SpecError(
-                f"the state has {len(saved.bases)} base rates, the optimizer has {len(groups)} parameter groups"
+                f"the state is of {len(saved.bases)} parameter groups, the scheduler was constructed on {constructed}: construct it on "
+                f"{len(saved.bases)}, and add the others after loading"
             )
         return saved
 

@@ -155,7 +155,7 @@ def test_numbers_are_logged_and_those_of_the_probes_are_not(lightning: Any) -> N
 @pytest.mark.parametrize(
     ("options", "own", "interval", "message"),
     [
-        ((SCHEDULE, CONTROLLER), True, "step", "one optimizer and no scheduler, got 1 and 1"),
+        ((SCHEDULE, CONTROLLER), True, "step", "one optimizer and no scheduler, got 1 optimizers and 1 schedulers"),
         ((), False, "step", "must return a ControlledLR"),
         ((), True, "epoch", "with interval: step"),
     ],

@@ -231,11 +231,17 @@ def test_the_error_names_the_fields_that_differ() -> None:
     state = fresh(ProgressAnchor(probing=Anchor(growth=2.0), scale=20.0)).state_dict()
     with pytest.raises(SpecError) as caught:
         fresh(ProgressAnchor(probing=Anchor(growth=1.5), scale=25.0)).load_state_dict(state)
-    told = "the state is of the controller progress_anchor with probing.growth 2.0, not 1.5, scale 20.0, not 25.0"
+    cure = "construct the ControlledLR with the saved one to go on, or leave the state out to start afresh"
+    told = (
+        f"the state is of the controller progress_anchor with probing.growth 2.0, not 1.5, scale 20.0, not 25.0: {cure}"
+    )
     assert str(caught.value) == told
-    with pytest.raises(SpecError, match=r"^the state is of the controller progress_anchor, not of anchor$"):
+    with pytest.raises(
+        SpecError,
+        match=f"^the state is of the controller progress_anchor, not of anchor: {cure}$",
+    ):
         fresh(Anchor()).load_state_dict(state)
-    with pytest.raises(SpecError, match=r"with then progress_anchor, not static$"):
+    with pytest.raises(SpecError, match=f"with then progress_anchor, not static: {cure}$"):
         fresh(NanRescue(then=Static())).load_state_dict(fresh(NanRescue(then=ProgressAnchor())).state_dict())
 
 
@@ -272,9 +278,15 @@ def test_state_of_an_extended_run_is_loaded_into_one_of_either_length() -> None:
 
 def test_state_of_another_class_is_refused() -> None:
     plain = ScheduledLR(SGD(network().parameters(), lr=0.01), DampedCosine(), total_steps=STEPS)
-    with pytest.raises(SpecError, match="the state of a ScheduledLR, not of a ControlledLR"):
+    with pytest.raises(
+        SpecError,
+        match="the state of a ScheduledLR, not of a ControlledLR: load it into a ScheduledLR, or leave it out",
+    ):
         fresh(Anchor()).load_state_dict(plain.state_dict())
-    with pytest.raises(SpecError, match="the state of a ControlledLR, not of a ScheduledLR"):
+    with pytest.raises(
+        SpecError,
+        match="the state of a ControlledLR, not of a ScheduledLR: load it into a ControlledLR, or leave it out",
+    ):
         plain.load_state_dict(fresh(Anchor()).state_dict())
 
 

@@ -107,7 +107,7 @@ def test_a_group_that_is_added_follows_the_first_groups_schedule() -> None:
     [
         ({"momentum": Linear()}, SpecError, "parameter group 0 has no 'momentum' to schedule"),
         ({}, SpecError, "at least one hyperparameter"),
-        ([Linear()], SpecError, "1 schedules for 2 parameter groups"),
+        ([Linear()], SpecError, "1 schedules for 2 parameter groups: give one for all groups, or a list of 2"),
         ([Linear(), {"lr": 3}], TypeError, "the schedule of 'lr' must be a schedule"),
         ({"lr": "cosine"}, TypeError, "the schedule of 'lr' must be a schedule"),
         ("cosine", TypeError, "must be a schedule such as"),
