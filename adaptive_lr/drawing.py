@@ -99,6 +99,18 @@ def save(figure: Figure, path: Path) -> None:
     replace_file(path, _drawn(figure, ending[1:], path.stem, dpi=130))
 
 
+def save_both(figure: Figure, folder: Path, name: str) -> str:
+    """Write a figure as PNG and as SVG, and return its ``svg`` element; an `OutputError` says what cannot be written.
+
+    It is laid out once, which takes as long as all the rest of drawing: what is placed for one fits the other.
+    """
+    save(figure, folder / f"{name}.png")
+    figure.set_layout_engine("none")
+    markup = _drawn(figure, "svg", name, dpi=130)
+    replace_file(folder / f"{name}.svg", markup)
+    return markup[markup.index(b"<svg") :].decode()
+
+
 def _drawn(figure: Figure, ending: str, name: str, *, dpi: int = 100) -> bytes:
     """The figure as ``png`` or ``svg``; the same figure under the same name gives the same bytes."""
     buffer = io.BytesIO()

@@ -180,9 +180,6 @@ def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
         plots["overview"] = rate_figures.overview(experiment)
     inline = {}
     for name, figure in plots.items():
-        stem = f"{experiment['name']}-{name}"
-        drawing.save(figure, folder / f"{stem}.png")
-        drawing.save(figure, folder / f"{stem}.svg")
-        text = (folder / f"{stem}.svg").read_text(encoding="utf-8")
-        inline[name] = Markup(text[text.index("<svg") :])  # noqa: S704  # written by matplotlib just now
+        markup = drawing.save_both(figure, folder, f"{experiment['name']}-{name}")
+        inline[name] = Markup(markup)  # noqa: S704  # written by matplotlib just now
     return inline

@@ -143,10 +143,7 @@ def _drawn(plots: Mapping[str, Figure], folder: Path) -> dict[str, Markup]:
     """The figures as inline SVG; also written as PNG and SVG."""
     inline = {}
     for name, figure in plots.items():
-        drawing.save(figure, folder / f"{name}.png")
-        drawing.save(figure, folder / f"{name}.svg")
-        text = (folder / f"{name}.svg").read_text(encoding="utf-8")
-        inline[name] = Markup(text[text.index("<svg") :])  # noqa: S704  # written by matplotlib just now
+        inline[name] = Markup(drawing.save_both(figure, folder, name))  # noqa: S704  # written by matplotlib just now
     return inline
 
 

@@ -24,14 +24,13 @@ NAMES = {"x": Range(0.001, 1.0, log=True), "layers": range(1, 5), "kind": ["a", 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every figure is drawn once, as SVG: the PNG is made by the same code."""
 
-    def save(figure: Figure, path: Path) -> None:
-        if path.suffix == ".png":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        else:
-            drawing.save(figure, path)
+    def save_both(figure: Figure, folder: Path, name: str) -> str:
+        drawing.save(figure, folder / f"{name}.svg")
+        (folder / f"{name}.png").touch()
+        markup = (folder / f"{name}.svg").read_text(encoding="utf-8")
+        return markup[markup.index("<svg") :]
 
-    monkeypatch.setattr("adaptive_lr.reporting.search_report.drawing", SimpleNamespace(save=save))
+    monkeypatch.setattr("adaptive_lr.reporting.search_report.drawing", SimpleNamespace(save_both=save_both))
 
 
 class Page(HTMLParser):
