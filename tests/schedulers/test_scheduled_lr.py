@@ -393,9 +393,7 @@ def test_state_with_another_number_of_groups_is_refused() -> None:
     optimizer, scheduler = make_pair(0.5, 0.25)
     other_optimizer, other = make_pair(0.5)
     train(other_optimizer, other, 4)
-    with pytest.raises(
-        ValueError, match="the state is of 1 parameter groups, the scheduler was constructed on 2: construct it on 1"
-    ):
+    with pytest.raises(ValueError, match=r"is of 1 parameter groups, .* was constructed on 2: construct it on 1"):
         scheduler.load_state_dict(other.state_dict())
     assert scheduler.last_epoch == 0
     assert group_rates(optimizer) == [0.5 * 0.3, 0.25 * 0.3]
