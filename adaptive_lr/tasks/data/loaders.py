@@ -35,7 +35,7 @@ class Encoder:
 
 
 @lru_cache
-def load(name: str, folder: Path | None = None) -> Dataset:
+def load(name: str, folder: str | Path | None = None) -> Dataset:
     """Inputs and targets of a set of examples; fetched if it is not here.
 
     Args:
@@ -59,7 +59,7 @@ def load(name: str, folder: Path | None = None) -> Dataset:
 
 
 @lru_cache
-def text(name: str, folder: Path | None = None) -> Text:
+def text(name: str, folder: str | Path | None = None) -> Text:
     """A text in three parts; of the Bible, the verses without their references, one a line.
 
     Raises:
@@ -78,14 +78,14 @@ def text(name: str, folder: Path | None = None) -> Text:
 
 
 @lru_cache
-def verses(folder: Path | None = None) -> Verses:
+def verses(folder: str | Path | None = None) -> Verses:
     """The verses of the Bible, whose sections can be told apart."""
     content = read(find(_BIBLE), folder)
     return splits.split_verses(texts.verses(content[texts.TEXT].tobytes().decode()))
 
 
 @lru_cache
-def minilm(folder: Path | None = None) -> Encoder:
+def minilm(folder: str | Path | None = None) -> Encoder:
     """A small pretrained model of text. Whoever trains it takes copies of its tensors."""
     content = read(find("minilm"), folder)
     return Encoder(

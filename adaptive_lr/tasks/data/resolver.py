@@ -55,7 +55,7 @@ def is_here(info: DatasetInfo) -> bool:
 
 
 def read(
-    info: AnyDataset, folder: Path | None = None, *, fetch: bool = True, progress: Progress | None = None
+    info: AnyDataset, folder: str | Path | None = None, *, fetch: bool = True, progress: Progress | None = None
 ) -> Content:
     """The content of a set, checked.
 
@@ -71,7 +71,7 @@ def read(
     if isinstance(info, InstalledDataset):
         return _made(info)
     if folder is not None:
-        own = folder.expanduser()
+        own = Path(folder).expanduser()
         return _own(info, own / info.name if (own / info.name).is_dir() else own)
     damage = ""
     if _is_cached(info):

@@ -89,7 +89,7 @@ def test_the_folder_is_the_users_cache_unless_the_variable_names_another(
 def test_a_persons_folder_goes_before_everything_else(cache: Path, server: Server, tmp_path: Path) -> None:
     info = served(server)
     folder = write(tmp_path / "mine/below", ORIGINALS)
-    assert is_right(read(info, tmp_path / "mine"))
+    assert is_right(read(info, str(tmp_path / "mine")))
     assert is_right(read(info, folder))
     write(tmp_path / "all/toy", ORIGINALS)
     assert is_right(read(info, tmp_path / "all"))
