@@ -32,7 +32,7 @@ def decompress(data: bytes, widest: int = 16) -> bytes:
                 text = last + last[:1]  # the entry that is just about to be made
             else:
                 raise DataError(f"code {code} comes before its entry in the table")
-            if last and len(table) < 1 << widest:
+            if last:  # of a table that is full, no code means what is added
                 table.append(last + text[:1])
             texts.append(text)
             last = text
