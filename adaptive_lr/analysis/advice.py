@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from adaptive_lr.analysis.bound import suffix_bound
+from adaptive_lr.analysis.bound import SuffixBound, suffix_bound
 from adaptive_lr.analysis.robustness import RATIOS
 from adaptive_lr.analysis.stats import LEVEL, Array
 from adaptive_lr.errors import InputError
@@ -210,9 +210,9 @@ def _half_difference(noise: Mapping[str, Any], common: Mapping[str, Any]) -> flo
     return float(quantile * noise["deviation"] * math.sqrt(2.0 / fewest))
 
 
-@lru_cache(maxsize=16)
-def _predicted(ratio: float) -> dict[str, Any]:
-    """What the bound for convex problems says of such a grid, in units of the best bound there is: that of a tuned linear decay."""
+@lru_cache(maxsize=1)
+def _bounds() -> dict[str, dict[str, SuffixBound]]:
+    """The bounds for convex problems of schedules, by family and by what each is written as."""
     families: dict[str, Mapping[str, AbstractSchedule]] = {
         "constant": {"Constant()": Constant()},
         "step": {"Step(milestones=(0.5, 0.75), factor=0.1)": Step()},
@@ -221,11 +221,20 @@ def _predicted(ratio: float) -> dict[str, Any]:
         "polynomial": {f"Polynomial(power={power:g})": Polynomial(power=power) for power in POWERS if power != 1.0},
         "damped cosine": {f"DampedCosine(exponent={power:g})": DampedCosine(exponent=power) for power in POWERS},
     }
-    unit = suffix_bound(Linear()).best
+    return {
+        family: {spec: suffix_bound(schedule) for spec, schedule in members.items()}
+        for family, members in families.items()
+    }
+
+
+@lru_cache(maxsize=16)
+def _predicted(ratio: float) -> dict[str, Any]:
+    """What the bound for convex problems says of such a grid, in units of the best bound there is: that of a tuned linear decay."""
+    families = _bounds()
+    unit = families["linear"]["Linear()"].best
     rows: dict[str, dict[str, Any]] = {}
     for family, members in families.items():
-        for spec, schedule in members.items():
-            bound = suffix_bound(schedule)
+        for spec, bound in members.items():
             mean, worst = (bound.best / unit * factor for factor in bound.grid(ratio))
             row = {"spec": spec, "tuned": bound.best / unit, "mean": mean, "worst": worst, "family": family}
             rows[spec] = row

@@ -17,6 +17,7 @@ SLOPE_RANGE = (30.0, 1000.0)
 """Between these multiples of the best rate the exponent is fitted."""
 
 _OFFSETS = 64
+_BLOCK = 128
 _NEIGHBOURS = (-3, -2, -1, 0, 1)
 
 
@@ -59,7 +60,14 @@ class SuffixBound:
         [4.49, 1.74]
         """
         rates = self.best_rate * np.asarray(rho, dtype=np.float64)
-        least = [np.min(self.distance / rate + self.noise * rate) for rate in rates.ravel()]
+        starts = np.arange(0, len(self.distance), _BLOCK)
+        floors = [np.minimum.reduceat(coefficients, starts) for coefficients in (self.distance, self.noise)]
+        least = []
+        for rate in rates.ravel():  # only where a block's least coefficients come to no more than some step does
+            reached = np.min(self.distance[starts] / rate + self.noise[starts] * rate)
+            near = starts[floors[0] / rate + floors[1] * rate <= reached]
+            part = slice(near[0], near[-1] + _BLOCK) if len(near) else slice(None)  # none if there are NaNs
+            least.append(np.min(self.distance[part] / rate + self.noise[part] * rate))
         factors: Array = np.reshape(least, rates.shape) * np.sqrt(len(self.distance)) / self.best
         return factors
 
