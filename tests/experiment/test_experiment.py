@@ -2,6 +2,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def numbers(finished: Path) -> dict[str, Any]:
+    """What the experiment found."""
+    with Store(finished) as store:
+        return EXPERIMENT.analyse(store)
+
+
+@pytest.fixture(scope="module")
+def page(finished: Path, numbers: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of its report."""
+    with Store(finished) as store:
+        return write_report([numbers], store.provenance(), tmp_path_factory.mktemp("report"))
+
+
 def test_seeds_for_selection_and_report_must_be_disjoint() -> None:
     with pytest.raises(ExperimentError, match="study squares: selection_seeds and report_seeds must be disjoint"):
         replace(STUDY, report_seeds=range(101, 105))
@@ -45,9 +60,9 @@ def test_every_cell_is_a_trial_of_its_own() -> None:
     assert len({trial.digest() for trial in trials}) == len(trials)
 
 
-def test_same_numbers_every_time(finished: Path) -> None:
+def test_same_numbers_every_time(finished: Path, numbers: dict[str, Any]) -> None:
     with Store(finished) as store:
-        assert EXPERIMENT.analyse(store) == EXPERIMENT.analyse(store)
+        assert EXPERIMENT.analyse(store) == numbers
 
 
 def test_missing_trials_are_said(finished: Path) -> None:
@@ -61,33 +76,25 @@ def test_finished_trials_are_not_run_again(finished: Path) -> None:
         assert run_experiment(EXPERIMENT, store, workers=1) == 0
 
 
-def test_constant_costs_more_than_cosine_on_the_streaming_tasks(finished: Path) -> None:
-    with Store(finished) as store:
-        studies = EXPERIMENT.analyse(store)["studies"]
-    for study in studies.values():
+def test_constant_costs_more_than_cosine_on_the_streaming_tasks(numbers: dict[str, Any]) -> None:
+    for study in numbers["studies"].values():
         rows = study["schedules"]
         assert rows["constant"]["best"]["value"] > rows["cosine"]["best"]["value"]
         assert not rows["cosine"]["at_boundary"]
 
 
-def test_report_is_one_page_that_needs_nothing_else(finished: Path, tmp_path: Path) -> None:
-    with Store(finished) as store:
-        numbers = EXPERIMENT.analyse(store)
-        page = write_report([numbers], store.provenance(), tmp_path)
+def test_report_is_one_page_that_needs_nothing_else(page: Path, numbers: dict[str, Any]) -> None:
     text = page.read_text(encoding="utf-8")
     assert EXPERIMENT.question in text
     assert not re.search(r"""(?:src|href)=["'](?!#)""", text)
     assert "url(http" not in text
     assert text.count("<svg") == 1 + len(EXPERIMENT.studies)
-    assert json.loads((tmp_path / "report.json").read_text())["experiments"]["e99_tiny"] == json.loads(
-        json.dumps(numbers)
-    )
-    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg"}
+    written = json.loads(page.with_name("report.json").read_text())
+    assert written["experiments"]["e99_tiny"] == json.loads(json.dumps(numbers))
+    assert {path.suffix for path in page.with_name("figures").iterdir()} == {".png", ".svg"}
 
 
-def test_every_study_gets_its_sentence_with_an_interval(finished: Path, tmp_path: Path) -> None:
-    with Store(finished) as store:
-        page = write_report([EXPERIMENT.analyse(store)], store.provenance(), tmp_path)
+def test_every_study_gets_its_sentence_with_an_interval(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     sentences = re.findall(
         r"With one learning rate a decade, the damped cosine \((?:cosine|cosine\^2)\) ends [^.]*\d\u00a0% \[", text
@@ -95,20 +102,17 @@ def test_every_study_gets_its_sentence_with_an_interval(finished: Path, tmp_path
     assert len(sentences) == len(EXPERIMENT.studies)
 
 
-def test_report_is_the_same_to_the_byte(finished: Path, tmp_path: Path) -> None:
-    pages = []
-    for folder in (tmp_path / "a", tmp_path / "b"):
-        with Store(finished) as store:
-            pages.append(write_report([EXPERIMENT.analyse(store)], store.provenance(), folder).read_bytes())
-    assert pages[0] == pages[1]
-    assert (tmp_path / "a/report.json").read_bytes() == (tmp_path / "b/report.json").read_bytes()
+def test_report_is_the_same_to_the_byte(page: Path, finished: Path, tmp_path: Path) -> None:
+    with Store(finished) as store:
+        again = write_report([EXPERIMENT.analyse(store)], store.provenance(), tmp_path)
+    assert again.read_bytes() == page.read_bytes()
+    assert again.with_name("report.json").read_bytes() == page.with_name("report.json").read_bytes()
 
 
-def test_tensorboard_shows_curves_and_hyperparameters(finished: Path, tmp_path: Path) -> None:
+def test_tensorboard_shows_curves_and_hyperparameters(finished: Path, numbers: dict[str, Any], tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with Store(finished) as store:
-        numbers = EXPERIMENT.analyse(store)
         runs = EXPERIMENT.runs_to_show(numbers, everything=False)
         assert write_events(runs, store, tmp_path) == len(runs)
     assert len({run.folder for run in runs}) == len(runs)
@@ -126,9 +130,8 @@ def test_tensorboard_shows_curves_and_hyperparameters(finished: Path, tmp_path: 
     assert b"cosine" in plugin.content
 
 
-def test_all_trials_can_be_shown(finished: Path) -> None:
-    with Store(finished) as store:
-        runs = EXPERIMENT.runs_to_show(EXPERIMENT.analyse(store), everything=True)
+def test_all_trials_can_be_shown(numbers: dict[str, Any]) -> None:
+    runs = EXPERIMENT.runs_to_show(numbers, everything=True)
     assert {run.trial.digest() for run in runs} == {trial.digest() for trial in EXPERIMENT.trials()}
 
 
