@@ -150,6 +150,7 @@ def column(value: Any) -> Tensor:
     return torch.tensor([float(value)], dtype=torch.float64)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("start", [10.0**exponent for exponent in range(-4, 5)])
 @pytest.mark.parametrize("curvature", [0.01, 7.0])
 def test_anchor_finds_one_over_the_curvature_from_any_start(start: float, curvature: float) -> None:
@@ -363,8 +364,7 @@ def test_rescue_lets_the_inner_controller_work_in_units_of_its_own() -> None:
 
 
 def test_progress_of_a_short_run_is_the_mean_of_what_was_measured() -> None:
-    data = walk(momentum=0.0)
-    data.inputs, data.targets = data.inputs[:200], data.targets[:200]
+    data = walk(momentum=0.0, steps=200)
     # 0.1 T is inside the window, where no probe is of twice the step; and the share is nowhere at its bounds.
     controller = ProgressAnchor(every=6, scale=2.0, least=1e-3, most=1.0)
     expected = list(LOOPS[ProgressAnchor](controller, data))

@@ -111,6 +111,7 @@ def sound(controller: AbstractController, rate: float) -> float:
     return Loop(controller, rate).run()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("controller", ANCHORS, ids=lambda spec: spec.kind)
 @pytest.mark.parametrize("count", [10, 20, 30])
 def test_minibatches_without_a_gradient_say_nothing(controller: AbstractController, count: int) -> None:
@@ -144,6 +145,7 @@ def test_a_window_without_a_word_leaves_the_base_rate(controller: AbstractContro
     assert made[45:] == pytest.approx(expected[45:], rel=1e-6)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("controller", ANCHORS, ids=lambda spec: spec.kind)
 @pytest.mark.parametrize("step", [5, 25, 38])
 def test_a_gradient_far_too_long_is_not_followed(controller: AbstractController, step: int) -> None:

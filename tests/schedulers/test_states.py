@@ -88,7 +88,7 @@ WRONG: list[Any] = [
 
 
 @pytest.mark.parametrize("path", leaves(STATE), ids=str)
-@settings(max_examples=16)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_a_changed_state_is_loaded_soundly_or_not_at_all(path: tuple[Any, ...], data: st.DataObject) -> None:
     state = copy.deepcopy(STATE)
