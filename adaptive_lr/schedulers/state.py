@@ -2,7 +2,7 @@
 
 A check is called with the name of a thing and the thing; it returns nothing or raises a `SpecError`.
 
->>> check = record({"step": whole(0), "rates": many(finite(0.0))})
+>>> check = record({"step": integer(0), "rates": many(finite(0.0))})
 >>> check("state", {"step": 3, "rates": [0.1]})
 >>> check("state", {"step": 3, "rates": [0.1, -1.0]})
 Traceback (most recent call last):
