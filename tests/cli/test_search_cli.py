@@ -208,7 +208,10 @@ def test_a_script_is_made_searchable_by_fewer_than_ten_lines(tmp_path: Path) -> 
     assert sum(line[0] == "+" for line in changes) < 10
     assert sum(line[0] == "-" for line in changes) < 10
     (tmp_path / "after.py").write_text(
-        "\n".join(after).replace("trials=40", "trials=3").replace("EPOCHS = 10", "EPOCHS = 1")
+        "\n".join(after)
+        .replace("trials=40, ", "trials=3, ")
+        .replace("workers=2", "workers=1")
+        .replace("EPOCHS = 10", "EPOCHS = 1")
     )
     (tmp_path / "space.yaml").write_text((EXAMPLE / "space.yaml").read_text())
     done = subprocess.run(
