@@ -10,6 +10,14 @@ from adaptive_lr.cli import app
 
 TINY = str(Path(__file__).parents[1] / "tiny.py")
 
+SMALL = """
+from dataclasses import replace
+from tests.tiny import EXPERIMENT as TINY
+from tests.tiny import STUDY
+
+EXPERIMENT = replace(TINY, studies=[STUDY])
+"""
+
 
 def call(*arguments: str) -> Result:
     return CliRunner(env={"COLUMNS": "120"}).invoke(app, list(arguments))
@@ -23,19 +31,20 @@ def refused(*arguments: str) -> str:
 
 
 def test_run_writes_report_and_events_and_a_second_run_reuses_everything(folder: Path) -> None:
-    first = call("run", TINY, "--workers", "1")
+    (folder / "small.py").write_text(SMALL)
+    first = call("run", "small.py", "--workers", "1")
     assert first.exit_code == 0, first.output
-    assert "1250 trials, 0 of them finished before" in first.stdout
+    assert "625 trials, 0 of them finished before" in first.stdout
     assert "report/index.html" in first.stdout
     assert "tensorboard --logdir runs" in first.stdout
     numbers = (folder / "report/report.json").read_bytes()
-    assert json.loads(numbers)["experiments"]["e99_tiny"]["trials"] == 1250
+    assert json.loads(numbers)["experiments"]["e99_tiny"]["trials"] == 625
     assert list((folder / "runs/e99_tiny").rglob("events.out.*"))
-    second = call("run", TINY, "--workers", "1")
-    assert "1250 of them finished before" in second.stdout
+    second = call("run", "small.py", "--workers", "1")
+    assert "625 of them finished before" in second.stdout
     assert (folder / "report/report.json").read_bytes() == numbers
     (folder / "report/report.json").unlink()
-    assert call("report", TINY).exit_code == 0
+    assert call("report", "small.py").exit_code == 0
     assert (folder / "report/report.json").read_bytes() == numbers
 
 
@@ -53,10 +62,9 @@ def test_report_with_nothing_declared_says_so(folder: Path) -> None:
 
 def test_report_leaves_out_what_is_not_finished(folder: Path) -> None:
     (folder / "experiments").mkdir()
-    for name in ("tiny", "tiny_rates"):
-        text = Path(TINY).with_name(f"{name}.py").read_text()
-        (folder / f"experiments/e9{len(name)}_{name}.py").write_text(text)
-    assert call("run", TINY, "--workers", "1", "--smoke").exit_code == 0
+    (folder / "experiments/e94_tiny.py").write_text(SMALL)
+    (folder / "experiments/e910_tiny_rates.py").write_text(Path(TINY).with_name("tiny_rates.py").read_text())
+    assert call("run", "e94_tiny", "--workers", "1", "--smoke").exit_code == 0
     found = call("report", "--smoke")
     assert found.exit_code == 0, found.output
     assert "left out: e910_tiny_rates, which is not in report/smoke/report.json" in found.stderr
