@@ -124,7 +124,7 @@ path = Path(sys.argv[1])
 number = 0
 while True:
     figure = Figure()
-    rows = np.random.default_rng(0).random((40, 3000)).cumsum(0)
+    rows = np.random.default_rng(0).random((10, 3000)).cumsum(0)
     draw_multipliers({str(k): row for k, row in enumerate(rows)}, np.linspace(0, 1, 3000), figure.subplots())
     save(figure, path)
     print("written", flush=True)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from adaptive_lr import Range, SearchTrial, drawing, search
 from adaptive_lr.errors import OutputError
-from adaptive_lr.reporting import found_figures, found_prose
+from adaptive_lr.reporting import found_figures, found_prose, search_report
 from adaptive_lr.reporting.search_report import write_search_report
 from adaptive_lr.search import SearchResult, Space, TrialRecord
 from adaptive_lr.search.plan import Direction
@@ -21,7 +21,7 @@ NAMES = {"x": Range(0.001, 1.0, log=True), "layers": range(1, 5), "kind": ["a", 
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every figure is drawn once, as SVG: the PNG is made by the same code."""
 
     def save_both(figure: Figure, folder: Path, name: str) -> str:
@@ -31,6 +31,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return markup[markup.index("<svg") :]
 
     monkeypatch.setattr("adaptive_lr.reporting.search_report.drawing", SimpleNamespace(save_both=save_both))
+
+
+@pytest.fixture
+def quick(once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is not laid out: neither are names too long nor panels too many here."""
+    plots = search_report._plots
+
+    def unarranged(*arguments: Any) -> Any:
+        drawn, reasons = plots(*arguments)
+        for figure in drawn.values():
+            figure.set_layout_engine("none")
+        return drawn, reasons
+
+    monkeypatch.setattr(search_report, "_plots", unarranged)
 
 
 class Page(HTMLParser):
@@ -204,7 +218,7 @@ def test_few_trials_have_reasons_in_place_of_figures(tmp_path: Path) -> None:
     ],
     ids=["choices", "one", "odd", "many", "few", "columns"],
 )
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("once")
 def test_no_name_breaks_the_page(space: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(found_figures, "PANELS", 4)
     found = made([((place * 0.37) % 1.0,) for place in range(16)], tmp_path, space=space)

@@ -38,19 +38,19 @@ class Bomb:
 def test_a_pickle_in_the_study_is_never_loaded(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOMB", str(tmp_path / "went off"))
     options: dict[str, Any] = {"directory": tmp_path / "s", "workers": 0, "sampler": "cmaes"}
-    whole = search(parabola, SPACE, trials=30, directory=tmp_path / "whole", workers=0, sampler="cmaes")
-    search(parabola, SPACE, trials=20, **options)
+    whole = search(parabola, SPACE, trials=14, directory=tmp_path / "whole", workers=0, sampler="cmaes")
+    search(parabola, SPACE, trials=9, **options)
     with edited(tmp_path / "s/study.db") as study:
         assert not study.execute("SELECT * FROM trial_system_attributes").fetchall()
         hexadecimal = pickle.dumps(Bomb()).hex()
         study.executemany(
             "INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",
-            [(number, "cma:optimizer:0", f'"{hexadecimal}"') for number in range(1, 21)],
+            [(number, "cma:optimizer:0", f'"{hexadecimal}"') for number in range(1, 10)],
         )
     if when == "between":  # as an earlier version left it: the points in the study alone
         with edited(tmp_path / "s/runs.sqlite") as journal:
             journal.execute("DELETE FROM points")
-    longer = search(parabola, SPACE, trials=30, **options)
+    longer = search(parabola, SPACE, trials=14, **options)
     assert history(longer) == history(whole)
     assert not (tmp_path / "went off").exists()
 
