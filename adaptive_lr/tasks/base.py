@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,17 @@ from torch.func import functional_call, grad_and_value, vmap
 from adaptive_lr.spec import Spec
 
 Parameters = dict[str, Tensor]
-"""Parameters by their name in the module; stacked, each has a leading dimension B."""
+"""Parameters, or buffers, by their name in the module; stacked, each has a leading dimension B."""
+
+Inputs = Tensor | tuple[Tensor, ...]
+"""What the module is called with. Of several tensors, each has a row for every example: data, and noise drawn for it."""
+
+Minibatch = tuple[Inputs, Tensor]
+"""Inputs and targets, ``[n, …]`` each."""
 
 
 class GradientFunction(Protocol):
-    """Losses ``[B]`` of stacked parameters on minibatches; writes the gradients into the last argument.
+    """Losses ``[B]`` of stacked parameters on minibatches; writes the gradients, and the new buffers, into the last arguments.
 
     There are S minibatches, inputs ``[S, n, …]`` and targets ``[S, n, …]``: the first B/S trials see the first of them, and so on.
     """
@@ -25,23 +31,29 @@ class GradientFunction(Protocol):
     def __call__(
         self,
         parameters: Sequence[Tensor],
-        inputs: Tensor,
+        inputs: Inputs,
         targets: Tensor,
         gradients: Sequence[Tensor],
+        buffers: Sequence[Tensor] = (),
         /,
     ) -> Tensor:
         """See the class."""
 
 
 class LossFunction(Protocol):
-    """Losses ``[B]`` of stacked parameters on minibatches, as for `GradientFunction`."""
+    """Losses ``[B]`` of stacked parameters on minibatches, as for `GradientFunction`; the buffers stay as they are."""
 
-    def __call__(self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, /) -> Tensor:
+    def __call__(
+        self, parameters: Sequence[Tensor], inputs: Inputs, targets: Tensor, buffers: Sequence[Tensor] = (), /
+    ) -> Tensor:
         """See the class."""
 
 
 class AbstractTask(Spec, ABC):
     """A workload. ``module``, ``loss``, ``initial``, ``minibatches`` and ``evaluate`` are all that a new one must have."""
+
+    batched: ClassVar[bool] = True
+    """Whether many trials train faster together than one by one; where they do not, they are trained one by one."""
 
     @property
     @abstractmethod
@@ -75,13 +87,27 @@ class AbstractTask(Spec, ABC):
     def initial(self, seed: int) -> Parameters:
         """The parameters that training starts from, float64, without a leading dimension."""
 
+    def built(self) -> nn.Module:
+        """The model, without a change of the global generator, which layers draw from when they are made."""
+        with torch.random.fork_rng(devices=[]):
+            return self.module()
+
+    def initial_buffers(self) -> Parameters:
+        """What the module remembers beside its parameters, such as running means, before training; as in its ``state_dict``."""
+        module = self.built()
+        persistent = module.state_dict()
+        return {name: buffer for name, buffer in module.named_buffers() if name in persistent}
+
     @abstractmethod
-    def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """``steps`` pairs of inputs and targets: the same ones for the same seed, whoever trains on them."""
+    def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[Minibatch]:
+        """``steps`` pairs of inputs and targets: the same ones for the same seed, whoever trains on them.
+
+        Random numbers that the model needs, such as dropout masks, are inputs too.
+        """
 
     @abstractmethod
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
-        """Metrics of stacked parameters, each of shape ``[B]``: all of them if ``final``, else the selection metric alone."""
+        """Metrics of stacked parameters and buffers, each ``[B]``: all of them if ``final``, else the selection metric alone."""
 
     @property
     def optimum(self) -> float | None:
@@ -93,16 +119,21 @@ class AbstractTask(Spec, ABC):
 
         A task may override this with something faster; tests hold it to the default.
         """
-        mapped = _over_trials(grad_and_value(self._objective()))
+        mapped = _over_trials(grad_and_value(self._objective(), has_aux=True))
 
         def losses_and_gradients(
-            parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], /
+            parameters: Sequence[Tensor],
+            inputs: Inputs,
+            targets: Tensor,
+            gradients: Sequence[Tensor],
+            buffers: Sequence[Tensor] = (),
+            /,
         ) -> Tensor:
-            mapped_gradients: list[Tensor]
+            results: list[Tensor]
             losses: Tensor
-            mapped_gradients, losses = mapped(parameters, inputs, targets)
-            for gradient, value in zip(gradients, mapped_gradients, strict=True):
-                gradient.copy_(value)
+            results, (losses, changed) = mapped(parameters, buffers, inputs, targets)
+            for into, value in zip((*gradients, *buffers), (*results, *changed), strict=True):
+                into.copy_(value)
             return losses
 
         return losses_and_gradients
@@ -111,34 +142,55 @@ class AbstractTask(Spec, ABC):
         """How a batch of trials computes its losses alone; may be overridden like `gradient_function`."""
         mapped = _over_trials(self._objective())
 
-        def losses(parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, /) -> Tensor:
-            outputs: Tensor = mapped(parameters, inputs, targets)
+        def losses(
+            parameters: Sequence[Tensor], inputs: Inputs, targets: Tensor, buffers: Sequence[Tensor] = (), /
+        ) -> Tensor:
+            outputs: Tensor = mapped(parameters, buffers, inputs, targets)[0]
             return outputs
 
         return losses
 
-    def _objective(self) -> Callable[[list[Tensor], Tensor, Tensor], Tensor]:
-        model = self.module()
+    def _objective(self) -> Callable[[list[Tensor], list[Tensor], Inputs, Tensor], tuple[Tensor, list[Tensor]]]:
+        """The loss of one trial in training, and what the pass makes of its buffers."""
+        model = self.built()
         names = [name for name, _ in model.named_parameters()]
+        remembered = list(self.initial_buffers())
 
-        def objective(parameters: list[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-            outputs = functional_call(model, dict(zip(names, parameters, strict=True)), (inputs,))
-            squares = torch.stack([parameter.square().sum() for parameter in parameters]).sum()
-            return self.loss(outputs, targets) + 0.5 * self.penalty * squares
+        def objective(
+            parameters: list[Tensor], buffers: list[Tensor], inputs: Inputs, targets: Tensor
+        ) -> tuple[Tensor, list[Tensor]]:
+            changed = [buffer.clone() for buffer in buffers]
+            state = dict(zip(names, parameters, strict=True)) | dict(zip(remembered, changed, strict=True))
+            loss = self.loss(functional_call(model, state, as_tuple(inputs)), targets)
+            if self.penalty:
+                squares = torch.stack([parameter.square().sum() for parameter in parameters]).sum()
+                loss = loss + 0.5 * self.penalty * squares
+            return loss, changed
 
         return objective
 
 
-def _over_trials(function: Callable[..., Any]) -> Callable[[Sequence[Tensor], Tensor, Tensor], Any]:
-    """The function of one trial's parameters and minibatch, for B trials on S minibatches."""
-    sharing, apart = vmap(function, in_dims=(0, None, None)), vmap(function)
+def as_tuple(inputs: Inputs) -> tuple[Tensor, ...]:
+    """The arguments that a module is called with."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
 
-    def mapped(parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Any:
-        if len(inputs) == 1:
-            return sharing(list(parameters), inputs[0], targets[0])
+
+def on_each(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """The function of every tensor of the inputs."""
+    return tuple(map(function, inputs)) if isinstance(inputs, tuple) else function(inputs)
+
+
+def _over_trials(function: Callable[..., Any]) -> Callable[[Sequence[Tensor], Sequence[Tensor], Inputs, Tensor], Any]:
+    """The function of one trial's parameters, buffers and minibatch, for B trials on S minibatches."""
+    sharing, apart = vmap(function, in_dims=(0, 0, None, None)), vmap(function)
+
+    def mapped(parameters: Sequence[Tensor], buffers: Sequence[Tensor], inputs: Inputs, targets: Tensor) -> Any:
+        if len(targets) == 1:
+            return sharing(list(parameters), list(buffers), on_each(lambda part: part[0], inputs), targets[0])
         # Not one vmap inside another: torch's mse_loss fails in it.
-        each = len(parameters[0]) // len(inputs)
-        return apart(list(parameters), inputs.repeat_interleave(each, 0), targets.repeat_interleave(each, 0))
+        each = len(parameters[0]) // len(targets)
+        repeated = on_each(lambda part: part.repeat_interleave(each, 0), inputs)
+        return apart(list(parameters), list(buffers), repeated, targets.repeat_interleave(each, 0))
 
     return mapped
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from adaptive_lr.tasks.base import Parameters
+from adaptive_lr.tasks.base import Inputs, Parameters
 from adaptive_lr.tasks.losses import AbstractLoss
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -80,15 +80,24 @@ class StackedNetwork:
                 out.relu_() if self.activation == "relu" else out.tanh_()
         return self._forward[-1]
 
-    def losses(self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        """Losses ``[B]`` on the minibatches."""
+    def losses(
+        self, parameters: Sequence[Tensor], inputs: Inputs, targets: Tensor, buffers: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """Losses ``[B]`` on the minibatches; these networks have no buffers."""
+        assert isinstance(inputs, Tensor)
         losses = self.loss.stacked_(self.outputs(parameters, inputs), targets.unsqueeze(1)).flatten()
         return losses + self._penalties(parameters) if self.penalty else losses
 
     def losses_and_gradients(
-        self, parameters: Sequence[Tensor], inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor]
+        self,
+        parameters: Sequence[Tensor],
+        inputs: Inputs,
+        targets: Tensor,
+        gradients: Sequence[Tensor],
+        buffers: Sequence[Tensor] = (),
     ) -> Tensor:
         """Losses ``[B]`` on the minibatches; the gradients are written into ``gradients``, shaped like ``parameters``."""
+        assert isinstance(inputs, Tensor)
         delta = self.outputs(parameters, inputs)
         losses = self.loss.stacked_(delta, targets.unsqueeze(1)).flatten()
         weights, _ = self._split(parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
@@ -13,9 +14,10 @@ from adaptive_lr.controllers import Signal, Static
 from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.update import Control, Part
 from adaptive_lr.schedules import table
+from adaptive_lr.tasks.base import Inputs, Minibatch, on_each
 from adaptive_lr.training.controlled import Base, Recorder, StackedSpace, moment
 from adaptive_lr.training.optimizers import FlatState
-from adaptive_lr.training.paused import Paused
+from adaptive_lr.training.paused import Paused, stacked_buffers
 from adaptive_lr.training.trial import RunResult, Status, half_of, monitored, window_ends
 
 
@@ -35,7 +37,7 @@ class BatchRun:
         self.bases = torch.tensor([trial.base_lr for trial in self.trials], dtype=torch.float64)
         self.rates = (self.multipliers * self.bases).to(self.dtype)
         parameters, self.initial = paused.part("parameter"), paused.part("initial")
-        self.names = list(parameters)
+        self.names, self.buffers = list(parameters), paused.part("module")
         self.state = FlatState(list(parameters.values()))
         self.update = first.optimizer.stacked(self.state)
         self.gradients = self.task.gradient_function()
@@ -66,7 +68,7 @@ class BatchRun:
         ]
         with torch.no_grad():
             for step, drawn in enumerate(zip(*streams, strict=True), self.step):
-                inputs, targets = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+                inputs, targets = _together(drawn)
                 # Before the end all go on, since a trial that is dead may yet stand beside one that is not.
                 if not self._update(step, inputs, targets) and until == first.steps:
                     break
@@ -89,6 +91,7 @@ class BatchRun:
                 for name, parameter in zip(self.names, self.state.parameters, strict=True)
             },
             **{f"buffer.{index}": view.clone() for index, view in enumerate(buffers)},
+            **{f"module.{name}": buffer.clone() for name, buffer in self.buffers.items()},
             **{f"initial.{name}": value for name, value in self.initial.items()},
             "alive": self.alive,
             "stopped": torch.tensor(self.stopped),
@@ -107,9 +110,10 @@ class BatchRun:
         self.seconds += (time.process_time() - started) / len(self.trials)
         return selection
 
-    def _update(self, step: int, inputs: Tensor, targets: Tensor) -> bool:
+    def _update(self, step: int, inputs: Inputs, targets: Tensor) -> bool:
         """One update of every living trial; False once none is left."""
-        losses = self.gradients(self.state.parameters, inputs, targets, self.state.gradients)
+        remembered = list(self.buffers.values())
+        losses = self.gradients(self.state.parameters, inputs, targets, self.state.gradients, remembered)
         self.window.append(losses)
         if self.control is None:
             self.update.step(self.rates[step])
@@ -146,10 +150,12 @@ class BatchRun:
         self.rates[:, fallen] = 0.0
         self.state.clear(self.state.flat, fallen)
         self.update.clear(fallen)
+        for name, value in stacked_buffers(self.task, self.dtype, len(fallen)).items():
+            self.buffers[name][fallen] = value[fallen]
 
     def _metrics(self, *, final: bool) -> dict[str, Tensor]:
         named = dict(zip(self.names, self.state.parameters, strict=True))
-        return self.task.evaluate(named, final=final)
+        return self.task.evaluate(named | self.buffers, final=final)
 
     def results(self) -> list[RunResult]:
         """What the trials leave behind, after the last step."""
@@ -183,14 +189,14 @@ class _Controlled:
     def __init__(self, run: BatchRun) -> None:
         trials, controller = run.trials, run.trials[0].controller
         self._run, self._controller, self._steps = run, controller, trials[0].steps
-        self._space = StackedSpace(run.state, run.update, len(trials))
+        self._space = StackedSpace(run.state, run.update, list(run.buffers.values()), len(trials))
         self._control = Control(controller, self._space)
         self._base = Base([trial.schedule for trial in trials], self._steps)
         self._losses = run.task.loss_function()
         self._scratch = torch.empty_like(run.state.flat)
         self.recorder = Recorder(controller, self._steps, len(trials))
 
-    def step(self, step: int, losses: Tensor, inputs: Tensor, targets: Tensor) -> None:
+    def step(self, step: int, losses: Tensor, inputs: Inputs, targets: Tensor) -> None:
         """One update; the gradients are there."""
         run, control = self._run, self._control
         now = moment(step, self._steps, run.multipliers[step], self._base)
@@ -203,9 +209,9 @@ class _Controlled:
         def replay(gradient: bool) -> tuple[Tensor, list[Tensor]]:
             parameters = run.state.parameters
             if not gradient:
-                return self._losses(parameters, inputs, targets), []
-            again = run.gradients(parameters, inputs, targets, run.state.views(self._scratch))
-            return again, [self._scratch]
+                return self._losses(parameters, inputs, targets, self._remembered()), []
+            into = run.state.views(self._scratch)
+            return run.gradients(parameters, inputs, targets, into, self._remembered()), [self._scratch]
 
         made = control.after(now, losses, replay, part)
         self.recorder.record(step, control, made, run.alive)
@@ -215,8 +221,22 @@ class _Controlled:
         """Which trials the last update put back, ``[B]``."""
         return self._control.restored
 
-    def _first_half(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        half = half_of(inputs.shape[1])
+    def _remembered(self) -> list[Tensor]:
+        """Copies, since passes that train nothing leave the buffers as they are."""
+        return [buffer.clone() for buffer in self._run.buffers.values()]
+
+    def _first_half(self, inputs: Inputs, targets: Tensor) -> Tensor:
+        half = half_of(targets.shape[1])
         parameters, into = self._run.state.parameters, self._run.state.views(self._scratch)
-        self._run.gradients(parameters, inputs[:, :half], targets[:, :half], into)
+        first = on_each(lambda part: part[:, :half], inputs)
+        self._run.gradients(parameters, first, targets[:, :half], into, self._remembered())
         return self._space.dot([self._scratch], [self._scratch])
+
+
+def _together(minibatches: Sequence[Minibatch]) -> Minibatch:
+    """The minibatches of S seeds as one, ``[S, n, …]``."""
+    targets = torch.stack([targets for _, targets in minibatches])
+    inputs = [inputs for inputs, _ in minibatches]
+    if isinstance(inputs[0], tuple):
+        return tuple(torch.stack(parts) for parts in zip(*inputs, strict=True)), targets
+    return torch.stack(inputs), targets  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
     planned = []
     for seeds in groups.values():
         members = next(iter(seeds.values()))
-        if not members[0].optimizer.batched:
+        if not _pays(members[0]):
             planned += [[trial] for members in seeds.values() for trial in members]
             continue
         size = sum(value.numel() for value in members[0].task.initial(0).values())
@@ -60,7 +60,7 @@ def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
     first = trials[0]
     if any(_batch_key(trial) != _batch_key(first) for trial in trials):
         raise SpecError("the trials of a batch may differ in schedule, base_lr and seed only")
-    if not first.optimizer.batched:
+    if not _pays(first):
         return [train(trial) for trial in trials]
     seeds: dict[int, list[int]] = {}
     for index, trial in enumerate(trials):
@@ -78,6 +78,11 @@ def _train_together(trials: Sequence[Trial]) -> list[RunResult]:
     run = BatchRun(Paused.begun(trials))
     run.advance(trials[0].steps)
     return run.results()
+
+
+def _pays(trial: Trial) -> bool:
+    """Whether such trials are trained together."""
+    return trial.optimizer.batched and trial.task.batched
 
 
 def _batch_key(trial: Trial) -> tuple[object, ...]:

@@ -26,8 +26,8 @@ class StackedSpace:
     A vector is one buffer, so that an elementwise operation is one call; inner products go through views by parameter.
     """
 
-    def __init__(self, state: FlatState, update: StackedUpdate, trials: int) -> None:
-        self._state, self._update, self.trials = state, update, trials
+    def __init__(self, state: FlatState, update: StackedUpdate, buffers: Sequence[Tensor], trials: int) -> None:
+        self._state, self._update, self._buffers, self.trials = state, update, buffers, trials
         self._direction: Vector = []
         self._last_gradient: Vector = []
         self._candidate: list[Tensor] = []
@@ -101,7 +101,7 @@ class StackedSpace:
 
     def keep(self) -> None:
         """See the protocol."""
-        self._candidate = [buffer.clone() for buffer in (self._state.flat, *self._update.buffers())]
+        self._candidate = [rows.clone() for rows in self._rows()]
         self._candidate_counts = self._update.counts()
 
     def confirm(self, trials: Tensor) -> None:
@@ -115,13 +115,17 @@ class StackedSpace:
     def restore(self, trials: Tensor) -> None:
         """See the protocol."""
         if self._confirmed:
-            self._copy_rows(self._confirmed, [self._state.flat, *self._update.buffers()], trials)
+            self._copy_rows(self._confirmed, self._rows(), trials)
             self._update.restore_counts(trials, self._confirmed_counts)
 
+    def _rows(self) -> list[Tensor]:
+        """Everything that changes in training, ``[B, …]`` each."""
+        flat = (self._state.flat, *self._update.buffers())
+        return [view for buffer in flat for view in self._state.views(buffer)] + list(self._buffers)
+
     def _copy_rows(self, source: list[Tensor], target: list[Tensor], trials: Tensor) -> None:
-        for a, b in zip(source, target, strict=True):
-            for rows, targets in zip(self._state.views(a), self._state.views(b), strict=True):
-                targets[trials] = rows[trials]
+        for rows, into in zip(source, target, strict=True):
+            into[trials] = rows[trials]
 
 
 class Base:

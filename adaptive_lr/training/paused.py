@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from adaptive_lr.tasks import AbstractTask
 from adaptive_lr.training.trial import Trial, window_ends
 
 
@@ -35,11 +36,13 @@ class Paused:
         stacked = {
             name: torch.stack([parameters[name] for parameters in initial]).to(first.torch_dtype) for name in initial[0]
         }
-        metrics = first.task.evaluate(stacked, final=True)
+        buffers = stacked_buffers(first.task, first.torch_dtype, len(seeds))
+        metrics = first.task.evaluate(stacked | buffers, final=True)
         curve = torch.full((count, len(window_ends(first.steps))), torch.nan, dtype=torch.float64)
         each = count // len(seeds)
         rows = {
             **{f"parameter.{name}": parameter.repeat_interleave(each, 0) for name, parameter in stacked.items()},
+            **{f"module.{name}": buffer.repeat_interleave(each, 0) for name, buffer in buffers.items()},
             **{f"initial.{name}": metric.repeat_interleave(each) for name, metric in metrics.items()},
             "alive": torch.ones(count, dtype=torch.bool),
             "stopped": torch.full((count,), -1),
@@ -66,3 +69,11 @@ class Paused:
     def part(self, name: str) -> dict[str, Tensor]:
         """The rows ``name.…`` by the rest of their names."""
         return {key.removeprefix(f"{name}."): value for key, value in self.rows.items() if key.startswith(f"{name}.")}
+
+
+def stacked_buffers(task: AbstractTask, dtype: torch.dtype, trials: int) -> dict[str, Tensor]:
+    """What the modules of so many trials remember before training, ``[B, …]``; counts stay whole numbers."""
+    return {
+        name: (buffer.to(dtype) if buffer.is_floating_point() else buffer).expand(trials, *buffer.shape).clone()
+        for name, buffer in task.initial_buffers().items()
+    }

@@ -16,6 +16,7 @@ from torch import Tensor
 from adaptive_lr.controllers import Signal, Static
 from adaptive_lr.schedulers.controlled_lr import ControlledLR
 from adaptive_lr.schedulers.scheduled_lr import ScheduledLR
+from adaptive_lr.tasks.base import Inputs, as_tuple, on_each
 from adaptive_lr.training.controlled import Recorder
 from adaptive_lr.training.trial import RunResult, Status, Trial, half_of, monitored, window_ends
 
@@ -35,12 +36,12 @@ class _Run:
 
     def __init__(self, trial: Trial) -> None:
         self.trial, self.task = trial, trial.task
-        self.module = trial.task.module().to(trial.torch_dtype)
-        start = trial.task.initial(trial.seed)
-        self.module.load_state_dict({name: value.to(trial.torch_dtype) for name, value in start.items()})
+        self.module = trial.task.built().to(trial.torch_dtype)
+        start = self.module.state_dict() | trial.task.initial(trial.seed)
+        self.module.load_state_dict(start)
         self.parameters = list(self.module.parameters())
         self.optimizer = trial.optimizer.literal(self.parameters, trial.base_lr)
-        self.update: Callable[[int, Tensor, Tensor], float] = self._scheduled
+        self.update: Callable[[int, Inputs, Tensor], float] = self._scheduled
         self.recorder: Recorder | None = None
         if isinstance(trial.controller, Static):
             self.scheduler = ScheduledLR(self.optimizer, trial.schedule, total_steps=trial.steps)
@@ -58,7 +59,7 @@ class _Run:
         self.stopped: int | None = None
         self.point = 0
 
-    def advance(self, step: int, inputs: Tensor, targets: Tensor) -> bool:
+    def advance(self, step: int, inputs: Inputs, targets: Tensor) -> bool:
         """One update; False once the trial has diverged."""
         self.losses.append(self.update(step, inputs, targets))
         # Under a controller a loss that is not finite may be followed by one that is; what counts is where the trial stands.
@@ -67,7 +68,7 @@ class _Run:
             return False
         return self._close_window(step) if step + 1 == self.ends[self.point] else True
 
-    def _scheduled(self, step: int, inputs: Tensor, targets: Tensor) -> float:
+    def _scheduled(self, step: int, inputs: Inputs, targets: Tensor) -> float:
         self.optimizer.zero_grad()
         loss = self._loss(inputs, targets)
         loss.backward()
@@ -75,7 +76,7 @@ class _Run:
         self.scheduler.step()
         return loss.item()
 
-    def _controlled(self, step: int, inputs: Tensor, targets: Tensor) -> float:
+    def _controlled(self, step: int, inputs: Inputs, targets: Tensor) -> float:
         self.optimizer.zero_grad()
         loss = self._loss_in_halves(inputs, targets) if self._halves(step) else self._loss(inputs, targets)
         if loss.requires_grad:
@@ -88,8 +89,8 @@ class _Run:
         self.recorder.record(step, control, made, torch.ones(1, dtype=torch.bool))
         return loss.item()
 
-    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        loss = self.task.loss(self.module(inputs), targets)
+    def _loss(self, inputs: Inputs, targets: Tensor) -> Tensor:
+        loss = self.task.loss(self.module(*as_tuple(inputs)), targets)
         if self.task.penalty:
             loss = (
                 loss
@@ -102,12 +103,12 @@ class _Run:
     def _halves(self, step: int) -> bool:
         return Signal.HALF in self.trial.controller.signals(step, self.trial.steps)
 
-    def _loss_in_halves(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        half = half_of(len(inputs))
-        first = self._loss(inputs[:half], targets[:half]) / 2
+    def _loss_in_halves(self, inputs: Inputs, targets: Tensor) -> Tensor:
+        half = half_of(len(targets))
+        first = self._loss(on_each(lambda part: part[:half], inputs), targets[:half]) / 2
         first.backward()
         self.controlled.micro_batch()
-        second = self._loss(inputs[half:], targets[half:]) / 2
+        second = self._loss(on_each(lambda part: part[half:], inputs), targets[half:]) / 2
         second.backward()
         return first.detach() + second.detach()
 
@@ -136,7 +137,7 @@ class _Run:
         rule, optimizer = self.trial.optimizer, self.optimizer
         rule.prepare_evaluation(optimizer)
         with torch.no_grad():
-            stacked = {name: value.detach().unsqueeze(0) for name, value in self.module.named_parameters()}
+            stacked = {name: value.unsqueeze(0) for name, value in self.module.state_dict().items()}
             metrics = {name: value.item() for name, value in self.task.evaluate(stacked, final=final).items()}
         rule.prepare_training(optimizer)
         return metrics
