@@ -2,7 +2,7 @@
 
 from adaptive_lr.training.batch_run import BatchRun
 from adaptive_lr.training.batched import batches, train_batch
-from adaptive_lr.training.optimizers import OPTIMIZERS, SGD, AbstractOptimizer, AdamW
+from adaptive_lr.training.optimizers import OPTIMIZERS, SGD, AbstractOptimizer, AdamW, Clipped, Muon
 from adaptive_lr.training.paused import Paused
 from adaptive_lr.training.peers import Peer
 from adaptive_lr.training.projected import ProjectedSGD
@@ -17,6 +17,8 @@ __all__ = [
     "AbstractOptimizer",
     "AdamW",
     "BatchRun",
+    "Clipped",
+    "Muon",
     "Paused",
     "Peer",
     "ProjectedSGD",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -81,11 +81,27 @@ def column(values: Tensor, parameter: Tensor) -> Tensor:
     return values.view(-1, *[1] * (parameter.dim() - 1))
 
 
+def decay_groups(parameters: Iterable[Tensor], weight_decay: float, decayed: str) -> list[dict[str, Any]]:
+    """Groups for `torch.optim`: one, or with ``decayed`` "matrices" one that decays and one of vectors and scalars that does not."""
+    every = list(parameters)
+    if decayed == "all":
+        return [{"params": every, "weight_decay": weight_decay}]
+    matrices = [parameter for parameter in every if parameter.dim() > 1]
+    vectors = [parameter for parameter in every if parameter.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
 class AbstractOptimizer(Spec, ABC):
     """How a direction is made from gradients; the learning rate comes from the trial."""
 
-    batched: ClassVar[bool] = True
-    """Whether it has a stacked form; trials of one that has none are trained one by one."""
+    sets_rate: ClassVar[bool] = False
+    """Whether it sets its step sizes itself, so that no controller can."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether it has a stacked form; trials of one that has none are trained one by one."""
+        return True
 
     @abstractmethod
     def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
@@ -104,6 +120,10 @@ class AbstractOptimizer(Spec, ABC):
 
     def prepare_evaluation(self, optimizer: Optimizer) -> None:
         """Put the parameters where the model is judged: before every evaluation."""
+
+    def clip(self, parameters: Sequence[Tensor]) -> Tensor | None:
+        """Clip the gradients of one trial in place, before its update; their norm before that, or None if nothing is clipped."""
+        return None
 
     def literal_step(self, optimizer: Optimizer, loss: Tensor) -> None:
         """One update of what `literal` made.

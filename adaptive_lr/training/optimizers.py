@@ -8,25 +8,47 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from adaptive_lr.spec import Range, number, spec
-from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate, Uncounted, column
+from adaptive_lr.errors import SpecError
+from adaptive_lr.spec import Range, choice, number, spec
+from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate, Uncounted, column, decay_groups
+from adaptive_lr.training.clipped import Clipped
+from adaptive_lr.training.muon import Muon
 from adaptive_lr.training.peers import Peer
 from adaptive_lr.training.projected import ProjectedSGD
 
-__all__ = ["OPTIMIZERS", "SGD", "AbstractOptimizer", "AdamW", "FlatState", "StackedUpdate"]
+__all__ = ["OPTIMIZERS", "SGD", "AbstractOptimizer", "AdamW", "Clipped", "FlatState", "Muon", "StackedUpdate"]
+
+
+_DECAYED = ("all", "matrices")
 
 
 @spec
 class SGD(AbstractOptimizer):
-    """v <- momentum v + g, theta <- theta - eta v; `torch.optim.SGD`."""
+    """v <- momentum v + g, theta <- theta - eta v; `torch.optim.SGD`.
+
+    With ``nesterov`` "on", theta <- theta - eta (g + momentum v). The decay is added to the gradient: of all parameters, or with
+    ``decayed`` "matrices" of those of two or more dimensions alone, without biases and the scales of normalisation.
+    """
 
     kind = "sgd"
     momentum: float = number("[0, 1)", default=0.0, search=Range(0.0, 0.99))
     weight_decay: float = number("[0, inf)", default=0.0)
+    nesterov: str = choice(("off", "on"), default="off")
+    decayed: str = choice(_DECAYED, default="all")
+
+    def check(self) -> None:
+        """Nesterov's way looks ahead along the momentum.
+
+        Raises:
+            SpecError: there is none.
+        """
+        if self.nesterov == "on" and self.momentum == 0.0:
+            raise SpecError("SGD.nesterov must be 'off' where momentum is 0: there is nothing to look ahead along")
 
     def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
         """See the base class."""
-        return torch.optim.SGD(parameters, lr=base_lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        groups = decay_groups(parameters, self.weight_decay, self.decayed)
+        return torch.optim.SGD(groups, lr=base_lr, momentum=self.momentum, nesterov=self.nesterov == "on")
 
     def stacked(self, state: FlatState) -> StackedUpdate:
         """See the base class."""
@@ -35,26 +57,34 @@ class SGD(AbstractOptimizer):
 
 @spec
 class AdamW(AbstractOptimizer):
-    """theta <- (1 - eta weight_decay) theta - eta m^ / (sqrt(v^) + epsilon); `torch.optim.AdamW`."""
+    """theta <- (1 - eta weight_decay) theta - eta m^ / (sqrt(v^) + epsilon); `torch.optim.AdamW`.
+
+    With ``decayed`` "matrices", parameters of fewer than two dimensions do not decay: biases and the scales of normalisation.
+    """
 
     kind = "adamw"
     beta1: float = number("[0, 1)", default=0.9)
     beta2: float = number("[0, 1)", default=0.999)
     epsilon: float = number("(0, inf)", default=1e-8)
     weight_decay: float = number("[0, inf)", default=0.01)
+    decayed: str = choice(_DECAYED, default="all")
 
     def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
         """See the base class."""
-        betas = (self.beta1, self.beta2)
-        return torch.optim.AdamW(parameters, lr=base_lr, betas=betas, eps=self.epsilon, weight_decay=self.weight_decay)
+        groups = decay_groups(parameters, self.weight_decay, self.decayed)
+        return torch.optim.AdamW(groups, lr=base_lr, betas=(self.beta1, self.beta2), eps=self.epsilon)
 
     def stacked(self, state: FlatState) -> StackedUpdate:
         """See the base class."""
         return _StackedAdamW(self, state)
 
 
-OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW, ProjectedSGD, Peer)
+OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW, ProjectedSGD, Muon, Clipped, Peer)
 """Every optimizer that trials can use."""
+
+
+_STACKED_VECTOR = 2
+"""Dimensions of a vector with B in front."""
 
 
 class _StackedSGD(Uncounted):
@@ -64,13 +94,25 @@ class _StackedSGD(Uncounted):
         self._velocity = torch.zeros_like(state.flat) if rule.momentum else None
 
     def step(self, rates: Tensor) -> None:
-        state, gradient = self._state, self._state.flat_gradient
+        state, gradient, momentum = self._state, self._state.flat_gradient, self._rule.momentum
         if self._rule.weight_decay:
-            gradient = gradient.add(state.flat, alpha=self._rule.weight_decay)
+            gradient = self._decayed(gradient)
         if self._velocity is not None:
-            gradient = self._velocity.mul_(self._rule.momentum).add_(gradient)
+            self._velocity.mul_(momentum).add_(gradient)
+            ahead = self._rule.nesterov == "on"
+            gradient = gradient.add(self._velocity, alpha=momentum) if ahead else self._velocity
         for parameter, direction in zip(state.parameters, state.views(gradient), strict=True):
             parameter.addcmul_(direction, column(rates, parameter), value=-1.0)
+
+    def _decayed(self, gradient: Tensor) -> Tensor:
+        state, decay = self._state, self._rule.weight_decay
+        if self._rule.decayed == "all":
+            return gradient.add(state.flat, alpha=decay)
+        decayed = gradient.clone()
+        for parameter, view in zip(state.parameters, state.views(decayed), strict=True):
+            if parameter.dim() > _STACKED_VECTOR:
+                view.add_(parameter, alpha=decay)
+        return decayed
 
     def clear(self, trials: Tensor) -> None:
         if self._velocity is not None:
@@ -102,7 +144,7 @@ class _StackedAdamW:
             corrected = self._each_with_its_own_correction(rates, first)
         direction = torch.div(self._mean, self._scratch.add_(rule.epsilon), out=self._scratch)
         for parameter, part in zip(state.parameters, state.views(direction), strict=True):
-            if rule.weight_decay:
+            if rule.weight_decay and (rule.decayed == "all" or parameter.dim() > _STACKED_VECTOR):
                 parameter.mul_(1.0 - column(rates, parameter) * rule.weight_decay)
             parameter.addcmul_(part, column(corrected, parameter), value=-1.0 / first)
 

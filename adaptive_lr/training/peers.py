@@ -62,11 +62,16 @@ class Peer(AbstractOptimizer):
     """
 
     kind = "peer"
-    batched: ClassVar[bool] = False
+    sets_rate: ClassVar[bool] = True
     name: str = choice(tuple(_SOURCES))
     momentum: float = number("[0, 1)", default=0.9)
     weight_decay: float = number("[0, inf)", default=0.0)
     safeguard: str = choice(("on", "off"), default="on")
+
+    @property
+    def batched(self) -> bool:
+        """It has no stacked form."""
+        return False
 
     def check(self) -> None:
         """Without momentum, schedule-free methods have no way back from y to x; and Prodigy alone has a safeguard.

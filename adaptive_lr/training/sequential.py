@@ -72,6 +72,7 @@ class _Run:
         self.optimizer.zero_grad()
         loss = self._loss(inputs, targets)
         loss.backward()
+        self.trial.optimizer.clip(self.parameters)
         self.trial.optimizer.literal_step(self.optimizer, loss.detach())
         self.scheduler.step()
         return loss.item()
@@ -81,8 +82,9 @@ class _Run:
         loss = self._loss_in_halves(inputs, targets) if self._halves(step) else self._loss(inputs, targets)
         if loss.requires_grad:
             loss.backward()
+        norm = self.trial.optimizer.clip(self.parameters)
         self.optimizer.step()
-        self.controlled.step(loss, closure=lambda: self._loss(inputs, targets))
+        self.controlled.step(loss, closure=lambda: self._loss(inputs, targets), grad_norm=norm)
         assert self.recorder is not None
         control = self.controlled.control
         made = torch.tensor([self.controlled.applied_multiplier], dtype=torch.float64)

@@ -46,7 +46,7 @@ class Trial(Spec):
         Raises:
             SpecError: the optimizer sets its own.
         """
-        if not self.optimizer.batched and not isinstance(self.controller, Static):
+        if self.optimizer.sets_rate and not isinstance(self.controller, Static):
             raise SpecError(f"{type(self.optimizer).__name__} sets its own steps: use it without a controller")
 
     def digest(self) -> str:

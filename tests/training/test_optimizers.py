@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.errors import SpecError
-from adaptive_lr.training import OPTIMIZERS, SGD, AbstractOptimizer, AdamW, ProjectedSGD
+from adaptive_lr.training import OPTIMIZERS, SGD, AbstractOptimizer, AdamW, Clipped, Muon, Peer, ProjectedSGD
 from adaptive_lr.training.optimizers import FlatState
 
 TRIALS, STEPS = 5, 50
@@ -22,6 +22,13 @@ RULES: list[AbstractOptimizer] = [
     AdamW(beta1=0.5, beta2=0.0, epsilon=1.0, weight_decay=0.0),
     ProjectedSGD(radius=1.0),
     ProjectedSGD(radius=3.0),
+    SGD(momentum=0.9, nesterov="on"),
+    SGD(momentum=0.9, nesterov="on", weight_decay=0.1, decayed="matrices"),
+    SGD(weight_decay=0.3, decayed="matrices"),
+    AdamW(beta2=0.95, weight_decay=0.3, decayed="matrices"),
+    Clipped(then=SGD(), norm=0.5),
+    Clipped(then=SGD(momentum=0.9, weight_decay=0.1), norm=2.0),
+    Clipped(then=AdamW(weight_decay=0.3), norm=0.1),
 ]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
 
@@ -54,10 +61,12 @@ def literal(rule: AbstractOptimizer, problem: Quadratics, trial: int, steps: int
     parameters = [one[trial].clone().requires_grad_() for one in problem.start]
     optimizer = rule.literal(parameters, 123.0)
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = float(problem.rates[step, trial])
+        for group in optimizer.param_groups:
+            group["lr"] = float(problem.rates[step, trial])
         found = problem.gradients([one.detach()[None] for one in parameters], torch.tensor([trial]))
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient[0].clone()
+        rule.clip(parameters)
         optimizer.step()
     return [one.detach() for one in parameters]
 
@@ -82,7 +91,7 @@ def stacked(rule: AbstractOptimizer, problem: Quadratics, falls: dict[int, list[
 
 
 def test_every_optimizer_is_tested() -> None:
-    assert {type(rule) for rule in RULES} == {one for one in OPTIMIZERS if one.batched}
+    assert {type(rule) for rule in RULES} == {*OPTIMIZERS} - {Muon, Peer}
 
 
 @pytest.mark.sampled(3)
@@ -108,6 +117,32 @@ def test_stacked_optimizer_leaves_its_input_alone(rule: AbstractOptimizer) -> No
     problem, untouched = Quadratics(), Quadratics()
     stacked(rule, problem, {})
     assert all(torch.equal(one, other) for one, other in zip(problem.start, untouched.start, strict=True))
+
+
+def test_clipping_leaves_the_gradients_for_those_who_read_them() -> None:
+    problem = Quadratics()
+    state = FlatState(problem.start)
+    state.flat_gradient.copy_(state.flat)
+    before, gradients = state.flat_gradient.clone(), state.gradients
+    Clipped(then=SGD(momentum=0.9), norm=0.1).stacked(state).step(torch.ones(TRIALS, dtype=torch.float64))
+    assert torch.equal(state.flat_gradient, before)
+    assert state.gradients is gradients
+    moved = [start - parameter for start, parameter in zip(problem.start, state.parameters, strict=True)]
+    lengths = torch.stack([part.flatten(1).square().sum(1) for part in moved]).sum(0).sqrt()
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 0.1), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("then", [Clipped(then=SGD()), Peer(name="prodigy")], ids=repr)
+def test_what_cannot_be_clipped_is_refused(then: AbstractOptimizer) -> None:
+    with pytest.raises(
+        SpecError, match=r"Clipped\.then must be an optimizer that is not clipped and sets no rate, got "
+    ):
+        Clipped(then=then)
+
+
+def test_nesterov_needs_momentum() -> None:
+    with pytest.raises(SpecError, match=r"SGD\.nesterov must be 'off' where momentum is 0"):
+        SGD(nesterov="on")
 
 
 @pytest.mark.parametrize("rule", [SGD(momentum=0.9), AdamW(weight_decay=0.0)], ids=repr)
