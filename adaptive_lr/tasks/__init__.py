@@ -2,6 +2,7 @@
 
 from adaptive_lr.tasks.base import AbstractTask
 from adaptive_lr.tasks.classification import Perceptron, SoftmaxRegression
+from adaptive_lr.tasks.images import ConvolutionalNetwork
 from adaptive_lr.tasks.streaming import (
     StreamingLeastAbsolute,
     StreamingLeastSquares,
@@ -16,6 +17,7 @@ TASKS: tuple[type[AbstractTask], ...] = (
     SoftmaxRegression,
     Perceptron,
     CharacterModel,
+    ConvolutionalNetwork,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
@@ -23,6 +25,7 @@ __all__ = [
     "TASKS",
     "AbstractTask",
     "CharacterModel",
+    "ConvolutionalNetwork",
     "Perceptron",
     "SoftmaxRegression",
     "StreamingLeastAbsolute",

@@ -93,8 +93,8 @@ class AbstractTask(Spec, ABC):
             return self.module()
 
     def initial_buffers(self) -> Parameters:
-        """What the module remembers beside its parameters, such as running means, before training; as in its ``state_dict``."""
-        module = self.built()
+        """What the module remembers beside its parameters, such as running means, before training, as in its ``state_dict``: float64, or whole numbers."""
+        module = self.built().double()
         persistent = module.state_dict()
         return {name: buffer for name, buffer in module.named_buffers() if name in persistent}
 

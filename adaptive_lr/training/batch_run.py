@@ -68,7 +68,7 @@ class BatchRun:
         ]
         with torch.no_grad():
             for step, drawn in enumerate(zip(*streams, strict=True), self.step):
-                inputs, targets = _together(drawn)
+                inputs, targets = together(drawn)
                 # Before the end all go on, since a trial that is dead may yet stand beside one that is not.
                 if not self._update(step, inputs, targets) and until == first.steps:
                     break
@@ -233,7 +233,7 @@ class _Controlled:
         return self._space.dot([self._scratch], [self._scratch])
 
 
-def _together(minibatches: Sequence[Minibatch]) -> Minibatch:
+def together(minibatches: Sequence[Minibatch]) -> Minibatch:
     """The minibatches of S seeds as one, ``[S, n, …]``."""
     targets = torch.stack([targets for _, targets in minibatches])
     inputs = [inputs for inputs, _ in minibatches]

@@ -17,6 +17,7 @@ from adaptive_lr.spec import number, spec
 from adaptive_lr.tasks import (
     AbstractTask,
     CharacterModel,
+    ConvolutionalNetwork,
     Perceptron,
     SoftmaxRegression,
     StreamingLeastAbsolute,
@@ -54,6 +55,8 @@ CASES = {
     "least_absolute": Case(STREAMING["least_absolute"], 0.05),
     "logistic": Case(STREAMING["logistic"], 0.3),
     **{name: Case(task, 0.05) for name, task in CLASSIFICATION.items()},
+    "convolution": Case(ConvolutionalNetwork(channels=(3, 4), batch=20), 0.05),
+    "dropout": Case(ConvolutionalNetwork(dataset="mnist1d", channels=(3, 4), dropout=0.3, batch=20), 0.05),
     "characters": Case(CharacterModel(context=3, hidden=(9,), batch=20), 0.1),
 }
 

@@ -15,8 +15,11 @@ from adaptive_lr.tasks import (
     SoftmaxRegression,
     StreamingLeastSquares,
 )
+from adaptive_lr.tasks.base import GradientFunction, Minibatch, as_tuple, on_each
 from adaptive_lr.tasks.classification import AbstractClassification
 from adaptive_lr.tasks.data import DATASETS, load
+from adaptive_lr.training.batch_run import together
+from adaptive_lr.training.paused import stacked_buffers
 from tests.reference.tasks import (
     CASES,
     CLASSIFICATION,
@@ -54,31 +57,67 @@ def random_parameters(task: AbstractTask, count: int) -> list[Tensor]:
     ]
 
 
-def first_minibatch(task: AbstractTask, dtype: torch.dtype = torch.float64, seed: int = 5) -> tuple[Tensor, Tensor]:
+def first_minibatch(task: AbstractTask, dtype: torch.dtype = torch.float64, seed: int = 5) -> Minibatch:
     return next(iter(task.minibatches(seed, 1, dtype)))
 
 
-def of_seeds(task: AbstractTask, dtype: torch.dtype, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+def of_seeds(task: AbstractTask, dtype: torch.dtype, seeds: Sequence[int]) -> Minibatch:
     """The first minibatch of each seed."""
-    drawn = [first_minibatch(task, dtype, seed) for seed in seeds]
-    return torch.stack([inputs for inputs, _ in drawn]), torch.stack([targets for _, targets in drawn])
+    return together([first_minibatch(task, dtype, seed) for seed in seeds])
 
 
-def losses_and_gradients(task: AbstractTask, parameters: list[Tensor], seeds: Sequence[int] = (5,)) -> list[Tensor]:
+def equal(minibatch: Minibatch, other: Minibatch) -> bool:
+    pairs = zip((*as_tuple(minibatch[0]), minibatch[1]), (*as_tuple(other[0]), other[1]), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def rounded(minibatch: Minibatch) -> Minibatch:
+    def single(part: Tensor) -> Tensor:
+        return part.float() if part.is_floating_point() else part
+
+    return on_each(single, minibatch[0]), single(minibatch[1])
+
+
+def random_buffers(task: AbstractTask, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Positive, other ones in every row; of whole numbers the initial ones."""
+    dtype, trials, source = parameters[0].dtype, len(parameters[0]), torch.Generator().manual_seed(8)
+    return [
+        buffer + torch.rand(buffer.shape, generator=source, dtype=dtype) if buffer.is_floating_point() else buffer
+        for buffer in stacked_buffers(task, dtype, trials).values()
+    ]
+
+
+def state_of(task: AbstractTask, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    names = [*task.initial(0), *task.initial_buffers()]
+    return dict(zip(names, [*parameters, *random_buffers(task, parameters)], strict=True))
+
+
+def at_start(task: AbstractTask) -> dict[str, Tensor]:
+    """One trial before training."""
+    return {name: value[None] for name, value in (task.initial(0) | task.initial_buffers()).items()}
+
+
+def losses_and_gradients(
+    task: AbstractTask, parameters: list[Tensor], seeds: Sequence[int] = (5,), function: GradientFunction | None = None
+) -> list[Tensor]:
+    """Losses, gradients, and the buffers afterwards."""
     inputs, targets = of_seeds(task, parameters[0].dtype, seeds)
     gradients = [torch.full_like(one, torch.nan) for one in parameters]
-    return [task.gradient_function()(parameters, inputs, targets, gradients), *gradients]
+    buffers = random_buffers(task, parameters)
+    losses = (function or task.gradient_function())(parameters, inputs, targets, gradients, buffers)
+    return [losses, *gradients, *buffers]
 
 
 def autograd(task: AbstractTask, parameters: list[Tensor], row: int, seed: int = 5) -> list[Tensor]:
-    module = task.module().to(parameters[0].dtype)
-    names = [name for name, _ in module.named_parameters()]
-    module.load_state_dict({name: value[row] for name, value in zip(names, parameters, strict=True)})
+    module = task.built().to(parameters[0].dtype)
+    module.load_state_dict({name: value[row] for name, value in state_of(task, parameters).items()})
     inputs, targets = first_minibatch(task, parameters[0].dtype, seed)
-    loss = task.loss(module(inputs), targets)
+    loss = task.loss(module(*as_tuple(inputs)), targets)
     for parameter in module.parameters():
         loss = loss + 0.5 * task.penalty * parameter.square().sum()
-    return [loss.detach(), *torch.autograd.grad(loss, list(module.parameters()))]
+    gradients = torch.autograd.grad(loss, list(module.parameters()))
+    return [loss.detach(), *gradients, *(module.get_buffer(name) for name in task.initial_buffers())]
 
 
 def global_states() -> tuple[bytes, str, str]:
@@ -97,10 +136,8 @@ every_number_of_minibatches = pytest.mark.parametrize("seeds", [(5,), (5, 2), (1
 @every_number_of_minibatches
 def test_gradient_function_equals_the_default_one(task: AbstractTask, seeds: tuple[int, ...]) -> None:
     parameters = random_parameters(task, 3 * len(seeds))
-    inputs, targets = of_seeds(task, torch.float64, seeds)
-    gradients = [torch.empty_like(one) for one in parameters]
-    losses = AbstractTask.gradient_function(task)(parameters, inputs, targets, gradients)
-    for found, expected in zip(losses_and_gradients(task, parameters, seeds), [losses, *gradients], strict=True):
+    default = losses_and_gradients(task, parameters, seeds, AbstractTask.gradient_function(task))
+    for found, expected in zip(losses_and_gradients(task, parameters, seeds), default, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
@@ -110,8 +147,10 @@ def test_loss_functions_give_the_losses_of_the_gradient_function(task: AbstractT
     parameters = random_parameters(task, 2 * len(seeds))
     inputs, targets = of_seeds(task, torch.float64, seeds)
     expected = losses_and_gradients(task, parameters, seeds)[0]
+    buffers = random_buffers(task, parameters)
     for function in (task.loss_function(), AbstractTask.loss_function(task)):
-        torch.testing.assert_close(function(parameters, inputs, targets), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(function(parameters, inputs, targets, buffers), expected, rtol=0, atol=1e-12)
+    assert all(torch.equal(a, b) for a, b in zip(buffers, random_buffers(task, parameters), strict=True))
 
 
 @every_task
@@ -129,16 +168,16 @@ def test_gradient_function_in_single_precision_equals_autograd(task: AbstractTas
     parameters = [one.float() for one in random_parameters(task, 2)]
     found = losses_and_gradients(task, parameters)
     for value, expected in zip(found, autograd(task, parameters, 1), strict=True):
-        assert value.dtype == torch.float32
+        assert value.dtype == expected.dtype
         torch.testing.assert_close(value[1], expected, rtol=1e-5, atol=1e-5)
 
 
 @every_task
 def test_gradient_of_a_row_does_not_depend_on_its_place(task: AbstractTask) -> None:
     parameters, order = random_parameters(task, 5), torch.tensor([3, 0, 4, 2, 1])
-    found = losses_and_gradients(task, parameters)
+    found = losses_and_gradients(task, parameters)[: 1 + len(parameters)]
     permuted = losses_and_gradients(task, [one[order] for one in parameters])
-    for value, expected in zip(permuted, found, strict=True):
+    for value, expected in zip(permuted, found, strict=False):  # buffers are other ones in every row
         torch.testing.assert_close(value, expected[order], rtol=0, atol=1e-12)
 
 
@@ -156,12 +195,11 @@ def test_gradient_of_a_row_does_not_depend_on_the_other_rows(task: AbstractTask,
 
 @every_task
 def test_metrics_of_a_row_do_not_depend_on_the_other_rows(task: AbstractTask) -> None:
-    names, others = list(task.initial(0)), torch.tensor([0, 2, 3])
-    parameters = random_parameters(task, 4)
-    found = task.evaluate(dict(zip(names, parameters, strict=True)), final=True)
+    others, parameters = torch.tensor([0, 2, 3]), random_parameters(task, 4)
+    found = task.evaluate(state_of(task, parameters), final=True)
     for one in parameters:
         one[1] = torch.nan
-    poisoned = task.evaluate(dict(zip(names, parameters, strict=True)), final=True)
+    poisoned = task.evaluate(state_of(task, parameters), final=True)
     for name, value in poisoned.items():
         assert torch.equal(value[others], found[name][others])
         assert value[1].isnan()
@@ -172,16 +210,16 @@ def test_metrics_of_a_row_do_not_depend_on_the_other_rows(task: AbstractTask) ->
 def test_same_seed_gives_the_same_minibatches(task: AbstractTask, dtype: torch.dtype) -> None:
     first, second = (list(task.minibatches(11, 12, dtype)) for _ in range(2))
     assert len(first) == 12
-    for (inputs, targets), (same_inputs, same_targets) in zip(first, second, strict=True):
-        assert inputs.dtype == dtype
-        assert torch.equal(inputs, same_inputs)
-        assert torch.equal(targets, same_targets)
+    for minibatch, same in zip(first, second, strict=True):
+        assert {part.dtype for part in as_tuple(minibatch[0]) if part.is_floating_point()} <= {dtype}
+        assert equal(minibatch, same)
 
 
 @every_task
 def test_other_seeds_give_other_minibatches(task: AbstractTask) -> None:
     firsts = [next(iter(task.minibatches(seed, 1, torch.float64)))[0] for seed in range(5)]
-    assert not any(torch.equal(one, other) for one, other in itertools.combinations(firsts, 2))
+    for inputs, others in itertools.combinations(firsts, 2):
+        assert not any(torch.equal(a, b) for a, b in zip(as_tuple(inputs), as_tuple(others), strict=True))
 
 
 @every_task
@@ -189,18 +227,13 @@ def test_other_seeds_give_other_minibatches(task: AbstractTask) -> None:
 def test_a_longer_run_starts_with_the_minibatches_of_a_shorter_one(task: AbstractTask, short: int, long: int) -> None:
     shorter, longer = (list(task.minibatches(4, steps, torch.float32)) for steps in (short, long))
     assert (len(shorter), len(longer)) == (short, long)
-    for (inputs, targets), (same_inputs, same_targets) in zip(shorter, longer, strict=False):
-        assert torch.equal(inputs, same_inputs)
-        assert torch.equal(targets, same_targets)
+    assert all(equal(minibatch, same) for minibatch, same in zip(shorter, longer, strict=False))
 
 
 @every_task
 def test_single_precision_minibatches_are_the_rounded_double_ones(task: AbstractTask) -> None:
-    (inputs, targets), (rounded_inputs, rounded_targets) = (
-        next(iter(task.minibatches(4, 1, dtype))) for dtype in (torch.float64, torch.float32)
-    )
-    assert torch.equal(inputs.float(), rounded_inputs)
-    assert torch.equal(targets.to(rounded_targets.dtype), rounded_targets)
+    double, single = (next(iter(task.minibatches(4, 1, dtype))) for dtype in (torch.float64, torch.float32))
+    assert equal(rounded(double), single)
 
 
 @every_dataset
@@ -227,14 +260,14 @@ def test_starting_points_and_minibatches_ignore_the_global_seed(task: AbstractTa
     again, same = task.initial(9), next(iter(task.minibatches(9, 1, torch.float64)))
     torch.set_rng_state(state)
     assert all(torch.equal(initial[name], again[name]) for name in initial)
-    assert torch.equal(minibatch[0], same[0])
+    assert equal(minibatch, same)
 
 
 @every_task
 def test_starting_point_fits_the_module_and_is_fixed_by_the_seed(task: AbstractTask) -> None:
     first, second = task.initial(2), task.initial(2)
-    assert list(first) == [name for name, _ in task.module().named_parameters()]
-    for name, parameter in task.module().named_parameters():
+    assert list(first) == [name for name, _ in task.built().named_parameters()]
+    for name, parameter in task.built().named_parameters():
         assert first[name].shape == parameter.shape
         assert first[name].dtype == torch.float64
         assert torch.equal(first[name], second[name])
@@ -252,7 +285,7 @@ def test_perceptrons_start_as_pytorch_initialises_linear_layers(task: Perceptron
 
 @every_task
 def test_selection_and_report_metrics_exist(task: AbstractTask) -> None:
-    parameters = {name: value.unsqueeze(0) for name, value in task.initial(0).items()}
+    parameters = at_start(task)
     final, during = task.evaluate(parameters, final=True), task.evaluate(parameters, final=False)
     assert {task.selection_metric, task.report_metric} <= set(final)
     assert task.selection_metric in during
@@ -267,7 +300,7 @@ def test_selection_and_report_metrics_exist(task: AbstractTask) -> None:
 
 @every_task
 def test_test_data_is_not_looked_at_during_training(task: AbstractTask) -> None:
-    parameters = {name: value.unsqueeze(0) for name, value in task.initial(0).items()}
+    parameters = at_start(task)
     assert not any(name.startswith("test") for name in task.evaluate(parameters, final=False))
     assert not task.selection_metric.startswith("test")
 
