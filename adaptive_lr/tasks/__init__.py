@@ -3,6 +3,8 @@
 from adaptive_lr.tasks.base import AbstractTask
 from adaptive_lr.tasks.classification import Perceptron, SoftmaxRegression
 from adaptive_lr.tasks.images import ConvolutionalNetwork
+from adaptive_lr.tasks.inference import BayesianLogistic, BayesianNetwork, VariationalAutoencoder
+from adaptive_lr.tasks.language import ByteGRU, ByteTransformer, WordLSTM
 from adaptive_lr.tasks.streaming import (
     StreamingLeastAbsolute,
     StreamingLeastSquares,
@@ -18,12 +20,22 @@ TASKS: tuple[type[AbstractTask], ...] = (
     Perceptron,
     CharacterModel,
     ConvolutionalNetwork,
+    ByteTransformer,
+    ByteGRU,
+    WordLSTM,
+    BayesianLogistic,
+    BayesianNetwork,
+    VariationalAutoencoder,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
 __all__ = [
     "TASKS",
     "AbstractTask",
+    "BayesianLogistic",
+    "BayesianNetwork",
+    "ByteGRU",
+    "ByteTransformer",
     "CharacterModel",
     "ConvolutionalNetwork",
     "Perceptron",
@@ -31,4 +43,6 @@ __all__ = [
     "StreamingLeastAbsolute",
     "StreamingLeastSquares",
     "StreamingLogistic",
+    "VariationalAutoencoder",
+    "WordLSTM",
 ]

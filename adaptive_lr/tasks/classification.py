@@ -13,25 +13,49 @@ from torch.nn import functional
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import choice, number, numbers, spec
+from adaptive_lr.tasks import data
 from adaptive_lr.tasks.base import AbstractTask, GradientFunction, LossFunction, Parameters, generator
-from adaptive_lr.tasks.data import DATASETS, Split, load
+from adaptive_lr.tasks.data import Split
 from adaptive_lr.tasks.losses import CrossEntropy
 from adaptive_lr.tasks.network import StackedNetwork, fully_connected, uniform_parameters
 
+FEATURES = ("digits", "breast_cancer", "mnist1d", "fashion_mnist", "spam", "letter", "satellite", "shuttle")
+"""What can be classified; all but the first three are fetched when they are first used."""
+
 _TITLES = {"digits": "digits", "breast_cancer": "breast cancer", "mnist1d": "MNIST-1D"}
+
+
+@lru_cache
+def features(name: str) -> data.Dataset:
+    """A set with inputs ``[n, d]``: features standardised one by one, float64; of images all pixels alike, float32."""
+    dataset = data.load(name)
+    if dataset.train.inputs.dtype != torch.uint8:
+        return dataset
+    train = dataset.train.inputs.to(torch.float32)
+    mean, deviation = train.mean(), train.std()
+
+    def standardised(part: Split) -> Split:
+        return Split(part.inputs.to(torch.float32).sub_(mean).div_(deviation).flatten(1), part.targets)
+
+    return data.Dataset(standardised(dataset.train), standardised(dataset.validation), standardised(dataset.test))
+
+
+def title(name: str) -> str:
+    """What a set is called in figures."""
+    return _TITLES.get(name) or data.find(name).title
 
 
 @spec
 class AbstractClassification(AbstractTask):
     """A fully connected network with cross-entropy on one of the data sets; epochs in a fresh random order."""
 
-    dataset: str = choice(tuple(DATASETS), default="digits")
+    dataset: str = choice(FEATURES, default="digits")
     batch: int = number("[1, inf)", default=50, integer=True)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Widths from the inputs to the classes."""
-        dataset = load(self.dataset)
+        dataset = features(self.dataset)
         return (dataset.train.inputs.shape[1], *self.hidden_sizes, dataset.classes)
 
     @property
@@ -69,7 +93,7 @@ class AbstractClassification(AbstractTask):
         Raises:
             SpecError: a minibatch is larger than the data set.
         """
-        train = load(self.dataset).train
+        train = features(self.dataset).train
         inputs, shuffle = train.inputs.to(dtype), generator(seed, "order")
         per_epoch = len(train.targets) // self.batch
         if per_epoch == 0:
@@ -85,7 +109,7 @@ class AbstractClassification(AbstractTask):
 
     def metrics_on(self, split: str, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``{split}_loss`` (without the penalty) and ``{split}_error``, each ``[B]``, float64."""
-        part: Split = getattr(load(self.dataset), split)
+        part: Split = getattr(features(self.dataset), split)
         values = list(parameters.values())
         inputs, network, count = part.inputs.to(values[0].dtype), self._network(), len(part.targets)
         loss = torch.zeros(values[0].shape[0], dtype=torch.float64)
@@ -115,12 +139,12 @@ class SoftmaxRegression(AbstractClassification):
     @property
     def label(self) -> str:
         """See the base class."""
-        return f"{_TITLES[self.dataset]}, softmax regression"
+        return f"{title(self.dataset)}, softmax regression"
 
     @property
     def penalty(self) -> float:
         """1/n for n training examples."""
-        return 1.0 / len(load(self.dataset).train.targets)
+        return 1.0 / len(features(self.dataset).train.targets)
 
     @property
     def optimum(self) -> float | None:
@@ -149,7 +173,7 @@ def _least_objective(task: SoftmaxRegression) -> float:
     """f* by L-BFGS in float64, from below."""
     from scipy.optimize import minimize  # a third of a second to import
 
-    train, network = load(task.dataset).train, task._network()
+    train, network = features(task.dataset).train, task._network()
     inputs, targets = train.inputs.unsqueeze(0), train.targets.unsqueeze(0)
     start = task.initial(0)
     shapes = [value.shape for value in start.values()]
@@ -184,7 +208,7 @@ class Perceptron(AbstractClassification):
     @property
     def label(self) -> str:
         """See the base class."""
-        return f"{_TITLES[self.dataset]}, perceptron"
+        return f"{title(self.dataset)}, perceptron"
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:

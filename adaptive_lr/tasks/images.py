@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adaptive_lr.spec import choice, number, numbers, spec
-from adaptive_lr.tasks import datasets
+from adaptive_lr.tasks import data
 from adaptive_lr.tasks.modular import AbstractModular, Examples, dropped
 
-_SHAPES = {"digits": (8, 8), "mnist1d": (40,)}
-_TITLES = {"digits": "digits", "mnist1d": "MNIST-1D"}
+_SHAPES = {"digits": (8, 8), "mnist1d": (40,), "fashion_mnist": (28, 28)}
 _SMALLEST = 4
 """Images at most as wide are not pooled further."""
 
@@ -38,7 +37,7 @@ class ConvolutionalNetwork(AbstractModular):
     @property
     def label(self) -> str:
         """See the base class."""
-        return f"{_TITLES[self.dataset]}, convolutional network"
+        return f"{data.find(self.dataset).title}, convolutional network"
 
     @property
     def batch_size(self) -> int:
@@ -47,7 +46,7 @@ class ConvolutionalNetwork(AbstractModular):
 
     def module(self) -> nn.Module:
         """See the class."""
-        classes = datasets.load(self.dataset).classes
+        classes = data.load(self.dataset).classes
         return ConvNet(
             _SHAPES[self.dataset], self.channels, classes, normalised=self.norm == "batch", dropout=self.dropout
         )
@@ -64,7 +63,7 @@ class ConvolutionalNetwork(AbstractModular):
 
     def examples(self, split: str, dtype: torch.dtype) -> Examples:
         """See the base class; images are ``[n, 1, …]``."""
-        return _images(self.dataset, split, dtype)
+        return images(self.dataset, split, dtype)
 
     def noise(self, count: int, source: torch.Generator, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Uniform numbers for the dropout, ``[count, features]``."""
@@ -123,6 +122,12 @@ def _pixels(shape: tuple[int, ...], layers: int) -> int:
 
 
 @lru_cache
-def _images(name: str, split: str, dtype: torch.dtype) -> Examples:
-    part: datasets.Split = getattr(datasets.load(name), split)
-    return Examples(part.inputs.to(dtype).view(-1, 1, *_SHAPES[name]), part.targets)
+def images(name: str, split: str, dtype: torch.dtype) -> Examples:
+    """A split of images, ``[n, channels, …]``; bytes are standardised with one mean and deviation a channel, of the training images."""
+    dataset = data.load(name)
+    part: data.Split = getattr(dataset, split)
+    inputs = part.inputs.view(len(part.targets), 1, *_SHAPES[name])
+    if inputs.dtype == torch.uint8:
+        train = dataset.train.inputs.to(torch.float64)
+        inputs = (inputs - train.mean()) / train.std()
+    return Examples(inputs.to(dtype), part.targets)

@@ -29,13 +29,17 @@ class Examples(NamedTuple):
         """Some of them."""
         return Examples(on_each(lambda part: part[rows], self.inputs), self.targets[rows])
 
+    def beside(self, noise: tuple[Tensor, ...]) -> Examples:
+        """The same, with random numbers as further inputs."""
+        return Examples((*as_tuple(self.inputs), *noise), self.targets) if noise else self
+
 
 @spec
 class AbstractModular(AbstractTask):
-    """``module``, ``loss``, ``examples`` and ``scores`` are all that a new one must have.
+    """``module``, ``loss``, ``examples``, ``scores`` and ``batch_size`` are all that a new one must have.
 
-    What the module draws in training (dropout masks, latent variables) comes to it as further inputs, from `noise`. In evaluation
-    mode it is called with what `examples` says.
+    Random numbers that the module needs in training (for dropout, for latent variables) come to it as further inputs, from `noise`;
+    those it needs in evaluation, the same for all trials, from `fixed_noise`.
     """
 
     metric: str = choice(("loss",), default="loss")
@@ -52,7 +56,7 @@ class AbstractModular(AbstractTask):
 
     @abstractmethod
     def examples(self, split: str, dtype: torch.dtype) -> Examples:
-        """The examples of ``train``, ``validation`` or ``test``, as the module takes them in evaluation mode.
+        """The examples of ``train``, ``validation`` or ``test``.
 
         Args:
             split: which of them.
@@ -64,7 +68,11 @@ class AbstractModular(AbstractTask):
         """What the metrics are the means of, by name: each ``[B, n]``, from outputs ``[B, n, …]`` and targets ``[n, …]``."""
 
     def noise(self, count: int, source: torch.Generator, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """What the module draws for ``count`` examples in training, ``[count, …]`` each; nothing by default."""
+        """Random numbers for ``count`` examples in training, ``[count, …]`` each; nothing by default."""
+        return ()
+
+    def fixed_noise(self, split: str, count: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Random numbers for the ``count`` examples of a split in evaluation, ``[count, …]`` each; nothing by default."""
         return ()
 
     def initial(self, seed: int) -> Parameters:
@@ -89,9 +97,7 @@ class AbstractModular(AbstractTask):
         def epochs() -> Iterator[Minibatch]:
             while True:
                 for rows in torch.randperm(count, generator=order)[: count // size * size].view(-1, size):
-                    inputs, targets = train.rows(rows)
-                    noise = self.noise(size, drawn, dtype)
-                    yield (*as_tuple(inputs), *noise) if noise else inputs, targets
+                    yield train.rows(rows).beside(self.noise(size, drawn, dtype))
 
         return itertools.islice(epochs(), steps)
 
@@ -109,7 +115,9 @@ class AbstractModular(AbstractTask):
 
     def _means(self, split: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         floating = next(value for value in state.values() if value.is_floating_point())
-        data, model = self.examples(split, floating.dtype), self.built().eval().to(floating.dtype)
+        examples, model = self.examples(split, floating.dtype), self.built().eval().to(floating.dtype)
+        noise = self.fixed_noise(split, len(examples.targets), floating.dtype)
+        data = examples.beside(noise)
         sums: dict[str, Tensor] = {}
         for rows in torch.arange(len(data.targets)).split(CHUNK):
             inputs, targets = data.rows(rows)

@@ -16,6 +16,10 @@ from torch import Tensor
 from adaptive_lr.spec import number, spec
 from adaptive_lr.tasks import (
     AbstractTask,
+    BayesianLogistic,
+    BayesianNetwork,
+    ByteGRU,
+    ByteTransformer,
     CharacterModel,
     ConvolutionalNetwork,
     Perceptron,
@@ -23,6 +27,8 @@ from adaptive_lr.tasks import (
     StreamingLeastAbsolute,
     StreamingLeastSquares,
     StreamingLogistic,
+    VariationalAutoencoder,
+    WordLSTM,
 )
 from adaptive_lr.tasks.data import load
 from adaptive_lr.tasks.streaming import AbstractStreaming
@@ -32,10 +38,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Case:
-    """A small task and a rate at which plain SGD on it is stable."""
+    """A small task, a rate at which plain SGD on it is stable, and in how many steps it learns."""
 
     task: AbstractTask
     rate: float
+    steps: int = 200
 
 
 STREAMING: dict[str, AbstractStreaming] = {
@@ -55,8 +62,14 @@ CASES = {
     "least_absolute": Case(STREAMING["least_absolute"], 0.05),
     "logistic": Case(STREAMING["logistic"], 0.3),
     **{name: Case(task, 0.05) for name, task in CLASSIFICATION.items()},
-    "convolution": Case(ConvolutionalNetwork(channels=(3, 4), batch=20), 0.05),
-    "dropout": Case(ConvolutionalNetwork(dataset="mnist1d", channels=(3, 4), dropout=0.3, batch=20), 0.05),
+    "convolution": Case(ConvolutionalNetwork(channels=(2, 3), batch=20), 0.05, 16),
+    "dropout": Case(ConvolutionalNetwork(channels=(2,), norm="none", dropout=0.3, batch=20), 0.05, 16),
+    "transformer": Case(ByteTransformer(context=6, batch=4, layers=1, width=8, heads=2), 0.5, 16),
+    "gru": Case(ByteGRU(context=6, batch=4, width=6), 3.0, 16),
+    "lstm": Case(WordLSTM(context=5, batch=4, words=30, width=5, layers=2, dropout=0.2), 1.0, 16),
+    "bayesian_logistic": Case(BayesianLogistic(), 0.3, 16),
+    "bayesian_network": Case(BayesianNetwork(hidden=4, batch=20), 0.1, 16),
+    "autoencoder": Case(VariationalAutoencoder(hidden=8, latents=2, batch=20), 0.01, 16),
     "characters": Case(CharacterModel(context=3, hidden=(9,), batch=20), 0.1),
 }
 

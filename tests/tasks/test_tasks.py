@@ -33,6 +33,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 every_task = pytest.mark.parametrize("task", [case.task for case in CASES.values()], ids=list(CASES))
 
 
+BATCHED = {name: case.task for name, case in CASES.items() if case.task.batched}
+every_batched_task = pytest.mark.parametrize("task", BATCHED.values(), ids=list(BATCHED))
+
+
 every_classification = pytest.mark.parametrize("task", CLASSIFICATION.values(), ids=list(CLASSIFICATION))
 
 
@@ -132,7 +136,7 @@ def test_every_task_is_tested() -> None:
 every_number_of_minibatches = pytest.mark.parametrize("seeds", [(5,), (5, 2), (1, 2, 3, 4)], ids=len)
 
 
-@every_task
+@every_batched_task
 @every_number_of_minibatches
 def test_gradient_function_equals_the_default_one(task: AbstractTask, seeds: tuple[int, ...]) -> None:
     parameters = random_parameters(task, 3 * len(seeds))
@@ -141,7 +145,7 @@ def test_gradient_function_equals_the_default_one(task: AbstractTask, seeds: tup
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-@every_task
+@every_batched_task
 @every_number_of_minibatches
 def test_loss_functions_give_the_losses_of_the_gradient_function(task: AbstractTask, seeds: tuple[int, ...]) -> None:
     parameters = random_parameters(task, 2 * len(seeds))
@@ -153,7 +157,7 @@ def test_loss_functions_give_the_losses_of_the_gradient_function(task: AbstractT
     assert all(torch.equal(a, b) for a, b in zip(buffers, random_buffers(task, parameters), strict=True))
 
 
-@every_task
+@every_batched_task
 @every_number_of_minibatches
 def test_gradient_function_equals_autograd_of_the_module(task: AbstractTask, seeds: tuple[int, ...]) -> None:
     parameters = random_parameters(task, 3 * len(seeds))
@@ -163,7 +167,7 @@ def test_gradient_function_equals_autograd_of_the_module(task: AbstractTask, see
             torch.testing.assert_close(value[row], expected, rtol=0, atol=1e-12)
 
 
-@every_task
+@every_batched_task
 def test_gradient_function_in_single_precision_equals_autograd(task: AbstractTask) -> None:
     parameters = [one.float() for one in random_parameters(task, 2)]
     found = losses_and_gradients(task, parameters)
@@ -172,7 +176,7 @@ def test_gradient_function_in_single_precision_equals_autograd(task: AbstractTas
         torch.testing.assert_close(value[1], expected, rtol=1e-5, atol=1e-5)
 
 
-@every_task
+@every_batched_task
 def test_gradient_of_a_row_does_not_depend_on_its_place(task: AbstractTask) -> None:
     parameters, order = random_parameters(task, 5), torch.tensor([3, 0, 4, 2, 1])
     found = losses_and_gradients(task, parameters)[: 1 + len(parameters)]
@@ -181,7 +185,7 @@ def test_gradient_of_a_row_does_not_depend_on_its_place(task: AbstractTask) -> N
         torch.testing.assert_close(value, expected[order], rtol=0, atol=1e-12)
 
 
-@every_task
+@every_batched_task
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e300])
 def test_gradient_of_a_row_does_not_depend_on_the_other_rows(task: AbstractTask, poison: float) -> None:
     parameters, others = random_parameters(task, 4), torch.tensor([0, 2, 3])
@@ -248,7 +252,8 @@ def test_starting_points_and_minibatches_leave_the_global_generators_alone(task:
     before = global_states()
     task.initial(9)
     list(task.minibatches(9, 30, torch.float32))
-    losses_and_gradients(task, random_parameters(task, 2))
+    if task.batched:
+        losses_and_gradients(task, random_parameters(task, 2))
     assert global_states() == before
 
 

@@ -97,8 +97,8 @@ def step(peer: Peer, optimizer: Optimizer, x: Tensor) -> float:
 def test_peers_are_optimizers_without_a_stacked_form() -> None:
     assert Peer in OPTIMIZERS
     assert not Peer(name="prodigy").batched
-    assert SGD.batched
-    assert AdamW.batched
+    assert SGD().batched
+    assert AdamW().batched
     (names,) = (item.metadata["options"] for item in fields(Peer) if item.name == "name")
     assert set(names) == set(MODULES) == set(CLASSES)
 

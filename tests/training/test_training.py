@@ -30,7 +30,10 @@ from tests.reference.tasks import CASES, Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+TOGETHER = {name: case for name, case in CASES.items() if case.task.batched}
+"""Those whose trials are trained together; the others are trained by the literal loop itself."""
+
+every_case = pytest.mark.parametrize("case", TOGETHER.values(), ids=list(TOGETHER))
 
 RULES: dict[str, tuple[AbstractOptimizer, float]] = {
     "sgd": (SGD(), 1.0),
@@ -50,7 +53,7 @@ def trial(case: Case, **changes: Any) -> Trial:
         schedule=Constant(),
         optimizer=SGD(),
         base_lr=case.rate,
-        steps=200,
+        steps=case.steps,
         seed=3,
         dtype="float64",
     )
@@ -94,7 +97,7 @@ def test_a_batch_equals_its_trials_one_by_one(case: Case, optimizer: AbstractOpt
         assert_agree(found, train(alone))
 
 
-@every_case
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_stable_trials_learn(case: Case) -> None:
     for result in (train_batch([trial(case)])[0], train(trial(case))):
         assert result.status is Status.OK

@@ -35,12 +35,13 @@ class Encoder:
 
 
 @lru_cache
-def load(name: str, folder: str | Path | None = None) -> Dataset:
+def load(name: str, folder: str | Path | None = None, *, standardised: bool = True) -> Dataset:
     """Inputs and targets of a set of examples; fetched if it is not here.
 
     Args:
         name: of images or of a table.
         folder: a person's own files, instead of those that would be fetched.
+        standardised: whether the features of a table are; if not, they are as they came, pixels of digits between 0 and 1.
 
     Raises:
         DataError: there is no such set, or it cannot be had.
@@ -55,7 +56,7 @@ def load(name: str, folder: str | Path | None = None) -> Dataset:
     if "inputs.npy" not in content:
         raise DataError(f"{info.name} has no inputs and targets: it is a text, or a model of one")
     scale = 16.0 if info.name == "digits" else 1.0
-    return splits.split(content["inputs.npy"] / scale, content["targets.npy"])
+    return splits.split(content["inputs.npy"] / scale, content["targets.npy"], standardised=standardised)
 
 
 @lru_cache

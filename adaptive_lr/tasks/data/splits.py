@@ -55,8 +55,8 @@ class Verses:
     test: tuple[Verse, ...]
 
 
-def split(x: np.ndarray, y: np.ndarray) -> Dataset:
-    """60 % / 20 % / 20 %, stratified by class, the same for every seed of a trial; standardised with the training statistics.
+def split(x: np.ndarray, y: np.ndarray, *, standardised: bool = True) -> Dataset:
+    """60 % / 20 % / 20 %, stratified by class, the same for every seed of a trial; features standardised as in training, or not.
 
     Targets that are no whole numbers are left as they are, and not stratified.
     """
@@ -69,17 +69,12 @@ def split(x: np.ndarray, y: np.ndarray) -> Dataset:
     x_validation, x_test, y_validation, y_test = train_test_split(
         x_rest, y_rest, test_size=0.5, random_state=0, stratify=y_rest if classes else None
     )
+    parts = (x_train, y_train), (x_validation, y_validation), (x_test, y_test)
+    if not standardised:
+        return Dataset(*(as_split(values, targets) for values, targets in parts))
     mean, deviation = x_train.mean(0), x_train.std(0)
     deviation = np.where(deviation < 1e-6, 1.0, deviation)  # pixels that are always empty
-
-    def standardised(values: np.ndarray, targets: np.ndarray) -> Split:
-        return as_split((values - mean) / deviation, targets)
-
-    return Dataset(
-        standardised(x_train, y_train),
-        standardised(x_validation, y_validation),
-        standardised(x_test, y_test),
-    )
+    return Dataset(*(as_split((values - mean) / deviation, targets) for values, targets in parts))
 
 
 def as_split(x: np.ndarray, y: np.ndarray) -> Split:
