@@ -100,17 +100,18 @@ def test_a_lone_surrogate_in_a_page_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("ending", ["png", "svg"])
-def test_a_name_is_drawn_as_it_is_and_never_read_as_a_formula(tmp_path: Path, name: str, ending: str) -> None:
+def test_a_name_is_drawn_as_it_is_and_never_read_as_a_formula(tmp_path: Path, name: str) -> None:
     figure = Figure()
     axes = draw_multipliers({name: np.linspace(1, 0, 5)}, np.linspace(0, 1, 5), figure.subplots())
     axes.set(title=plain(name), ylabel=plain(name))
     axes.set_xticks([0.0, 1.0], [plain(name), "1"])
-    save(figure, tmp_path / f"curve.{ending}")
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", as_svg(figure, "x"))
+    for ending in ("png", "svg"):
+        save(figure, tmp_path / f"curve.{ending}")
+    element = as_svg(figure, "x")
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", element)
     if set(name) <= set("$x\\"):
         assert texts.count(name[:80] if len(name) <= 80 else name[:79] + "…") == 4
-    as_svg(figure, "x").encode()
+    element.encode()
 
 
 def test_a_killed_writer_leaves_the_old_figure_or_the_new_one(tmp_path: Path) -> None:
@@ -119,18 +120,20 @@ import sys
 from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
-from adaptive_lr.drawing import draw_multipliers, save
+from adaptive_lr import drawing
 path = Path(sys.argv[1])
-number = 0
+figure = Figure()
+rows = np.random.default_rng(0).random((10, 3000)).cumsum(0)
+drawing.draw_multipliers({str(k): row for k, row in enumerate(rows)}, np.linspace(0, 1, 3000), figure.subplots())
+drawing.save(figure, path)
+drawn = path.read_bytes()
+drawing._drawn = lambda *arguments, **options: drawn  # so that the time goes into writing
 while True:
-    figure = Figure()
-    rows = np.random.default_rng(0).random((10, 3000)).cumsum(0)
-    draw_multipliers({str(k): row for k, row in enumerate(rows)}, np.linspace(0, 1, 3000), figure.subplots())
-    save(figure, path)
+    drawing.save(figure, path)
     print("written", flush=True)
 """
     path = tmp_path / "curve.svg"
-    for delay in (0.0, 0.02, 0.1, 0.3, 0.5):
+    for delay in (0.0, 0.05, 0.2):
         with subprocess.Popen(
             [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
         ) as process:
