@@ -173,6 +173,16 @@ def test_an_error_in_a_task_names_the_trial_and_what_is_finished_stays(store: St
 
 
 @pytest.mark.slow
+def test_a_worker_imports_no_library_before_a_task_needs_it() -> None:
+    program = (
+        "import sys, adaptive_lr.trials.runner; "
+        "print([name for name in ('sklearn', 'scipy', 'matplotlib', 'tensorboard', 'optuna') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
 def test_a_worker_that_dies_is_explained_and_what_is_finished_stays(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
