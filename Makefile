@@ -67,6 +67,7 @@ bench: $(STAMP) ## Ratios of speed against the usual ways, measured in one run
 gallery: $(STAMP) ## Draw docs/schedules.md from the schedules, and write the tables of docs/data.md
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_data.py
+	$(BIN)/python docs/make_workloads.py
 
 docs: $(STAMP) gallery ## Build the documentation into site/, and read it
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'

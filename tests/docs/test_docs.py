@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 from typing import cast
@@ -7,6 +8,7 @@ import torch
 
 import adaptive_lr as al
 from adaptive_lr.tasks.data import CATALOGUE
+from adaptive_lr.training.workloads import WORKLOADS
 from tests.docs.test_rendered import imported
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -78,3 +80,27 @@ def test_snippets_about_data_sets_run_as_written(capsys: pytest.CaptureFixture[s
     (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "data.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     exec(compile(code, "data.md", "exec"), {})
     assert capsys.readouterr().out.startswith("torch.Size([1078, 64]) torch.Size([359, 64]) torch.Size([360, 64]) 10\n")
+
+
+def test_the_table_of_workloads_is_what_they_are() -> None:
+    page = (DOCS / "workloads.md").read_text(encoding="utf-8")
+    assert imported("make_workloads").with_table(page) == page, "run make gallery"
+    results = json.loads((DOCS / "workloads.json").read_text(encoding="utf-8"))
+    for name, workload in WORKLOADS.items():
+        assert f"| `{name}` |" in page
+        for size, stored in results.get(name, {}).items():
+            assert stored["digests"] == [workload.trial(size, seed=seed).digest() for seed in range(2)], (
+                f"run {name} again"
+            )
+
+
+def test_snippets_about_workloads_run_as_written(capsys: pytest.CaptureFixture[str]) -> None:
+    first, own = re.findall(
+        r"```python\n(.*?)```", (DOCS / "workloads.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    exec(compile(first, "workloads.md", "exec"), {})
+    exec(compile(own, "workloads.md", "exec"), {})
+    _, *lines = capsys.readouterr().out.splitlines()
+    losses = [[float(number) for number in line.split()] for line in lines]
+    assert [rate for rate, _, _ in losses] == [0.001, 0.01, 0.1]
+    assert losses[-1][2] < 0.1 * losses[-1][1]
