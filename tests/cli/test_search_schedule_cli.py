@@ -84,7 +84,13 @@ def test_options_reach_the_search(folder: Path) -> None:
     assert (folder / "elsewhere/store.sqlite").exists()
     held = json.loads((folder / "mine/search.json").read_text())
     assert (held["sampler"], held["seed"], held["in_flight"], held["window"]) == ("random", 3, 4, 4.0)
-    assert held["optimizer"] == {"kind": "sgd", "momentum": 0.5, "weight_decay": 0.0}
+    assert held["optimizer"] == {
+        "kind": "sgd",
+        "momentum": 0.5,
+        "weight_decay": 0.0,
+        "nesterov": "off",
+        "decayed": "all",
+    }
     assert (held["objective"], held["selection_seeds"], held["steps"]) == ("worst", [100, 101], 60)
     assert held["rates"] == [0.1, 0.316227766017, 1.0, 3.16227766017, 10.0]
 
