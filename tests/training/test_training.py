@@ -33,7 +33,23 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TOGETHER = {name: case for name, case in CASES.items() if case.task.batched}
 """Those whose trials are trained together; the others are trained by the literal loop itself."""
 
-every_case = pytest.mark.parametrize("case", TOGETHER.values(), ids=list(TOGETHER))
+QUICK = (
+    "least_squares",
+    "softmax_digits",
+    "perceptron_digits_relu",
+    "perceptron_breast_cancer_tanh",
+    "characters",
+    "convolution",
+    "dropout",
+    "bayesian_network",
+    "autoencoder",
+)
+"""One of each kind, which the laws are tried on in the fast suite; on the others they are in the slow one."""
+
+every_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=[] if name in QUICK else pytest.mark.slow) for name, case in TOGETHER.items()],
+)
 
 RULES: dict[str, tuple[AbstractOptimizer, float]] = {
     "sgd": (SGD(), 1.0),
@@ -90,7 +106,7 @@ def bits(result: RunResult) -> tuple[Any, ...]:
 
 @pytest.mark.sampled(3)
 @every_rule
-@every_case
+@pytest.mark.parametrize("case", TOGETHER.values(), ids=list(TOGETHER))
 def test_a_batch_equals_its_trials_one_by_one(case: Case, optimizer: AbstractOptimizer, factor: float) -> None:
     trials = several(case, optimizer, factor)
     for found, alone in zip(train_batch(trials), trials, strict=True):
@@ -352,8 +368,8 @@ def test_seeds_with_few_trials_share_a_batch() -> None:
     assert [one for batch in planned for one in batch] == trials
 
 
-@pytest.mark.sampled(2)
-@every_case
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("case", TOGETHER.values(), ids=list(TOGETHER))
 @pytest.mark.parametrize("counts", [(2, 2, 2), (1, 3, 2)], ids=["even", "uneven"])
 def test_a_batch_of_several_seeds_equals_its_trials_one_by_one(case: Case, counts: tuple[int, ...]) -> None:
     trials = [
