@@ -62,6 +62,8 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
         self._watched: WatchedModule | None = None
         self._epochs: int | None = None
         self._aside = False
+        self._held: ControlledLR | None = None
+        """Referred to here too: where another takes its place, it would be gone before that can be told."""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Watch the module's step: a finder of learning rates runs it before anything else."""
@@ -170,11 +172,12 @@ class ControlledLRCallback(Callback):  # type: ignore[misc,unused-ignore]
     def _unwatch(self) -> None:
         if self._watched is not None:
             self._watched.release()
-        self._watched = None
+        self._watched = self._held = None
 
     def _in_charge(self, trainer: Any) -> ControlledLR | None:
         """The scheduler, if it is the one that Lightning steps; otherwise it steps aside."""
         if (scheduler := _stepped(trainer)) is not None:
+            self._held = scheduler
             scheduler.resume()
             return scheduler
         scheduler = watching(trainer.optimizers[0]) if trainer.optimizers else None
