@@ -167,9 +167,8 @@ def _train(experiment: AbstractExperiment, store: Store, workers: int, count: in
             task = progress.tasks[0]
             speed = task.finished_speed or task.speed
             progress.update(bar, rate=f"{speed:.0f} trials/s" if speed else "")
-            if (
-                not err.is_terminal and task.percentage >= announced + 10
-            ):  # a log file gets a line now and then, not a bar
+            # A log file gets a line now and then, not a bar.
+            if not err.is_terminal and task.percentage >= announced + 10:
                 announced = int(task.percentage) // 10 * 10
                 err.print(f"{task.completed:.0f} of {task.total:.0f} trials after {task.elapsed or 0.0:.0f} s")
 
