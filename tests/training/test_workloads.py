@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def fetched(workload: Workload) -> bool:
     task = workload.trial("smoke").task
-    name: str = getattr(task, "text", None) or getattr(task, "dataset", "")
+    name = str(getattr(task, "text", getattr(task, "dataset", "")))
     return isinstance(find(name), FetchedDataset)
 
 
