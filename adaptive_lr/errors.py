@@ -38,5 +38,9 @@ class InputError(AdaptiveLRError, ValueError):
     """A file or a value that somebody gave cannot be used; the message says which part of it and what to do."""
 
 
+class CompileError(AdaptiveLRError):
+    """A training loop cannot be compiled here; trials are trained without."""
+
+
 class DataError(AdaptiveLRError):
     """A data set cannot be had, or is not what it should be; the message says what was expected, from where, and what to do."""

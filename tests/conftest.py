@@ -36,6 +36,9 @@ from tests.strategies import DEPENDENT, FAMILY_EXAMPLES
 
 os.environ.pop("COLUMNS", None)  # xdist sets it, and rich would then take it for good instead of what a test says
 
+# Where a later run of the tests has them, and nobody's own are touched.
+os.environ.setdefault("ADAPTIVE_LR_COMPILED", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
+
 torch.set_num_threads(1)  # networks of tests are too small for more, and the workers of xdist share the cores
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)

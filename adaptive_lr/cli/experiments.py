@@ -14,6 +14,8 @@ from adaptive_lr.cli.common import Report, Results, clear_errors, err, out, stor
 
 if TYPE_CHECKING:
     from adaptive_lr.experiment import AbstractExperiment
+    from adaptive_lr.training import Trial
+    from adaptive_lr.trials.planning import Choice
     from adaptive_lr.trials.store import Store
 
 Runs = Annotated[Path, typer.Option(help="Folder that TensorBoard events are written to.")]
@@ -159,7 +161,7 @@ def _train(experiment: AbstractExperiment, store: Store, workers: int, count: in
     )
     with Progress(*columns, console=err, speed_estimate_period=60.0, disable=not err.is_terminal) as progress:
         bar = progress.add_task("trials", total=count, rate="starting")
-        announced = 0
+        announced, refused = 0, False
 
         def advance(finished: int) -> None:
             nonlocal announced
@@ -172,7 +174,17 @@ def _train(experiment: AbstractExperiment, store: Store, workers: int, count: in
                 announced = int(task.percentage) // 10 * 10
                 err.print(f"{task.completed:.0f} of {task.total:.0f} trials after {task.elapsed or 0.0:.0f} s")
 
-        run_experiment(experiment, store, workers=workers, advance=advance)
+        def chosen(choice: Choice, trial: Trial) -> None:
+            nonlocal refused
+            if choice.reason and not refused:
+                refused = True
+                err.print(f"without compiled loops: {escape(choice.reason)}", soft_wrap=True)
+            if choice.seconds:
+                rates = ", ".join(f"{seconds * 1e6:.3g} us {backend}" for backend, seconds in choice.seconds.items())
+                what = f"{trial.task.label}, {trial.optimizer.kind}"
+                err.print(escape(f"{what}: trained {choice.backend} (a step of a trial: {rates})"), soft_wrap=True)
+
+        run_experiment(experiment, store, workers=workers, advance=advance, chosen=chosen)
 
 
 def _report(experiments: list[AbstractExperiment], store: Store, report: Path, runs: Path, everything: bool) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from adaptive_lr.errors import ExperimentError
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.training import Trial
+from adaptive_lr.trials.planning import Choice
 from adaptive_lr.trials.runner import run_trials
 from adaptive_lr.trials.scripts import load_script
 from adaptive_lr.trials.store import Store
@@ -144,9 +145,10 @@ def run_experiment(
     *,
     workers: int,
     advance: Callable[[int], None] = lambda count: None,
+    chosen: Callable[[Choice, Trial], None] = lambda choice, trial: None,
 ) -> int:
     """Run the trials that are not stored yet; how many those were. A `RunError` says why it could not go on."""
-    return run_trials(experiment.trials(), store, workers=workers, advance=advance)
+    return run_trials(experiment.trials(), store, workers=workers, advance=advance, chosen=chosen)
 
 
 def slug(label: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
@@ -20,6 +21,10 @@ Inputs = Tensor | tuple[Tensor, ...]
 
 Minibatch = tuple[Inputs, Tensor]
 """Inputs and targets, ``[n, …]`` each."""
+
+
+Objective = Callable[[list[Tensor], list[Tensor], Inputs, Tensor], tuple[Tensor, list[Tensor]]]
+"""From parameters, buffers, inputs and targets: the loss, and the buffers after the pass; nothing is changed in place."""
 
 
 class GradientFunction(Protocol):
@@ -54,6 +59,9 @@ class AbstractTask(Spec, ABC):
 
     batched: ClassVar[bool] = True
     """Whether many trials train faster together than one by one; where they do not, they are trained one by one."""
+
+    compilable: ClassVar[bool] = True
+    """Whether a loop may be compiled for it; a recurrent network unrolled takes minutes to compile."""
 
     @property
     @abstractmethod
@@ -105,6 +113,18 @@ class AbstractTask(Spec, ABC):
         Random numbers that the model needs, such as dropout masks, are inputs too.
         """
 
+    def blocks(
+        self, seed: int, steps: int, dtype: torch.dtype, ends: Sequence[int], begin: int = 0
+    ) -> Iterator[Minibatch]:
+        """The minibatches of a run of ``steps`` steps, those between one end and the next together.
+
+        Yields:
+            Inputs and targets ``[k, n, …]`` of the k steps up to each of the ``ends``, from ``begin`` on.
+        """
+        drawn = itertools.islice(self.minibatches(seed, steps, dtype), begin, None)
+        for first, end in itertools.pairwise((begin, *ends)):
+            yield stacked(list(itertools.islice(drawn, end - first)))
+
     @abstractmethod
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
         """Metrics of stacked parameters and buffers, each ``[B]``: all of them if ``final``, else the selection metric alone."""
@@ -119,7 +139,7 @@ class AbstractTask(Spec, ABC):
 
         A task may override this with something faster; tests hold it to the default.
         """
-        mapped = _over_trials(grad_and_value(self._objective(), has_aux=True))
+        mapped = _over_trials(grad_and_value(self.objective(), has_aux=True))
 
         def losses_and_gradients(
             parameters: Sequence[Tensor],
@@ -140,7 +160,7 @@ class AbstractTask(Spec, ABC):
 
     def loss_function(self) -> LossFunction:
         """How a batch of trials computes its losses alone; may be overridden like `gradient_function`."""
-        mapped = _over_trials(self._objective())
+        mapped = _over_trials(self.objective())
 
         def losses(
             parameters: Sequence[Tensor], inputs: Inputs, targets: Tensor, buffers: Sequence[Tensor] = (), /
@@ -150,8 +170,12 @@ class AbstractTask(Spec, ABC):
 
         return losses
 
-    def _objective(self) -> Callable[[list[Tensor], list[Tensor], Inputs, Tensor], tuple[Tensor, list[Tensor]]]:
-        """The loss of one trial in training, and what the pass makes of its buffers."""
+    def shared_objective(self) -> Objective:
+        """The losses of B trials on one minibatch; may be overridden with something faster that can be differentiated."""
+        return over_trials(self.objective())
+
+    def objective(self) -> Objective:
+        """The loss of one trial in training, parameters and buffers in the module's order."""
         model = self.built()
         names = [name for name, _ in model.named_parameters()]
         remembered = list(self.initial_buffers())
@@ -170,9 +194,23 @@ class AbstractTask(Spec, ABC):
         return objective
 
 
+def over_trials(objective: Objective) -> Objective:
+    """An objective of one trial's parameters and buffers, for B trials ``[B, …]`` on one minibatch: losses ``[B]``."""
+    return vmap(objective, in_dims=(0, 0, None, None))
+
+
 def as_tuple(inputs: Inputs) -> tuple[Tensor, ...]:
     """The arguments that a module is called with."""
     return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+def stacked(minibatches: Sequence[Minibatch]) -> Minibatch:
+    """Several as one, ``[k, n, …]``."""
+    targets = torch.stack([targets for _, targets in minibatches])
+    inputs = [inputs for inputs, _ in minibatches]
+    if isinstance(inputs[0], tuple):
+        return tuple(torch.stack(parts) for parts in zip(*inputs, strict=True)), targets
+    return torch.stack(inputs), targets  # type: ignore[arg-type]
 
 
 def on_each(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -14,10 +14,18 @@ from torch.nn import functional
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import choice, number, numbers, spec
 from adaptive_lr.tasks import data
-from adaptive_lr.tasks.base import AbstractTask, GradientFunction, LossFunction, Parameters, generator
+from adaptive_lr.tasks.base import (
+    AbstractTask,
+    GradientFunction,
+    LossFunction,
+    Minibatch,
+    Objective,
+    Parameters,
+    generator,
+)
 from adaptive_lr.tasks.data import Split
 from adaptive_lr.tasks.losses import CrossEntropy
-from adaptive_lr.tasks.network import StackedNetwork, fully_connected, uniform_parameters
+from adaptive_lr.tasks.network import StackedNetwork, fully_connected, linear_objective, uniform_parameters
 
 FEATURES = ("digits", "breast_cancer", "mnist1d", "fashion_mnist", "spam", "letter", "satellite", "shuttle")
 """What can be classified; all but the first three are fetched when they are first used."""
@@ -83,29 +91,48 @@ class AbstractClassification(AbstractTask):
         """The hand-written backward pass of `StackedNetwork`."""
         return self._network().losses_and_gradients
 
+    def shared_objective(self) -> Objective:
+        """One matrix product for all trials where there is one layer."""
+        if self.hidden_sizes:
+            return super().shared_objective()
+        return linear_objective(CrossEntropy(), bias=True, penalty=self.penalty)
+
     def loss_function(self) -> LossFunction:
         """The forward pass of `StackedNetwork`."""
         return self._network().losses
 
     def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """Epochs without replacement; the incomplete minibatch at the end of an epoch is left out.
+        """Epochs without replacement; the incomplete minibatch at the end of an epoch is left out."""
+        train, orders = features(self.dataset).train, self._orders(seed)
+        inputs = train.inputs.to(dtype)
+        return ((inputs[rows], train.targets[rows]) for rows in itertools.islice(orders, steps))
+
+    def blocks(
+        self, seed: int, steps: int, dtype: torch.dtype, ends: Sequence[int], begin: int = 0
+    ) -> Iterator[Minibatch]:
+        """See the base class; with one look at the data for all of a block.
+
+        Yields:
+            Inputs ``[k, n, d]`` and targets ``[k, n]``.
+        """
+        train, rows = features(self.dataset).train, itertools.islice(self._orders(seed), begin, None)
+        inputs = train.inputs.to(dtype)
+        for first, end in itertools.pairwise((begin, *ends)):
+            index = torch.stack(list(itertools.islice(rows, end - first)))
+            yield inputs[index], train.targets[index]
+
+    def _orders(self, seed: int) -> Iterator[Tensor]:
+        """Which examples are in the minibatches, ``[n]`` each, without end.
 
         Raises:
             SpecError: a minibatch is larger than the data set.
         """
-        train = features(self.dataset).train
-        inputs, shuffle = train.inputs.to(dtype), generator(seed, "order")
-        per_epoch = len(train.targets) // self.batch
+        count, shuffle = len(features(self.dataset).train.targets), generator(seed, "order")
+        per_epoch = count // self.batch
         if per_epoch == 0:
-            raise SpecError(f"{type(self).__name__}.batch must be at most {len(train.targets)}, got {self.batch}")
-
-        def epochs() -> Iterator[tuple[Tensor, Tensor]]:
-            while True:
-                order = torch.randperm(len(train.targets), generator=shuffle)
-                for rows in order[: per_epoch * self.batch].view(per_epoch, self.batch):
-                    yield inputs[rows], train.targets[rows]
-
-        return itertools.islice(epochs(), steps)
+            raise SpecError(f"{type(self).__name__}.batch must be at most {count}, got {self.batch}")
+        epochs = (torch.randperm(count, generator=shuffle)[: per_epoch * self.batch] for _ in itertools.count())
+        return itertools.chain.from_iterable(order.view(per_epoch, self.batch) for order in epochs)
 
     def metrics_on(self, split: str, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``{split}_loss`` (without the penalty) and ``{split}_error``, each ``[B]``, float64."""

@@ -7,16 +7,17 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import choice, number, spec
 from adaptive_lr.tasks import texts
-from adaptive_lr.tasks.base import Minibatch, generator
+from adaptive_lr.tasks.base import Minibatch, Objective, generator
 from adaptive_lr.tasks.modular import AbstractModular, Examples
 from adaptive_lr.tasks.recurrent import RecurrentNetwork
 from adaptive_lr.tasks.transformer import Transformer
@@ -117,6 +118,16 @@ class ByteTransformer(AbstractByteModel):
         """See the base class."""
         return f"{texts.title(self.text)}, byte transformer"
 
+    def objective(self) -> Objective:
+        """See the base class; attention as matrix products, since torch's fused one cannot be mapped over trials."""
+        alone = super().objective()
+
+        def with_products(*values: Any) -> Any:
+            with sdpa_kernel(SDPBackend.MATH):
+                return alone(*values)
+
+        return with_products
+
     def module(self) -> nn.Module:
         """See the class."""
         return Transformer(BYTES, self.context, layers=self.layers, width=self.width, heads=self.heads)
@@ -127,6 +138,7 @@ class ByteGRU(AbstractByteModel):
     """An embedding, one GRU from a zero state for every window, and a linear layer."""
 
     kind = "byte_gru"
+    compilable: ClassVar[bool] = False
     width: int = number("[1, inf)", default=128, integer=True)
 
     @property
@@ -149,6 +161,7 @@ class WordLSTM(AbstractLanguageModel):
     """
 
     kind = "word_lstm"
+    compilable: ClassVar[bool] = False
     context: int = number("[1, 100000]", default=35, integer=True)
     batch: int = number("[1, inf)", default=20, integer=True)
     words: int = number("[2, inf)", default=5000, integer=True)

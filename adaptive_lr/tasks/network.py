@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
+from torch.nn import functional
 
-from adaptive_lr.tasks.base import Inputs, Parameters
+from adaptive_lr.tasks.base import Inputs, Objective, Parameters
 from adaptive_lr.tasks.losses import AbstractLoss
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -31,6 +33,30 @@ def uniform_parameters(sizes: Sequence[int], source: torch.Generator) -> Paramet
             uniform = torch.rand(shape, generator=source, dtype=torch.float64)
             parameters[f"{2 * index}.{name}"] = (2.0 * uniform - 1.0) * bound
     return parameters
+
+
+def linear_objective(loss: AbstractLoss, *, bias: bool, penalty: float) -> Objective:
+    """The losses of B linear models on one minibatch: one matrix product for all of them.
+
+    Args:
+        loss: on the outputs.
+        bias: whether the models have biases.
+        penalty: lambda of the term lambda/2 ||parameters||^2.
+    """
+
+    def losses(
+        parameters: list[Tensor], buffers: list[Tensor], inputs: Inputs, targets: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        assert isinstance(inputs, Tensor)
+        trials, classes, _ = parameters[0].shape
+        outputs = functional.linear(inputs, parameters[0].flatten(0, 1), parameters[1].flatten() if bias else None)
+        means = vmap(loss.literal, in_dims=(1, None))(outputs.view(-1, trials, classes), targets)
+        if penalty:
+            squares = [parameter.flatten(1).square().sum(1) for parameter in parameters]
+            means = means + 0.5 * penalty * torch.stack(squares).sum(0)
+        return means, buffers
+
+    return losses
 
 
 class StackedNetwork:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,9 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_lr.spec import number, spec
-from adaptive_lr.tasks.base import AbstractTask, GradientFunction, LossFunction, Parameters, generator
+from adaptive_lr.tasks.base import (
+    AbstractTask,
+    GradientFunction,
+    LossFunction,
+    Minibatch,
+    Objective,
+    Parameters,
+    generator,
+)
 from adaptive_lr.tasks.losses import AbsoluteLoss, AbstractLoss, LogisticLoss, SquaredLoss
-from adaptive_lr.tasks.network import StackedNetwork, fully_connected
+from adaptive_lr.tasks.network import StackedNetwork, fully_connected, linear_objective
 
 
 @spec
@@ -69,6 +78,10 @@ class AbstractStreaming(AbstractTask):
         """All trials in one matrix product."""
         return self._network().losses
 
+    def shared_objective(self) -> Objective:
+        """All trials in one matrix product."""
+        return linear_objective(self.stacked_loss, bias=False, penalty=0.0)
+
     def _network(self) -> StackedNetwork:
         return StackedNetwork((self.dimension, 1), "relu", loss=self.stacked_loss, bias=False, penalty=0.0)
 
@@ -82,6 +95,27 @@ class AbstractStreaming(AbstractTask):
         Yields:
             Inputs ``[batch, dimension]`` and targets ``[batch, 1]``.
         """
+        for x, y in self._drawn(seed, steps, dtype):
+            yield from zip(x, y, strict=True)
+
+    def blocks(
+        self, seed: int, steps: int, dtype: torch.dtype, ends: Sequence[int], begin: int = 0
+    ) -> Iterator[Minibatch]:
+        """See the base class; as they are drawn, which is many at a time.
+
+        Yields:
+            Inputs ``[k, batch, dimension]`` and targets ``[k, batch, 1]``.
+        """
+        inputs, targets = (torch.cat(parts) for parts in zip(*self._drawn(seed, steps, dtype), strict=True))
+        for first, end in itertools.pairwise((begin, *ends)):
+            yield inputs[first:end], targets[first:end]
+
+    def _drawn(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        """The stream in blocks.
+
+        Yields:
+            Inputs ``[k, batch, dimension]`` and targets ``[k, batch, 1]``.
+        """
         stream = generator(seed, "stream")
         scales, target = _spectrum(self.dimension, self.signal)
         shape = (500, self.batch)  # whole blocks, so that a longer run begins with the examples of a shorter one
@@ -90,7 +124,7 @@ class AbstractStreaming(AbstractTask):
             noise = torch.randn(*shape, 1, generator=stream, dtype=torch.float64)
             uniform = torch.rand(*shape, 1, generator=stream, dtype=torch.float64)
             y = self.targets((x @ target).unsqueeze(-1), noise, uniform)
-            yield from zip(x[: steps - start].to(dtype), y[: steps - start].to(dtype), strict=True)
+            yield x[: steps - start].to(dtype), y[: steps - start].to(dtype)
 
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
         """The exact population excess."""

@@ -1,12 +1,12 @@
 """Training: many trials at once, and the literal loop that it is held to."""
 
 from adaptive_lr.training.batch_run import BatchRun
-from adaptive_lr.training.batched import batches, train_batch
+from adaptive_lr.training.batched import Backend, backends, batches, train_batch
 from adaptive_lr.training.optimizers import OPTIMIZERS, SGD, AbstractOptimizer, AdamW, Clipped, Muon
 from adaptive_lr.training.paused import Paused
 from adaptive_lr.training.peers import Peer
 from adaptive_lr.training.projected import ProjectedSGD
-from adaptive_lr.training.sequential import train
+from adaptive_lr.training.sequential import LiteralRun, train
 from adaptive_lr.training.trial import KINDS, NUMERICS, RunResult, Status, Trial
 
 __all__ = [
@@ -16,8 +16,10 @@ __all__ = [
     "SGD",
     "AbstractOptimizer",
     "AdamW",
+    "Backend",
     "BatchRun",
     "Clipped",
+    "LiteralRun",
     "Muon",
     "Paused",
     "Peer",
@@ -25,6 +27,7 @@ __all__ = [
     "RunResult",
     "Status",
     "Trial",
+    "backends",
     "batches",
     "train",
     "train_batch",

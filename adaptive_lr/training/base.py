@@ -59,6 +59,33 @@ class StackedUpdate(Protocol):
         """Take so many updates of every trial to have been made; the buffers are filled by the caller."""
 
 
+Slots = list[list[Tensor]]
+"""What an optimizer remembers of B trials: a list like that of the parameters for each of the buffers of `StackedUpdate`."""
+
+STACKED_VECTOR = 2
+"""Dimensions of a vector with B in front."""
+
+
+class PureUpdate(Protocol):
+    """An update of B trials that changes nothing in place; the same as `StackedUpdate.step`, up to rounding."""
+
+    slots: int
+    """How many buffers `StackedUpdate.buffers` has."""
+
+    def __call__(
+        self, parameters: Sequence[Tensor], slots: Slots, gradients: Sequence[Tensor], rates: Tensor, counts: Tensor
+    ) -> tuple[list[Tensor], Slots]:
+        """New parameters and slots.
+
+        Args:
+            parameters: ``[B, …]`` each.
+            slots: what is remembered of them.
+            gradients: like the parameters.
+            rates: ``[B]``.
+            counts: the number of this update, from 1 on, ``[B]``, float64.
+        """
+
+
 class Uncounted:
     """The part of `StackedUpdate` that counts, where the update depends on no count."""
 
@@ -114,6 +141,10 @@ class AbstractOptimizer(Spec, ABC):
         Raises:
             SpecError: it has no such form, as ``batched`` says.
         """
+
+    def pure(self) -> PureUpdate | None:
+        """The same as a pure function, from which a loop can be compiled; None if there is no such form."""
+        return None
 
     def prepare_training(self, optimizer: Optimizer) -> None:
         """Put the parameters where gradients are taken: before the first update, and again after every evaluation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -14,10 +14,11 @@ from adaptive_lr.controllers import Signal, Static
 from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.update import Control, Part
 from adaptive_lr.schedules import table
-from adaptive_lr.tasks.base import Inputs, Minibatch, on_each
+from adaptive_lr.tasks.base import Inputs, Minibatch, on_each, stacked
 from adaptive_lr.training.controlled import Base, Recorder, StackedSpace, moment
 from adaptive_lr.training.optimizers import FlatState
 from adaptive_lr.training.paused import Paused, stacked_buffers
+from adaptive_lr.training.stretches import CompiledSteps, steps_of_a_block, stretch_ends
 from adaptive_lr.training.trial import RunResult, Status, half_of, monitored, window_ends
 
 
@@ -26,9 +27,10 @@ class BatchRun:
 
     Args:
         paused: the trials, as far as they have come.
+        compiled: whether steps at which no controller looks are trained by a compiled loop.
     """
 
-    def __init__(self, paused: Paused) -> None:
+    def __init__(self, paused: Paused, *, compiled: bool = False) -> None:
         started, first, count = time.process_time(), paused.trials[0], len(paused.trials)
         self.trials, self.task, self.dtype, self.point = paused.trials, first.task, first.torch_dtype, 0
         self.step = paused.step
@@ -50,6 +52,7 @@ class BatchRun:
         self.window = list(paused.rows["window"].unbind(1))
         if paused.step:
             self._take_up(paused)
+        self.compiled = self._compiled_steps() if compiled else None
         self.seconds = paused.rows["seconds"] + (time.process_time() - started) / count
 
     def _take_up(self, paused: Paused) -> None:
@@ -62,18 +65,68 @@ class BatchRun:
 
     def advance(self, until: int) -> None:
         """Train to the step ``until``, counted from the beginning; minibatches are drawn anew, and those before passed over."""
-        started, first = time.process_time(), self.trials[0]
-        streams = [
-            islice(self.task.minibatches(seed, first.steps, self.dtype), self.step, until) for seed in self.seeds
-        ]
+        started = time.process_time()
         with torch.no_grad():
-            for step, drawn in enumerate(zip(*streams, strict=True), self.step):
-                inputs, targets = together(drawn)
-                # Before the end all go on, since a trial that is dead may yet stand beside one that is not.
-                if not self._update(step, inputs, targets) and until == first.steps:
-                    break
+            if self.compiled is None:
+                self._step_by_step(until)
+            else:
+                self._by_stretches(until, self.compiled)
         self.step = until
         self.seconds += (time.process_time() - started) / len(self.trials)
+
+    def _step_by_step(self, until: int) -> None:
+        steps = self.trials[0].steps
+        streams = [islice(self.task.minibatches(seed, steps, self.dtype), self.step, until) for seed in self.seeds]
+        for step, drawn in enumerate(zip(*streams, strict=True), self.step):
+            inputs, targets = stacked(drawn)
+            # Before the end all go on, since a trial that is dead may yet stand beside one that is not.
+            if not self._update(step, inputs, targets) and until == steps:
+                return
+
+    def _compiled_steps(self) -> CompiledSteps:
+        optimizer, buffers = self.trials[0].optimizer, list(self.buffers.values())
+        return CompiledSteps(self.task, optimizer, self.state, self.update, buffers, len(self.seeds))
+
+    def _by_stretches(self, until: int, compiled: CompiledSteps) -> None:
+        steps, count = self.trials[0].steps, len(self.ends)
+        stops = [end for point, end in enumerate(self.ends) if monitored(point, count)]
+        longest = steps_of_a_block(self.task, len(self.seeds), self.dtype)
+        stretches = stretch_ends(self.step, until, stops, self._quiet, longest)
+        ends = [end for end, _ in stretches]
+        streams = [self.task.blocks(seed, steps, self.dtype, ends, self.step) for seed in self.seeds]
+        begin = self.step
+        for (end, quiet), blocks in zip(stretches, zip(*streams, strict=True), strict=True):
+            if quiet:
+                living = self._stretch(begin, end, blocks, compiled)
+            else:
+                living = self._stretch_of_updates(begin, end, blocks)
+            if not living and until == steps:
+                return
+            begin = end
+
+    def _quiet(self, step: int) -> bool:
+        return self.control is None or self.control.quiet(step)
+
+    def _stretch(self, begin: int, end: int, blocks: Sequence[Minibatch], compiled: CompiledSteps) -> bool:
+        if self.control is None:
+            rates, recorded = self.rates[begin:end], None
+        else:
+            rates, recorded = self.control.quiet_rates(begin, end)
+        losses, living = compiled.train(blocks, rates), True
+        self.update.resume(end)
+        for step, row in enumerate(losses, begin):
+            self.window.append(row)
+            if recorded is not None:
+                recorded(step)
+            if step + 1 == self.ends[self.point]:
+                living = self._close_window(step)
+        return living
+
+    def _stretch_of_updates(self, begin: int, end: int, blocks: Sequence[Minibatch]) -> bool:
+        living = True
+        for offset in range(end - begin):
+            living = self._update(begin + offset, *stacked([_at(offset, block) for block in blocks]))
+        return living
 
     def paused(self) -> Paused:
         """How far the trials have come; what is done with the run later does not change it.
@@ -216,6 +269,25 @@ class _Controlled:
         made = control.after(now, losses, replay, part)
         self.recorder.record(step, control, made, run.alive)
 
+    def quiet(self, step: int) -> bool:
+        """Whether nothing is looked at in this step, nor remembered for the next."""
+        signals, following = (self._controller.signals(t, self._steps) for t in (step, step + 1))
+        return not signals & ~Signal.START and not following & (Signal.PREVIOUS_GRADIENT | Signal.PREVIOUS_STEP)
+
+    def quiet_rates(self, begin: int, end: int) -> tuple[Tensor, Callable[[int], None]]:
+        """The rates ``[K, B]`` of quiet steps, which depend on none of these, and what is to be called after each of them."""
+        run, made = self._run, []
+        for step in range(begin, end):
+            now = moment(step, self._steps, run.multipliers[step], self._base)
+            made.append(self._control.before(now))
+            self._control.after(now, None, _never)
+        rates = torch.stack([(run.bases * multiplier * run.alive).to(run.dtype) for multiplier in made])
+
+        def recorded(step: int) -> None:
+            self.recorder.record(step, self._control, made[step - begin], run.alive)
+
+        return rates, recorded
+
     @property
     def restored(self) -> Tensor:
         """Which trials the last update put back, ``[B]``."""
@@ -233,10 +305,11 @@ class _Controlled:
         return self._space.dot([self._scratch], [self._scratch])
 
 
-def together(minibatches: Sequence[Minibatch]) -> Minibatch:
-    """The minibatches of S seeds as one, ``[S, n, …]``."""
-    targets = torch.stack([targets for _, targets in minibatches])
-    inputs = [inputs for inputs, _ in minibatches]
-    if isinstance(inputs[0], tuple):
-        return tuple(torch.stack(parts) for parts in zip(*inputs, strict=True)), targets
-    return torch.stack(inputs), targets  # type: ignore[arg-type]
+def _at(step: int, block: Minibatch) -> Minibatch:
+    """The minibatch of a step from those of several."""
+    inputs, targets = block
+    return on_each(lambda part: part[step], inputs), targets[step]
+
+
+def _never(gradient: bool) -> tuple[Tensor, list[Tensor]]:
+    raise AssertionError("nothing is looked at in a quiet step")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.training.batch_run import BatchRun
@@ -12,6 +13,25 @@ from adaptive_lr.training.trial import RunResult, Trial
 
 _PARAMETERS_A_BATCH = 500_000
 """Parameters of all trials of a batch together: parameters, gradients and activations should stay in the cache."""
+
+
+class Backend(StrEnum):
+    """How trials are trained; the results are the same up to rounding."""
+
+    LITERAL = "one by one"
+    """A module, an optimizer of `torch.optim` and a scheduler each."""
+    STACKED = "together"
+    """With one operation for all, step by step."""
+    COMPILED = "compiled"
+    """A few at once, with a compiled loop from one look of a controller to the next."""
+
+
+def backends(trial: Trial) -> list[Backend]:
+    """Those that such trials can be trained with, the usual one first."""
+    stacked = trial.optimizer.batched and trial.task.batched
+    usual = [Backend.STACKED, Backend.LITERAL] if stacked else [Backend.LITERAL]
+    can_be = trial.task.compilable and trial.optimizer.pure() is not None
+    return [*usual, Backend.COMPILED] if can_be else usual
 
 
 def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -46,21 +66,30 @@ def _of_one_length(rows: list[list[Trial]]) -> list[list[list[Trial]]]:
     return list(by_length.values())
 
 
-def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
+def train_batch(trials: Sequence[Trial], backend: Backend | None = None) -> list[RunResult]:
     """Train trials of one task, optimizer, controller, horizon and precision; results in the same order.
+
+    Args:
+        trials: those of a batch.
+        backend: one of `backends`; the first of them if none is given. Where no loop can be compiled, `CompileError` says why.
 
     A trial whose loss is no longer finite is frozen and changes no other trial, not even by a bit. If not every seed has as many
     trials, the seeds are trained one after another.
 
     Raises:
-        SpecError: the trials differ in more than schedule, base rate and seed.
+        SpecError: the trials differ in more than schedule, base rate and seed, or cannot be trained with the backend.
     """
     if not trials:
         return []
     first = trials[0]
     if any(_batch_key(trial) != _batch_key(first) for trial in trials):
         raise SpecError("the trials of a batch may differ in schedule, base_lr and seed only")
-    if not _pays(first):
+    possible = backends(first)
+    backend = possible[0] if backend is None else backend
+    if backend not in possible:
+        names = " or ".join(repr(str(other)) for other in possible)
+        raise SpecError(f"these trials of {first.task!r} must be trained {names}, got {str(backend)!r}")
+    if backend is Backend.LITERAL:
         return [train(trial) for trial in trials]
     seeds: dict[int, list[int]] = {}
     for index, trial in enumerate(trials):
@@ -69,13 +98,13 @@ def train_batch(trials: Sequence[Trial]) -> list[RunResult]:
     results: dict[int, RunResult] = {}
     for together in [rows] if len({len(row) for row in rows}) == 1 else [[row] for row in rows]:
         indices = [index for row in together for index in row]
-        results |= dict(zip(indices, _train_together([trials[index] for index in indices]), strict=True))
+        results |= dict(zip(indices, _train_together([trials[index] for index in indices], backend), strict=True))
     return [results[index] for index in range(len(trials))]
 
 
-def _train_together(trials: Sequence[Trial]) -> list[RunResult]:
+def _train_together(trials: Sequence[Trial], backend: Backend) -> list[RunResult]:
     """Trials in the order of their seeds, as many of each."""
-    run = BatchRun(Paused.begun(trials))
+    run = BatchRun(Paused.begun(trials), compiled=backend is Backend.COMPILED)
     run.advance(trials[0].steps)
     return run.results()
 

@@ -10,7 +10,8 @@ from torch.optim import Optimizer
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import component, number, spec
-from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate, column
+from adaptive_lr.training.base import AbstractOptimizer, FlatState, PureUpdate, StackedUpdate, column
+from adaptive_lr.training.pure import PureClipped, squared_norms
 
 _EPSILON = 1e-6
 """What `torch.nn.utils.clip_grad_norm_` adds to the norm that it divides by."""
@@ -55,6 +56,11 @@ class Clipped(AbstractOptimizer):
         """See the base class."""
         return _StackedClipped(self, state)
 
+    def pure(self) -> PureUpdate | None:
+        """See the base class."""
+        then = self.then.pure()
+        return None if then is None else PureClipped(then, norm=self.norm, epsilon=_EPSILON)
+
 
 class _StackedClipped:
     def __init__(self, rule: Clipped, state: FlatState) -> None:
@@ -65,8 +71,7 @@ class _StackedClipped:
 
     def step(self, rates: Tensor) -> None:
         state = self._state
-        squares = [gradient.flatten(1).square().sum(1) for gradient in state.gradients]
-        factors = (self._rule.norm / (torch.stack(squares).sum(0).sqrt() + _EPSILON)).clamp(max=1.0)
+        factors = (self._rule.norm / (squared_norms(state.gradients).sqrt() + _EPSILON)).clamp(max=1.0)
         views = state.views(self._clipped)
         for gradient, clipped in zip(state.gradients, views, strict=True):
             torch.mul(gradient, column(factors, gradient), out=clipped)

@@ -10,11 +10,20 @@ from torch.optim import Optimizer
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import Range, choice, number, spec
-from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate, Uncounted, column, decay_groups
+from adaptive_lr.training.base import (
+    AbstractOptimizer,
+    FlatState,
+    PureUpdate,
+    StackedUpdate,
+    Uncounted,
+    column,
+    decay_groups,
+)
 from adaptive_lr.training.clipped import Clipped
 from adaptive_lr.training.muon import Muon
 from adaptive_lr.training.peers import Peer
 from adaptive_lr.training.projected import ProjectedSGD
+from adaptive_lr.training.pure import PureAdamW, PureSGD, decays
 
 __all__ = ["OPTIMIZERS", "SGD", "AbstractOptimizer", "AdamW", "Clipped", "FlatState", "Muon", "StackedUpdate"]
 
@@ -54,6 +63,15 @@ class SGD(AbstractOptimizer):
         """See the base class."""
         return _StackedSGD(self, state)
 
+    def pure(self) -> PureUpdate:
+        """See the base class."""
+        return PureSGD(
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov == "on",
+            matrices_only=self.decayed == "matrices",
+        )
+
 
 @spec
 class AdamW(AbstractOptimizer):
@@ -78,13 +96,19 @@ class AdamW(AbstractOptimizer):
         """See the base class."""
         return _StackedAdamW(self, state)
 
+    def pure(self) -> PureUpdate:
+        """See the base class."""
+        return PureAdamW(
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            weight_decay=self.weight_decay,
+            matrices_only=self.decayed == "matrices",
+        )
+
 
 OPTIMIZERS: tuple[type[AbstractOptimizer], ...] = (SGD, AdamW, ProjectedSGD, Muon, Clipped, Peer)
 """Every optimizer that trials can use."""
-
-
-_STACKED_VECTOR = 2
-"""Dimensions of a vector with B in front."""
 
 
 class _StackedSGD(Uncounted):
@@ -110,7 +134,7 @@ class _StackedSGD(Uncounted):
             return gradient.add(state.flat, alpha=decay)
         decayed = gradient.clone()
         for parameter, view in zip(state.parameters, state.views(decayed), strict=True):
-            if parameter.dim() > _STACKED_VECTOR:
+            if decays(parameter, matrices_only=True):
                 view.add_(parameter, alpha=decay)
         return decayed
 
@@ -144,7 +168,7 @@ class _StackedAdamW:
             corrected = self._each_with_its_own_correction(rates, first)
         direction = torch.div(self._mean, self._scratch.add_(rule.epsilon), out=self._scratch)
         for parameter, part in zip(state.parameters, state.views(direction), strict=True):
-            if rule.weight_decay and (rule.decayed == "all" or parameter.dim() > _STACKED_VECTOR):
+            if rule.weight_decay and decays(parameter, matrices_only=rule.decayed == "matrices"):
                 parameter.mul_(1.0 - column(rates, parameter) * rule.weight_decay)
             parameter.addcmul_(part, column(corrected, parameter), value=-1.0 / first)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adaptive_lr.spec import number, spec
-from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate, Uncounted, column
+from adaptive_lr.training.base import AbstractOptimizer, FlatState, PureUpdate, StackedUpdate, Uncounted, column
+from adaptive_lr.training.pure import PureProjectedSGD
 
 
 @spec
@@ -31,6 +32,10 @@ class ProjectedSGD(AbstractOptimizer):
     def stacked(self, state: FlatState) -> StackedUpdate:
         """See the base class."""
         return _StackedProjectedSGD(self, state)
+
+    def pure(self) -> PureUpdate:
+        """See the base class."""
+        return PureProjectedSGD(radius=self.radius)
 
 
 class _LiteralProjectedSGD(torch.optim.SGD):

@@ -24,14 +24,12 @@ from adaptive_lr.training.trial import RunResult, Status, Trial, half_of, monito
 def train(trial: Trial) -> RunResult:
     """Train one trial; the same result as `train_batch`, up to rounding."""
     started = time.process_time()
-    run = _Run(trial)
-    for step, (inputs, targets) in enumerate(trial.task.minibatches(trial.seed, trial.steps, trial.torch_dtype)):
-        if not run.advance(step, inputs, targets):
-            break
+    run = LiteralRun(trial)
+    run.advance_to(trial.steps)
     return run.result(time.process_time() - started)
 
 
-class _Run:
+class LiteralRun:
     """One trial in training."""
 
     def __init__(self, trial: Trial) -> None:
@@ -57,7 +55,16 @@ class _Run:
         self.train_curve, self.monitored_curve = (np.full(len(self.ends), np.nan) for _ in range(2))
         self.losses: list[float] = []
         self.stopped: int | None = None
-        self.point = 0
+        self.point = self.step = 0
+        self.minibatches = iter(trial.task.minibatches(trial.seed, trial.steps, trial.torch_dtype))
+
+    def advance_to(self, until: int) -> bool:
+        """Train to the step ``until``, counted from the beginning; False if the trial has diverged."""
+        while self.stopped is None and self.step < until:
+            inputs, targets = next(self.minibatches)
+            self.advance(self.step, inputs, targets)
+            self.step += 1
+        return self.stopped is None
 
     def advance(self, step: int, inputs: Inputs, targets: Tensor) -> bool:
         """One update; False once the trial has diverged."""

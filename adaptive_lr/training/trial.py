@@ -16,7 +16,7 @@ from adaptive_lr.spec import Spec, canonical_json, choice, component, number, sp
 from adaptive_lr.tasks import TASKS, AbstractTask
 from adaptive_lr.training.optimizers import OPTIMIZERS, AbstractOptimizer
 
-NUMERICS = 4
+NUMERICS = 5
 """Raised whenever the same trial gives other numbers than before, so that stored results are not mistaken for new ones."""
 
 WINDOWS = 40

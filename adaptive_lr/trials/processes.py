@@ -1,4 +1,4 @@
-"""Worker processes that train batches, each over a pipe of its own, so that any of them can be ended at any time."""
+"""Worker processes that do jobs, each over a pipe of its own, so that any of them can be ended at any time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from adaptive_lr.errors import ExperimentError, RunError, in_a_line
 from adaptive_lr.processes import cause_of_death, end_with_parent, perhaps_memory
-from adaptive_lr.training import RunResult, Trial
 from adaptive_lr.trials.interrupts import unheard_by_children, uninterrupted
 from adaptive_lr.trials.scripts import load_again, loaded_scripts
 
-Batch = list[RunResult]
+J = TypeVar("J")
+R = TypeVar("R")
 
 
 @dataclass
@@ -30,17 +31,17 @@ class _Worker:
     busy: bool = False
 
 
-class Processes:
-    """``count`` processes that do ``train`` with the batches that they are sent, and have loaded the files that this process has.
+class Processes(Generic[J, R]):
+    """``count`` processes that do ``work`` with the jobs that they are sent, and have loaded the files that this process has.
 
-    Ctrl-C reaches only this process. A pool of the standard library would wait for the batches in flight when it is closed, and
+    Ctrl-C reaches only this process. A pool of the standard library would wait for the jobs in flight when it is closed, and
     might wait for ever once its workers are killed while they write into the pipe that they share.
     """
 
-    def __init__(self, count: int, train: Callable[[list[Trial]], Batch]) -> None:
-        self._train = train
+    def __init__(self, count: int, work: Callable[[J], R]) -> None:
+        self._do = work
         self._workers: list[_Worker] = []
-        self._unclaimed: list[Batch] = []
+        self._unclaimed: list[R] = []
         try:
             for _ in range(count):
                 self._start()
@@ -52,13 +53,13 @@ class Processes:
         context = get_context("spawn")
         with unheard_by_children():
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, self._train, loaded_scripts()))
+            process = context.Process(target=_work, args=(theirs, self._do, loaded_scripts()))
             process.start()
             theirs.close()  # so that this process reads the end of the pipe when the worker is gone
             self._workers.append(_Worker(process, ours))
 
-    def results(self, todo: Sequence[list[Trial]]) -> Generator[Batch, None, None]:
-        """Train batches.
+    def results(self, todo: Sequence[J]) -> Generator[R, None, None]:
+        """Do the jobs.
 
         Yields:
             What each gave, in the order in which they end.
@@ -66,8 +67,8 @@ class Processes:
         waiting = iter(todo)
         while True:
             for worker in self._workers:
-                if not worker.busy and (batch := next(waiting, None)) is not None:
-                    _send(worker, batch)
+                if not worker.busy and (job := next(waiting, None)) is not None:
+                    _send(worker, job)
             busy = {worker.pipe: worker for worker in self._workers if worker.busy}
             if not busy:
                 return
@@ -78,8 +79,8 @@ class Processes:
                 yield self._unclaimed[0]
                 del self._unclaimed[0]  # only now is it whoever asked for it who has it
 
-    def ended(self) -> list[Batch]:
-        """What has been trained and was not taken from `results`; nothing is waited for, and what else went wrong is not raised."""
+    def ended(self) -> list[R]:
+        """What has been done and was not taken from `results`; nothing is waited for, and what else went wrong is not raised."""
         for worker in self._workers:
             if worker.busy and worker.pipe.poll():
                 with contextlib.suppress(RunError):  # whoever asks has an error already: the first says what happened
@@ -116,20 +117,26 @@ class Processes:
         self._workers = []
 
 
-def _send(worker: _Worker, batch: list[Trial]) -> None:
+def _send(worker: _Worker, job: Any) -> None:
     try:
-        worker.pipe.send(batch)
+        worker.pipe.send(job)
     except (BrokenPipeError, ConnectionError):
         pass  # the worker is gone, which reading from it says
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise RunError(
-            f"{batch[0]!r} cannot be sent to a worker process ({reason}): define its classes in the experiment's file, or use one worker"
+            f"{_first(job)!r} cannot be sent to a worker process ({reason}): define its classes in the experiment's file, or use one worker"
         ) from error
     worker.busy = True
 
 
-def _work(pipe: Connection, train: Callable[[list[Trial]], Batch], scripts: dict[str, Path]) -> None:
+def _first(job: Any) -> Any:
+    """The first of its trials, to name it by."""
+    trials: Sequence[Any] = job if isinstance(job, Sequence) else job.trials
+    return trials[0]
+
+
+def _work(pipe: Connection, do: Callable[[Any], Any], scripts: dict[str, Path]) -> None:
     """What a worker does until its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
@@ -140,14 +147,14 @@ def _work(pipe: Connection, train: Callable[[list[Trial]], Batch], scripts: dict
         refusal = error
     while True:
         try:
-            batch = pipe.recv()
+            job = pipe.recv()
         except (EOFError, OSError):
             return
         except Exception as error:
             refusal = refusal or RunError(f"a worker process cannot read its trials ({in_a_line(error)})")
-            batch = None
+            job = None
         try:
-            result = refusal if batch is None or refusal is not None else train(batch)
+            result = refusal if job is None or refusal is not None else do(job)
         except RunError as error:
             result = error
         try:

@@ -8,15 +8,17 @@ import random
 import subprocess
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from adaptive_lr.errors import RunError
-from adaptive_lr.training import RunResult, Trial, batches, train_batch
+from adaptive_lr.errors import CompileError, RunError
+from adaptive_lr.training import Backend, RunResult, Trial, batches, train_batch
 from adaptive_lr.trials.interrupts import uninterrupted
+from adaptive_lr.trials.planning import Choice, Choices, Measurement
 from adaptive_lr.trials.processes import Processes
 from adaptive_lr.trials.scripts import loaded_scripts
 from adaptive_lr.trials.store import Store
@@ -31,6 +33,7 @@ def run_trials(
     workers: int,
     advance: Callable[[int], None] = lambda count: None,
     run: Callable[[Sequence[list[Trial]]], Generator[list[RunResult], None, None]] | None = None,
+    chosen: Callable[[Choice, Trial], None] = lambda choice, trial: None,
 ) -> int:
     """Run what is missing and store it, batch by batch.
 
@@ -44,6 +47,7 @@ def run_trials(
         workers: processes, each on one thread; 1 runs in this process.
         advance: called with the number of trials after each batch.
         run: does the batches, in any order, for callers that have processes of their own.
+        chosen: called with each choice how to train, and a trial that it is for.
 
     Returns:
         How many trials were run.
@@ -55,9 +59,33 @@ def run_trials(
         raise RunError(f"workers must be at least 1, got {workers}")
     unique = {trial.digest(): trial for trial in trials}
     done = store.finished(unique)
-    planned = [[t for t in batch if t.digest() not in done] for batch in batches(list(unique.values()))]
-    todo = [batch for batch in planned if batch]
+    planned = batches(list(unique.values()))
+    todo = [missing for batch in planned if (missing := [t for t in batch if t.digest() not in done])]
     random.Random(0).shuffle(todo)  # tasks differ in cost: mixed, the time left can be estimated early
+    with contextlib.ExitStack() as stack:
+        start: _Start = _in_this_process
+        ended: Callable[[], list[list[RunResult]]] = list
+        if run is None and workers > 1 and len(todo) > 1:
+            processes: Processes[_Job, Any] = Processes(min(workers, len(todo)), do)
+            stack.callback(processes.close)
+            start, ended = processes.results, processes.ended
+        if run is None:
+            choices = Choices(planned, store.path)
+            if todo and (unmeasured := choices.missing()):
+                _choose(choices, unmeasured, start, chosen)
+            results = start([Training(batch, choices.backend(batch[0])) for batch in todo])
+        else:
+            results = run(todo)
+        return _kept(stack.enter_context(contextlib.closing(results)), ended, store, advance)
+
+
+def _kept(
+    results: Generator[list[RunResult], None, None],
+    ended: Callable[[], list[list[RunResult]]],
+    store: Store,
+    advance: Callable[[int], None],
+) -> int:
+    """Store what comes, and after Ctrl-C or an error what has ended by then; how many trials that were."""
     source = provenance()
     count = 0
 
@@ -68,27 +96,55 @@ def run_trials(
         count += len(batch)
         advance(len(batch))
 
-    with contextlib.ExitStack() as stack:
-        processes = None
-        if run is None and workers > 1 and len(todo) > 1:
-            processes = Processes(min(workers, len(todo)), run_batch)
-            stack.callback(processes.close)
-        started = (run or _in_this_process)(todo) if processes is None else processes.results(todo)
-        results = stack.enter_context(contextlib.closing(started))
-        try:
-            for batch in results:
+    try:
+        for batch in results:
+            keep(batch)
+    finally:
+        for batch in ended():
+            if not store.finished(result.trial.digest() for result in batch):
                 keep(batch)
-        finally:
-            for batch in processes.ended() if processes is not None else ():  # after Ctrl-C or an error
-                if not store.finished(result.trial.digest() for result in batch):
-                    keep(batch)
     return count
 
 
-def _in_this_process(todo: Sequence[list[Trial]]) -> Generator[list[RunResult], None, None]:
+def _choose(
+    choices: Choices, missing: Sequence[Measurement], start: _Start, chosen: Callable[[Choice, Trial], None]
+) -> None:
+    measured = dict(start(missing))
+    choices.add(measured)
+    for measurement in missing:
+        chosen(measured[measurement.key], measurement.trials[0])
+
+
+@dataclass(frozen=True)
+class Training:
+    """A batch to be trained."""
+
+    trials: list[Trial]
+    backend: Backend | None = None
+
+    def results(self) -> list[RunResult]:
+        """What comes of it; without a compiled loop where there was a compiler before, and is none now."""
+        try:
+            return train_batch(self.trials, self.backend)
+        except CompileError:
+            return train_batch(self.trials)
+
+
+_Job = Training | Measurement
+_Start = Callable[[Sequence[Any]], Generator[Any, None, None]]
+
+
+def do(job: _Job) -> Any:
+    """Train a batch, or measure how it is trained best: then the key and the choice."""
+    if isinstance(job, Training):
+        return on_one_thread(job.results, job.trials)
+    return job.key, on_one_thread(job.choice, job.trials)
+
+
+def _in_this_process(jobs: Sequence[Any]) -> Generator[Any, None, None]:
     with as_it_was():
-        for batch in todo:
-            yield run_batch(batch)
+        for job in jobs:
+            yield do(job)
 
 
 @contextlib.contextmanager

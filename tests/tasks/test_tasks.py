@@ -16,9 +16,9 @@ from adaptive_lr.tasks import (
     StreamingLeastSquares,
 )
 from adaptive_lr.tasks.base import GradientFunction, Minibatch, as_tuple, on_each
+from adaptive_lr.tasks.base import stacked as together
 from adaptive_lr.tasks.classification import AbstractClassification
 from adaptive_lr.tasks.data import DATASETS, load
-from adaptive_lr.training.batch_run import together
 from adaptive_lr.training.paused import stacked_buffers
 from tests.reference.tasks import (
     CASES,

@@ -16,6 +16,7 @@ from adaptive_lr.training import SGD, RunResult, Trial, train_batch
 from adaptive_lr.trials.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[2]
+Pool = Processes[list[Trial], list[RunResult]]
 FINISHES, FAILS, DIES, UNSENDABLE, UNREADABLE = range(5)
 
 
@@ -47,11 +48,11 @@ def batch(seed: int) -> list[Trial]:
 
 
 @pytest.fixture
-def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, Any], Processes]]:
+def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, Any], Pool]]:
     monkeypatch.syspath_prepend(str(ROOT))  # the workers import the function
     opened = []
 
-    def start(count: int, train: Any) -> Processes:
+    def start(count: int, train: Any) -> Pool:
         opened.append(Processes(count, train))
         return opened[-1]
 
@@ -63,7 +64,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, Any], 
 class Patient(Sequence[list[Trial]]):
     """Batches, after the last of which all workers are waited for, so that they end at the same time."""
 
-    def __init__(self, processes: Processes, seeds: Sequence[int]) -> None:
+    def __init__(self, processes: Pool, seeds: Sequence[int]) -> None:
         self._processes, self._batches = processes, [batch(seed) for seed in seeds]
 
     def __getitem__(self, index: Any) -> Any:
@@ -84,7 +85,7 @@ class Patient(Sequence[list[Trial]]):
     "others", [(FAILS, DIES), *(pytest.param(both, marks=pytest.mark.slow) for both in ((FAILS, FAILS), (DIES, DIES)))]
 )
 def test_what_has_ended_is_kept_when_several_others_go_wrong(
-    processes: Callable[[int, Any], Processes], others: tuple[int, int]
+    processes: Callable[[int, Any], Pool], others: tuple[int, int]
 ) -> None:
     pool = processes(4, do_as_the_seed_says)
     taken: list[list[RunResult]] = []
@@ -95,7 +96,7 @@ def test_what_has_ended_is_kept_when_several_others_go_wrong(
 
 
 def test_results_that_cannot_be_sent_or_read_are_errors_that_say_so(
-    processes: Callable[[int, Any], Processes],
+    processes: Callable[[int, Any], Pool],
 ) -> None:
     pool = processes(1, do_as_the_seed_says)
     with pytest.raises(RunError, match=r"cannot be sent back \(TypeError: cannot pickle '_thread.lock' object\)$"):
