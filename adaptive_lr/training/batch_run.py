@@ -28,9 +28,10 @@ class BatchRun:
     Args:
         paused: the trials, as far as they have come.
         compiled: whether steps at which no controller looks are trained by a compiled loop.
+        of_a_seed: how many trials a seed will have, for which the loop is made; those that it has if nothing is said.
     """
 
-    def __init__(self, paused: Paused, *, compiled: bool = False) -> None:
+    def __init__(self, paused: Paused, *, compiled: bool = False, of_a_seed: int | None = None) -> None:
         started, first, count = time.process_time(), paused.trials[0], len(paused.trials)
         self.trials, self.task, self.dtype, self.point = paused.trials, first.task, first.torch_dtype, 0
         self.step = paused.step
@@ -52,7 +53,7 @@ class BatchRun:
         self.window = list(paused.rows["window"].unbind(1))
         if paused.step:
             self._take_up(paused)
-        self.compiled = self._compiled_steps() if compiled else None
+        self.compiled = self._compiled_steps(of_a_seed or count // len(self.seeds)) if compiled else None
         self.seconds = paused.rows["seconds"] + (time.process_time() - started) / count
 
     def _take_up(self, paused: Paused) -> None:
@@ -83,9 +84,9 @@ class BatchRun:
             if not self._update(step, inputs, targets) and until == steps:
                 return
 
-    def _compiled_steps(self) -> CompiledSteps:
+    def _compiled_steps(self, of_a_seed: int) -> CompiledSteps:
         optimizer, buffers = self.trials[0].optimizer, list(self.buffers.values())
-        return CompiledSteps(self.task, optimizer, self.state, self.update, buffers, len(self.seeds))
+        return CompiledSteps(self.task, optimizer, self.state, self.update, buffers, len(self.seeds), of_a_seed)
 
     def _by_stretches(self, until: int, compiled: CompiledSteps) -> None:
         steps, count = self.trials[0].steps, len(self.ends)

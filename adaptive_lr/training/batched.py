@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from adaptive_lr.errors import SpecError
-from adaptive_lr.training.batch_run import BatchRun
-from adaptive_lr.training.paused import Paused
+from adaptive_lr.training.prefixes import train_sharing
 from adaptive_lr.training.sequential import train
 from adaptive_lr.training.trial import RunResult, Trial
 
@@ -74,7 +73,7 @@ def train_batch(trials: Sequence[Trial], backend: Backend | None = None) -> list
         backend: one of `backends`; the first of them if none is given. Where no loop can be compiled, `CompileError` says why.
 
     A trial whose loss is no longer finite is frozen and changes no other trial, not even by a bit. If not every seed has as many
-    trials, the seeds are trained one after another.
+    trials, the seeds are trained one after another. What trials of a seed have in common at their beginning is trained once.
 
     Raises:
         SpecError: the trials differ in more than schedule, base rate and seed, or cannot be trained with the backend.
@@ -91,6 +90,7 @@ def train_batch(trials: Sequence[Trial], backend: Backend | None = None) -> list
         raise SpecError(f"these trials of {first.task!r} must be trained {names}, got {str(backend)!r}")
     if backend is Backend.LITERAL:
         return [train(trial) for trial in trials]
+    compiled = backend is Backend.COMPILED
     seeds: dict[int, list[int]] = {}
     for index, trial in enumerate(trials):
         seeds.setdefault(trial.seed, []).append(index)
@@ -98,15 +98,10 @@ def train_batch(trials: Sequence[Trial], backend: Backend | None = None) -> list
     results: dict[int, RunResult] = {}
     for together in [rows] if len({len(row) for row in rows}) == 1 else [[row] for row in rows]:
         indices = [index for row in together for index in row]
-        results |= dict(zip(indices, _train_together([trials[index] for index in indices], backend), strict=True))
+        results |= dict(
+            zip(indices, train_sharing([trials[index] for index in indices], compiled=compiled), strict=True)
+        )
     return [results[index] for index in range(len(trials))]
-
-
-def _train_together(trials: Sequence[Trial], backend: Backend) -> list[RunResult]:
-    """Trials in the order of their seeds, as many of each."""
-    run = BatchRun(Paused.begun(trials), compiled=backend is Backend.COMPILED)
-    run.advance(trials[0].steps)
-    return run.results()
 
 
 def _pays(trial: Trial) -> bool:

@@ -25,8 +25,7 @@ _BYTES_OF_A_BLOCK = 2**25
 class CompiledSteps:
     """The trials of a batch, in the order of their seeds, as many of each.
 
-    The loop trains a fixed number of trials; the last ones are filled up with copies, so that a trial's result does not depend on
-    how many others there are.
+    The loop trains a fixed number of trials; the last ones are filled up with copies.
 
     Args:
         task: what they train.
@@ -35,6 +34,7 @@ class CompiledSteps:
         update: what the optimizer remembers of them.
         buffers: what their modules remember, ``[B, …]`` each.
         seeds: how many there are.
+        of_a_seed: how many trials a seed will have, for which the loop is made.
     """
 
     def __init__(
@@ -45,16 +45,17 @@ class CompiledSteps:
         update: StackedUpdate,
         buffers: Sequence[Tensor],
         seeds: int,
+        of_a_seed: int,
     ) -> None:
         slots = [state.views(flat) for flat in update.buffers()]
         self._state = State(state.parameters, slots, list(buffers))
         self._update, self._seeds = update, seeds
         trials = len(state.parameters[0])
         self._each = trials // seeds
-        apart = self._each < _FEWEST_THAT_SHARE and seeds > 1
+        apart = of_a_seed < _FEWEST_THAT_SHARE and seeds > 1
         size = state.flat.numel() // trials
         self._structure = Structure(
-            task, optimizer, state.flat.dtype, at_once(size, trials if apart else self._each), apart
+            task, optimizer, state.flat.dtype, at_once(size, of_a_seed * seeds if apart else of_a_seed), apart
         )
 
     def train(self, blocks: Sequence[Minibatch], rates: Tensor) -> Tensor:
