@@ -25,7 +25,13 @@ from adaptive_lr.tasks.base import (
 )
 from adaptive_lr.tasks.data import Split
 from adaptive_lr.tasks.losses import CrossEntropy
-from adaptive_lr.tasks.network import StackedNetwork, fully_connected, linear_objective, uniform_parameters
+from adaptive_lr.tasks.network import (
+    StackedNetwork,
+    fully_connected,
+    linear_objective,
+    network_objective,
+    uniform_parameters,
+)
 
 FEATURES = ("digits", "breast_cancer", "mnist1d", "fashion_mnist", "spam", "letter", "satellite", "shuttle")
 """What can be classified; all but the first three are fetched when they are first used."""
@@ -92,9 +98,9 @@ class AbstractClassification(AbstractTask):
         return self._network().losses_and_gradients
 
     def shared_objective(self) -> Objective:
-        """One matrix product for all trials where there is one layer."""
+        """One matrix product a layer, for all trials where there is one layer."""
         if self.hidden_sizes:
-            return super().shared_objective()
+            return network_objective(self.activation_name, CrossEntropy(), penalty=self.penalty)
         return linear_objective(CrossEntropy(), bias=True, penalty=self.penalty)
 
     def loss_function(self) -> LossFunction:

@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ Run = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
 FOLDER_VARIABLE = "ADAPTIVE_LR_COMPILED"
 """The environment variable that names another folder."""
+
+_SHOWN = 200
+"""Characters of what a compiler says, which may be a thousand lines."""
 
 _OPTIONS = {
     "aot_inductor.compile_wrapper_opt_level": "O0",  # it only calls the kernels; half of the time goes into it otherwise
@@ -116,7 +120,7 @@ def _compiled(step: torch.fx.GraphModule, state: Sequence[Tensor], series: Seque
         run = _run_of(Path(name))
         Path(name).replace(path)
     except Exception as error:
-        raise CompileError(f"the training loop cannot be compiled ({in_a_line(error)})") from error
+        raise CompileError(f"the training loop cannot be compiled ({shorten(in_a_line(error), _SHOWN)})") from error
     finally:
         Path(name).unlink(missing_ok=True)
     return run

@@ -11,7 +11,7 @@ from adaptive_lr.tasks.base import AbstractTask, Minibatch, on_each
 from adaptive_lr.training.base import AbstractOptimizer, FlatState, StackedUpdate
 from adaptive_lr.training.compiled_loop import State, Structure, loop
 
-_PARAMETERS_AT_ONCE = 2**17
+_PARAMETERS_AT_ONCE = 2**16
 """Of the trials that a loop trains at once: parameters, what the optimizer remembers and activations stay in the cache."""
 
 _MOST_AT_ONCE = 512
@@ -118,7 +118,7 @@ def at_once(parameters: int, trials: int) -> int:
     """How many of so many trials a loop trains at once: a power of two, and one where a trial has many parameters.
 
     >>> at_once(15_000, 32), at_once(15_000, 3), at_once(100, 1000), at_once(10**6, 8)
-    (8, 4, 512, 1)
+    (4, 4, 512, 1)
     """
     limit = max(1, min(_MOST_AT_ONCE, _PARAMETERS_AT_ONCE // parameters))
     return min(1 << limit.bit_length() - 1, 1 << (trials - 1).bit_length())
