@@ -5,11 +5,13 @@ from adaptive_lr.tasks.classification import Perceptron, SoftmaxRegression
 from adaptive_lr.tasks.images import ConvolutionalNetwork
 from adaptive_lr.tasks.inference import BayesianLogistic, BayesianNetwork, VariationalAutoencoder
 from adaptive_lr.tasks.language import ByteGRU, ByteTransformer, WordLSTM
+from adaptive_lr.tasks.power_law import PowerLawLeastAbsolute, PowerLawLeastSquares, PowerLawLogistic
 from adaptive_lr.tasks.streaming import (
     StreamingLeastAbsolute,
     StreamingLeastSquares,
     StreamingLogistic,
 )
+from adaptive_lr.tasks.teacher import TeacherPerceptron
 from adaptive_lr.tasks.text import CharacterModel
 
 TASKS: tuple[type[AbstractTask], ...] = (
@@ -26,6 +28,10 @@ TASKS: tuple[type[AbstractTask], ...] = (
     BayesianLogistic,
     BayesianNetwork,
     VariationalAutoencoder,
+    PowerLawLeastSquares,
+    PowerLawLogistic,
+    PowerLawLeastAbsolute,
+    TeacherPerceptron,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
@@ -39,10 +45,14 @@ __all__ = [
     "CharacterModel",
     "ConvolutionalNetwork",
     "Perceptron",
+    "PowerLawLeastAbsolute",
+    "PowerLawLeastSquares",
+    "PowerLawLogistic",
     "SoftmaxRegression",
     "StreamingLeastAbsolute",
     "StreamingLeastSquares",
     "StreamingLogistic",
+    "TeacherPerceptron",
     "VariationalAutoencoder",
     "WordLSTM",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
@@ -60,16 +61,19 @@ def title(name: str) -> str:
 
 
 @spec
-class AbstractClassification(AbstractTask):
-    """A fully connected network with cross-entropy on one of the data sets; epochs in a fresh random order."""
+class AbstractConnected(AbstractTask):
+    """A fully connected network with cross-entropy on vectors of features; epochs in a fresh random order."""
 
-    dataset: str = choice(FEATURES, default="digits")
     batch: int = number("[1, inf)", default=50, integer=True)
+
+    @abstractmethod
+    def splits(self) -> data.Dataset:
+        """The examples: inputs ``[n, d]`` and class numbers ``[n]``."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Widths from the inputs to the classes."""
-        dataset = features(self.dataset)
+        dataset = self.splits()
         return (dataset.train.inputs.shape[1], *self.hidden_sizes, dataset.classes)
 
     @property
@@ -109,7 +113,7 @@ class AbstractClassification(AbstractTask):
 
     def minibatches(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         """Epochs without replacement; the incomplete minibatch at the end of an epoch is left out."""
-        train, orders = features(self.dataset).train, self._orders(seed)
+        train, orders = self.splits().train, self._orders(seed)
         inputs = train.inputs.to(dtype)
         return ((inputs[rows], train.targets[rows]) for rows in itertools.islice(orders, steps))
 
@@ -121,7 +125,7 @@ class AbstractClassification(AbstractTask):
         Yields:
             Inputs ``[k, n, d]`` and targets ``[k, n]``.
         """
-        train, rows = features(self.dataset).train, itertools.islice(self._orders(seed), begin, None)
+        train, rows = self.splits().train, itertools.islice(self._orders(seed), begin, None)
         inputs = train.inputs.to(dtype)
         for first, end in itertools.pairwise((begin, *ends)):
             index = torch.stack(list(itertools.islice(rows, end - first)))
@@ -133,7 +137,7 @@ class AbstractClassification(AbstractTask):
         Raises:
             SpecError: a minibatch is larger than the data set.
         """
-        count, shuffle = len(features(self.dataset).train.targets), generator(seed, "order")
+        count, shuffle = len(self.splits().train.targets), generator(seed, "order")
         per_epoch = count // self.batch
         if per_epoch == 0:
             raise SpecError(f"{type(self).__name__}.batch must be at most {count}, got {self.batch}")
@@ -142,7 +146,7 @@ class AbstractClassification(AbstractTask):
 
     def metrics_on(self, split: str, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``{split}_loss`` (without the penalty) and ``{split}_error``, each ``[B]``, float64."""
-        part: Split = getattr(features(self.dataset), split)
+        part: Split = getattr(self.splits(), split)
         values = list(parameters.values())
         inputs, network, count = part.inputs.to(values[0].dtype), self._network(), len(part.targets)
         loss = torch.zeros(values[0].shape[0], dtype=torch.float64)
@@ -155,6 +159,17 @@ class AbstractClassification(AbstractTask):
         # argmax of NaN is a class like any other: an error rate only counts where the loss is finite.
         error = torch.where(loss.isfinite(), error, torch.nan)
         return {f"{split}_loss": loss / count, f"{split}_error": error / count}
+
+
+@spec
+class AbstractClassification(AbstractConnected):
+    """Such a network on one of the data sets."""
+
+    dataset: str = choice(FEATURES, default="digits")
+
+    def splits(self) -> data.Dataset:
+        """See the base class."""
+        return features(self.dataset)
 
 
 @spec
@@ -230,18 +245,12 @@ def _least_objective(task: SoftmaxRegression) -> float:
 
 
 @spec
-class Perceptron(AbstractClassification):
+class AbstractPerceptron(AbstractConnected):
     """A multilayer perceptron with PyTorch's usual initialisation; selected on validation, reported on test data."""
 
-    kind = "perceptron"
     hidden: tuple[int, ...] = numbers("[1, inf)", default=(48, 48), integer=True)
     activation: str = choice(("relu", "tanh"), default="relu")
     metric: str = choice(("loss", "error"), default="loss")
-
-    @property
-    def label(self) -> str:
-        """See the base class."""
-        return f"{title(self.dataset)}, perceptron"
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -274,3 +283,15 @@ class Perceptron(AbstractClassification):
         for split in splits:
             metrics |= self.metrics_on(split, parameters)
         return metrics
+
+
+@spec
+class Perceptron(AbstractPerceptron, AbstractClassification):
+    """A multilayer perceptron on one of the data sets."""
+
+    kind = "perceptron"
+
+    @property
+    def label(self) -> str:
+        """See the base class."""
+        return f"{title(self.dataset)}, perceptron"

@@ -52,6 +52,10 @@ class AbstractStreaming(AbstractTask):
     def excess(self, error: Tensor, prediction: Tensor, covariance: Tensor) -> Tensor:
         """Excess from the variances of x.(w - w*) and x.w and the covariance of x.w and x.w*, each ``[B]``."""
 
+    def population(self) -> tuple[Tensor, Tensor]:
+        """Deviations of the inputs, and w*, ``[dimension]`` each, float64."""
+        return _spectrum(self.dimension, self.signal)
+
     @property
     def optimum(self) -> float | None:
         """The least excess."""
@@ -60,7 +64,7 @@ class AbstractStreaming(AbstractTask):
     @property
     def target_norm(self) -> float:
         """|w*|."""
-        return float(_spectrum(self.dimension, self.signal)[1].norm())
+        return float(self.population()[1].norm())
 
     def module(self) -> nn.Module:
         """A linear map without bias."""
@@ -117,7 +121,7 @@ class AbstractStreaming(AbstractTask):
             Inputs ``[k, batch, dimension]`` and targets ``[k, batch, 1]``.
         """
         stream = generator(seed, "stream")
-        scales, target = _spectrum(self.dimension, self.signal)
+        scales, target = self.population()
         shape = (500, self.batch)  # whole blocks, so that a longer run begins with the examples of a shorter one
         for start in range(0, steps, shape[0]):
             x = torch.randn(*shape, self.dimension, generator=stream, dtype=torch.float64) * scales
@@ -128,7 +132,7 @@ class AbstractStreaming(AbstractTask):
 
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
         """The exact population excess."""
-        scales, target = _spectrum(self.dimension, self.signal)
+        scales, target = self.population()
         scaled = parameters["0.weight"].detach().to(torch.float64).flatten(1) * scales
         goal = target * scales
         error, prediction = (scaled - goal).square().sum(1), scaled.square().sum(1)

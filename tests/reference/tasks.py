@@ -23,14 +23,19 @@ from adaptive_lr.tasks import (
     CharacterModel,
     ConvolutionalNetwork,
     Perceptron,
+    PowerLawLeastAbsolute,
+    PowerLawLeastSquares,
+    PowerLawLogistic,
     SoftmaxRegression,
     StreamingLeastAbsolute,
     StreamingLeastSquares,
     StreamingLogistic,
+    TeacherPerceptron,
     VariationalAutoencoder,
     WordLSTM,
 )
 from adaptive_lr.tasks.data import load
+from adaptive_lr.tasks.power_law import AbstractPowerLaw
 from adaptive_lr.tasks.streaming import AbstractStreaming
 
 Array = NDArray[np.float64]
@@ -49,6 +54,9 @@ STREAMING: dict[str, AbstractStreaming] = {
     "least_squares": StreamingLeastSquares(dimension=20),
     "least_absolute": StreamingLeastAbsolute(dimension=20),
     "logistic": StreamingLogistic(dimension=20),
+    "flat_squares": PowerLawLeastSquares(dimension=9, exponent=0.25, direction=3, batch=2),
+    "steep_absolute": PowerLawLeastAbsolute(dimension=9, exponent=1.75, decay=1.5, direction=4),
+    "steep_logistic": PowerLawLogistic(dimension=9, exponent=1.5, decay=0.5, direction=5, signal=1.5),
 }
 SOFTMAX = {f"softmax_{name}": SoftmaxRegression(dataset=name) for name in ("digits", "breast_cancer")}
 PERCEPTRONS = {
@@ -61,6 +69,10 @@ CASES = {
     "least_squares": Case(STREAMING["least_squares"], 0.1),
     "least_absolute": Case(STREAMING["least_absolute"], 0.05),
     "logistic": Case(STREAMING["logistic"], 0.3),
+    "flat_squares": Case(STREAMING["flat_squares"], 0.05),
+    "steep_absolute": Case(STREAMING["steep_absolute"], 0.05),
+    "steep_logistic": Case(STREAMING["steep_logistic"], 0.3),
+    "teacher": Case(TeacherPerceptron(dimension=7, units=5, hidden=(9,), batch=20, examples=300), 0.3),
     **{name: Case(task, 0.05) for name, task in CLASSIFICATION.items()},
     "convolution": Case(ConvolutionalNetwork(channels=(2, 3), batch=20), 0.05, 16),
     "dropout": Case(ConvolutionalNetwork(channels=(2,), norm="none", dropout=0.3, batch=20), 0.05, 16),
@@ -74,9 +86,29 @@ CASES = {
 }
 
 
+def spectrum(task: AbstractStreaming) -> Array:
+    """Variances of the inputs."""
+    exponent = task.exponent if isinstance(task, AbstractPowerLaw) else 1.0
+    variances: Array = np.arange(1, task.dimension + 1, dtype=np.float64) ** -exponent
+    return variances
+
+
 def population_target(task: AbstractStreaming) -> Array:
     """w*, solved for in noiseless examples of the same dimension and signal."""
-    noiseless = StreamingLeastSquares(dimension=task.dimension, signal=task.signal, noise=0.0, batch=2 * task.dimension)
+    count = 2 * task.dimension
+    noiseless: AbstractStreaming = StreamingLeastSquares(
+        dimension=task.dimension, signal=task.signal, noise=0.0, batch=count
+    )
+    if isinstance(task, AbstractPowerLaw):
+        noiseless = PowerLawLeastSquares(
+            dimension=task.dimension,
+            signal=task.signal,
+            noise=0.0,
+            batch=count,
+            exponent=task.exponent,
+            decay=task.decay,
+            direction=task.direction,
+        )
     inputs, targets = next(iter(noiseless.minibatches(0, 1, torch.float64)))
     solution: Array = np.linalg.lstsq(inputs.numpy(), targets.numpy()[:, 0])[0]
     return solution
@@ -85,7 +117,7 @@ def population_target(task: AbstractStreaming) -> Array:
 def sampled_losses(task: AbstractStreaming, weights: Array, *, examples: int) -> Array:
     """Losses ``[K, examples]`` of the K rows of ``weights`` on examples drawn as the docstrings of the tasks say."""
     generator = np.random.default_rng(0)
-    x = generator.standard_normal((examples, task.dimension)) / np.sqrt(np.arange(1, task.dimension + 1))
+    x = generator.standard_normal((examples, task.dimension)) * np.sqrt(spectrum(task))
     clean, outputs = x @ population_target(task), weights @ x.T
     if isinstance(task, StreamingLogistic):
         y = np.where(generator.random(examples) < 1.0 / (1.0 + np.exp(-clean)), 1.0, -1.0)

@@ -14,6 +14,7 @@ from tests.reference.tasks import (
     logistic_excess,
     population_target,
     sampled_losses,
+    spectrum,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,10 +31,10 @@ def test_streaming_starts_at_zero_and_ends_above_the_optimum(task: AbstractStrea
 
 @every_streaming
 def test_inputs_and_signal_have_the_documented_variances(task: AbstractStreaming) -> None:
-    spectrum = 1.0 / np.arange(1, task.dimension + 1)
-    assert (population_target(task) ** 2 * spectrum).sum() == pytest.approx(task.signal**2, rel=1e-12)
+    variances = spectrum(task)
+    assert (population_target(task) ** 2 * variances).sum() == pytest.approx(task.signal**2, rel=1e-12)
     inputs = torch.cat([one for one, _ in task.minibatches(0, 4000, torch.float64)]).numpy()
-    scaled = inputs / np.sqrt(spectrum)
+    scaled = inputs / np.sqrt(variances)
     covariance = scaled.T @ scaled / len(inputs)
     np.testing.assert_allclose(covariance, np.eye(task.dimension), rtol=0, atol=5.0 * np.sqrt(2.0 / len(inputs)))
 
@@ -79,10 +80,11 @@ def test_excess_is_zero_at_the_target_and_not_below_it_nearby(task: AbstractStre
     assert task.evaluate({"0.weight": weights}, final=True)["excess"].min() > -1e-14
 
 
-def test_least_squares_excess_is_the_quadratic_form() -> None:
-    task = STREAMING["least_squares"]
+@pytest.mark.parametrize("name", ["least_squares", "flat_squares"])
+def test_least_squares_excess_is_the_quadratic_form(name: str) -> None:
+    task = STREAMING[name]
     weights = np.random.default_rng(0).standard_normal((5, task.dimension))
-    expected = 0.5 * ((weights - population_target(task)) ** 2 / np.arange(1, task.dimension + 1)).sum(1)
+    expected = 0.5 * ((weights - population_target(task)) ** 2 * spectrum(task)).sum(1)
     found = task.evaluate({"0.weight": torch.from_numpy(weights)[:, None]}, final=True)["excess"]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
