@@ -6,6 +6,7 @@ from adaptive_lr.tasks.images import ConvolutionalNetwork
 from adaptive_lr.tasks.inference import BayesianLogistic, BayesianNetwork, VariationalAutoencoder
 from adaptive_lr.tasks.language import ByteGRU, ByteTransformer, WordLSTM
 from adaptive_lr.tasks.power_law import PowerLawLeastAbsolute, PowerLawLeastSquares, PowerLawLogistic
+from adaptive_lr.tasks.ridge import RidgeRegression
 from adaptive_lr.tasks.streaming import (
     StreamingLeastAbsolute,
     StreamingLeastSquares,
@@ -32,6 +33,7 @@ TASKS: tuple[type[AbstractTask], ...] = (
     PowerLawLogistic,
     PowerLawLeastAbsolute,
     TeacherPerceptron,
+    RidgeRegression,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
@@ -48,6 +50,7 @@ __all__ = [
     "PowerLawLeastAbsolute",
     "PowerLawLeastSquares",
     "PowerLawLogistic",
+    "RidgeRegression",
     "SoftmaxRegression",
     "StreamingLeastAbsolute",
     "StreamingLeastSquares",

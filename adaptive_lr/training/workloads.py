@@ -16,6 +16,7 @@ from adaptive_lr.tasks import (
     ByteTransformer,
     ConvolutionalNetwork,
     Perceptron,
+    RidgeRegression,
     SoftmaxRegression,
     VariationalAutoencoder,
     WordLSTM,
@@ -87,6 +88,13 @@ def _convex(dataset: str, base_lr: float, steps: int) -> Workload:
     return _at_two_lengths(f"softmax-{dataset}", "convex", task, SGD(), base_lr, (100, steps))
 
 
+def _ridge() -> Workload:
+    steps = {"smoke": 200, "standard": 5 * RidgeRegression().examples}
+    trials = {size: _trial(RidgeRegression(), SGD(), 0.025, count) for size, count in steps.items()}
+    exact = {size: replace(trial, dtype="float64") for size, trial in trials.items()}
+    return Workload(name="ridge", area="convex", sizes=exact)
+
+
 _MLP = Perceptron(dataset="fashion_mnist", hidden=(128,), batch=128)
 _CONV = ConvolutionalNetwork(dataset="fashion_mnist", channels=(16, 32), batch=128)
 
@@ -127,6 +135,7 @@ WORKLOADS: dict[str, Workload] = {
         _convex("breast_cancer", 1.0, 1020),
         _convex("spam", 1.0, 2760),
         _convex("letter", 2.0, 24000),
+        _ridge(),
     )
 }
 """Every workload by its name."""

@@ -26,6 +26,7 @@ from adaptive_lr.tasks import (
     PowerLawLeastAbsolute,
     PowerLawLeastSquares,
     PowerLawLogistic,
+    RidgeRegression,
     SoftmaxRegression,
     StreamingLeastAbsolute,
     StreamingLeastSquares,
@@ -82,6 +83,7 @@ CASES = {
     "bayesian_logistic": Case(BayesianLogistic(), 0.3, 16),
     "bayesian_network": Case(BayesianNetwork(hidden=4, batch=20), 0.1, 16),
     "autoencoder": Case(VariationalAutoencoder(hidden=8, latents=2, batch=20), 0.01, 16),
+    "ridge": Case(RidgeRegression(examples=60, dimension=9, rank=7, batch=4), 0.05),
     "characters": Case(CharacterModel(context=3, hidden=(9,), batch=20), 0.1),
 }
 
