@@ -2,6 +2,7 @@
 
 from adaptive_lr.tasks.base import AbstractTask
 from adaptive_lr.tasks.classification import Perceptron, SoftmaxRegression
+from adaptive_lr.tasks.finetuning import FineTunedConvolution, FineTunedGRU
 from adaptive_lr.tasks.images import ConvolutionalNetwork
 from adaptive_lr.tasks.inference import BayesianLogistic, BayesianNetwork, VariationalAutoencoder
 from adaptive_lr.tasks.language import ByteGRU, ByteTransformer, WordLSTM
@@ -34,6 +35,8 @@ TASKS: tuple[type[AbstractTask], ...] = (
     PowerLawLeastAbsolute,
     TeacherPerceptron,
     RidgeRegression,
+    FineTunedGRU,
+    FineTunedConvolution,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
@@ -46,6 +49,8 @@ __all__ = [
     "ByteTransformer",
     "CharacterModel",
     "ConvolutionalNetwork",
+    "FineTunedConvolution",
+    "FineTunedGRU",
     "Perceptron",
     "PowerLawLeastAbsolute",
     "PowerLawLeastSquares",

@@ -13,7 +13,9 @@ from adaptive_lr.spec import choice, number, numbers, spec
 from adaptive_lr.tasks import data
 from adaptive_lr.tasks.modular import AbstractModular, Examples, dropped
 
-_SHAPES = {"digits": (8, 8), "mnist1d": (40,), "fashion_mnist": (28, 28)}
+SHAPES = {"digits": (8, 8), "mnist1d": (40,), "fashion_mnist": (28, 28)}
+"""Of the images that can be classified, by the names of their sets."""
+
 _SMALLEST = 4
 """Images at most as wide are not pooled further."""
 
@@ -27,7 +29,7 @@ class ConvolutionalNetwork(AbstractModular):
     """
 
     kind = "convolutional_network"
-    dataset: str = choice(tuple(_SHAPES), default="digits")
+    dataset: str = choice(tuple(SHAPES), default="digits")
     channels: tuple[int, ...] = numbers("[1, inf)", default=(16, 32), integer=True)
     norm: str = choice(("batch", "none"), default="batch")
     dropout: float = number("[0, 1)", default=0.0)
@@ -48,7 +50,7 @@ class ConvolutionalNetwork(AbstractModular):
         """See the class."""
         classes = data.load(self.dataset).classes
         return ConvNet(
-            _SHAPES[self.dataset], self.channels, classes, normalised=self.norm == "batch", dropout=self.dropout
+            SHAPES[self.dataset], self.channels, classes, normalised=self.norm == "batch", dropout=self.dropout
         )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -69,7 +71,7 @@ class ConvolutionalNetwork(AbstractModular):
         """Uniform numbers for the dropout, ``[count, features]``."""
         if not self.dropout:
             return ()
-        features = self.channels[-1] * _pixels(_SHAPES[self.dataset], len(self.channels))
+        features = self.channels[-1] * _pixels(SHAPES[self.dataset], len(self.channels))
         return (torch.rand(count, features, generator=source, dtype=torch.float64).to(dtype),)
 
 
@@ -126,7 +128,7 @@ def images(name: str, split: str, dtype: torch.dtype) -> Examples:
     """A split of images, ``[n, channels, …]``; bytes are standardised with one mean and deviation a channel, of the training images."""
     dataset = data.load(name)
     part: data.Split = getattr(dataset, split)
-    inputs = part.inputs.view(len(part.targets), 1, *_SHAPES[name])
+    inputs = part.inputs.view(len(part.targets), 1, *SHAPES[name])
     if inputs.dtype == torch.uint8:
         train = dataset.train.inputs.to(torch.float64)
         inputs = (inputs - train.mean()) / train.std()

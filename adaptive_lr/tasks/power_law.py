@@ -45,7 +45,7 @@ def _population(dimension: int, signal: float, exponent: float, decay: float, di
 
 
 @spec
-class PowerLawLeastSquares(AbstractPowerLaw, StreamingLeastSquares):
+class PowerLawLeastSquares(StreamingLeastSquares, AbstractPowerLaw):
     """y = x.w* + noise e, loss (x.w - y)^2 / 2; excess ½ (w - w*)' diag(i^-exponent) (w - w*)."""
 
     kind = "power_law_least_squares"
@@ -53,7 +53,7 @@ class PowerLawLeastSquares(AbstractPowerLaw, StreamingLeastSquares):
 
 
 @spec
-class PowerLawLeastAbsolute(AbstractPowerLaw, StreamingLeastAbsolute):
+class PowerLawLeastAbsolute(StreamingLeastAbsolute, AbstractPowerLaw):
     """y = x.w* + noise e, loss |x.w - y|; the excess is that of `StreamingLeastAbsolute`."""
 
     kind = "power_law_least_absolute"
@@ -61,7 +61,7 @@ class PowerLawLeastAbsolute(AbstractPowerLaw, StreamingLeastAbsolute):
 
 
 @spec
-class PowerLawLogistic(AbstractPowerLaw, StreamingLogistic):
+class PowerLawLogistic(StreamingLogistic, AbstractPowerLaw):
     """P(y = 1) = 1/(1 + exp(-x.w*)), loss log(1 + exp(-y x.w)); the excess is that of `StreamingLogistic`."""
 
     kind = "power_law_logistic"

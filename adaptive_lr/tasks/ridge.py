@@ -116,7 +116,8 @@ class RidgeRegression(AbstractTask):
         """The excess, which does not cancel near the optimum."""
         made = problem(self)
         away = parameters["0.weight"].detach().to(torch.float64).flatten(1) - made.optimum
-        return {"excess": 0.5 * (away @ made.directions).square() @ made.eigenvalues}
+        excess: Tensor = 0.5 * (away @ made.directions).square() @ made.eigenvalues
+        return {"excess": excess}
 
 
 class Problem(NamedTuple):
@@ -129,21 +130,22 @@ class Problem(NamedTuple):
     eigenvalues: Tensor
 
 
+def _orthonormal(columns: Tensor) -> Tensor:
+    basis, triangle = torch.linalg.qr(columns)
+    signed: Tensor = basis * triangle.diagonal().sign()  # as Gram and Schmidt would have it, whatever LAPACK does
+    return signed
+
+
 @lru_cache(maxsize=8)
 def problem(task: RidgeRegression) -> Problem:
     """The data of a task and its optimum."""
     source, count, rank = generator(0, "ridge"), task.examples, task.rank
 
-    def orthonormal(normal: Tensor) -> Tensor:
-        # Signs as of Gram and Schmidt's: LAPACK's are a matter of its version.
-        basis, triangle = torch.linalg.qr(normal)
-        return basis * triangle.diagonal().sign()
-
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=source, dtype=torch.float64)
 
-    left = orthonormal(torch.cat([torch.ones(count, 1, dtype=torch.float64), normal(count, rank - 1)], 1))
-    directions = orthonormal(normal(task.dimension, task.dimension))
+    left = _orthonormal(torch.cat([torch.ones(count, 1, dtype=torch.float64), normal(count, rank - 1)], 1))
+    directions = _orthonormal(normal(task.dimension, task.dimension))
     eigenvalues = torch.tensor(task.spectrum(), dtype=torch.float64).flip(0)
     roots = task.top**0.5 * torch.arange(1, rank + 1, dtype=torch.float64) ** (-0.5 * task.exponent)
     inputs = count**0.5 * (left * roots) @ directions[:, :rank].T

@@ -22,6 +22,8 @@ from adaptive_lr.tasks import (
     ByteTransformer,
     CharacterModel,
     ConvolutionalNetwork,
+    FineTunedConvolution,
+    FineTunedGRU,
     Perceptron,
     PowerLawLeastAbsolute,
     PowerLawLeastSquares,
@@ -84,6 +86,10 @@ CASES = {
     "bayesian_network": Case(BayesianNetwork(hidden=4, batch=20), 0.1, 16),
     "autoencoder": Case(VariationalAutoencoder(hidden=8, latents=2, batch=20), 0.01, 16),
     "ridge": Case(RidgeRegression(examples=60, dimension=9, rank=7, batch=4), 0.05),
+    "fine_tuned_gru": Case(FineTunedGRU(context=6, batch=4, width=6, pretraining=3), 3.0, 16),
+    "fine_tuned_convolution": Case(
+        FineTunedConvolution(dataset="digits", channels=(2, 3), batch=20, shots=60, pretraining=5), 0.05, 16
+    ),
     "characters": Case(CharacterModel(context=3, hidden=(9,), batch=20), 0.1),
 }
 
