@@ -8,6 +8,7 @@ from adaptive_lr.tasks.inference import BayesianLogistic, BayesianNetwork, Varia
 from adaptive_lr.tasks.language import ByteGRU, ByteTransformer, WordLSTM
 from adaptive_lr.tasks.power_law import PowerLawLeastAbsolute, PowerLawLeastSquares, PowerLawLogistic
 from adaptive_lr.tasks.ridge import RidgeRegression
+from adaptive_lr.tasks.sections import SectionClassifier
 from adaptive_lr.tasks.streaming import (
     StreamingLeastAbsolute,
     StreamingLeastSquares,
@@ -37,6 +38,7 @@ TASKS: tuple[type[AbstractTask], ...] = (
     RidgeRegression,
     FineTunedGRU,
     FineTunedConvolution,
+    SectionClassifier,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
@@ -56,6 +58,7 @@ __all__ = [
     "PowerLawLeastSquares",
     "PowerLawLogistic",
     "RidgeRegression",
+    "SectionClassifier",
     "SoftmaxRegression",
     "StreamingLeastAbsolute",
     "StreamingLeastSquares",

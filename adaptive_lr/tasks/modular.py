@@ -63,6 +63,10 @@ class AbstractModular(AbstractTask):
             dtype: the precision of inputs that are no whole numbers.
         """
 
+    def evaluated(self, split: str, dtype: torch.dtype) -> Examples:
+        """The examples that a metric is the mean over; by default all of a split."""
+        return self.examples(split, dtype)
+
     @abstractmethod
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """What the metrics are the means of, by name: each ``[B, n]``, from outputs ``[B, n, …]`` and targets ``[n, …]``."""
@@ -115,7 +119,7 @@ class AbstractModular(AbstractTask):
 
     def _means(self, split: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         floating = next(value for value in state.values() if value.is_floating_point())
-        examples, model = self.examples(split, floating.dtype), self.built().eval().to(floating.dtype)
+        examples, model = self.evaluated(split, floating.dtype), self.built().eval().to(floating.dtype)
         noise = self.fixed_noise(split, len(examples.targets), floating.dtype)
         data = examples.beside(noise)
         sums: dict[str, Tensor] = {}
