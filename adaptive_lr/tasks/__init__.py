@@ -3,10 +3,11 @@
 from adaptive_lr.tasks.base import AbstractTask
 from adaptive_lr.tasks.classification import Perceptron, SoftmaxRegression
 from adaptive_lr.tasks.finetuning import FineTunedConvolution, FineTunedGRU
-from adaptive_lr.tasks.images import ConvolutionalNetwork
+from adaptive_lr.tasks.images import ConvolutionalNetwork, StridedConvolution
 from adaptive_lr.tasks.inference import BayesianLogistic, BayesianNetwork, VariationalAutoencoder
 from adaptive_lr.tasks.language import ByteGRU, ByteTransformer, WordLSTM
 from adaptive_lr.tasks.power_law import PowerLawLeastAbsolute, PowerLawLeastSquares, PowerLawLogistic
+from adaptive_lr.tasks.residual import ResidualNetwork
 from adaptive_lr.tasks.ridge import RidgeRegression
 from adaptive_lr.tasks.sections import SectionClassifier
 from adaptive_lr.tasks.streaming import (
@@ -39,6 +40,8 @@ TASKS: tuple[type[AbstractTask], ...] = (
     FineTunedGRU,
     FineTunedConvolution,
     SectionClassifier,
+    StridedConvolution,
+    ResidualNetwork,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
@@ -57,12 +60,14 @@ __all__ = [
     "PowerLawLeastAbsolute",
     "PowerLawLeastSquares",
     "PowerLawLogistic",
+    "ResidualNetwork",
     "RidgeRegression",
     "SectionClassifier",
     "SoftmaxRegression",
     "StreamingLeastAbsolute",
     "StreamingLeastSquares",
     "StreamingLogistic",
+    "StridedConvolution",
     "TeacherPerceptron",
     "VariationalAutoencoder",
     "WordLSTM",

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional
 
 from adaptive_lr.errors import SpecError
-from adaptive_lr.spec import choice, spec
+from adaptive_lr.spec import choice, number, spec
 from adaptive_lr.tasks.base import AbstractTask, Inputs, Minibatch, Parameters, as_tuple, generator, on_each
 
 CHUNK = 256
@@ -142,6 +143,36 @@ class AbstractModular(AbstractTask):
             return vmap(outputs)(dict(state))
         trials = len(next(iter(state.values())))
         return torch.stack([outputs({name: value[row] for name, value in state.items()}) for row in range(trials)])
+
+
+@spec
+class AbstractClassifier(AbstractModular):
+    """Cross-entropy of one class in several; metrics are the loss and the share of errors."""
+
+    batch: int = number("[1, inf)", default=50, integer=True)
+    metric: str = choice(("loss", "error"), default="loss")
+
+    @property
+    def batch_size(self) -> int:
+        """See the base class."""
+        return self.batch
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return functional.cross_entropy(outputs, targets)
+
+    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``loss``, cross-entropy, and ``error``, 1 where another class is more likely."""
+        index = targets.expand(outputs.shape[:2]).unsqueeze(-1)
+        loss = -outputs.log_softmax(-1).gather(2, index).squeeze(2)
+        return {"loss": loss, "error": outputs.argmax(-1) != targets}
+
+
+def evenly_spaced(examples: Examples, most: int) -> Examples:
+    """At most so many of them."""
+    count = len(examples.targets)
+    most = min(most, count)
+    return examples.rows(torch.arange(most) * count // most)
 
 
 def dropped(values: Tensor, uniform: Tensor, share: float) -> Tensor:

@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from adaptive_lr.errors import SpecError
-from adaptive_lr.spec import choice, number, spec
+from adaptive_lr.spec import number, spec
 from adaptive_lr.tasks import data
 from adaptive_lr.tasks.base import Parameters
 from adaptive_lr.tasks.encoder import PADDING, Encoder, from_bert
-from adaptive_lr.tasks.modular import AbstractModular, Examples
+from adaptive_lr.tasks.modular import AbstractClassifier, Examples, evenly_spaced
 from adaptive_lr.tasks.wordpiece import WordPieces
 
 EVALUATED = 400
@@ -22,7 +21,7 @@ EVALUATED = 400
 
 
 @spec
-class SectionClassifier(AbstractModular):
+class SectionClassifier(AbstractClassifier):
     """MiniLM and a linear layer on the mean of its outputs, which tell the 10 sections of the King James Bible apart; all weights are tuned.
 
     Wang et al. 2020, arXiv:2002.10957: 22.6 million parameters, 6 ``layers`` of which the first so many are taken. Verses are cut
@@ -37,12 +36,6 @@ class SectionClassifier(AbstractModular):
     length: int = number("[3, 512]", default=32, integer=True)
     verses: int = number("[1, inf)", default=2400, integer=True)
     batch: int = number("[1, inf)", default=16, integer=True)
-    metric: str = choice(("loss", "error"), default="loss")
-
-    @property
-    def batch_size(self) -> int:
-        """See the base class."""
-        return self.batch
 
     def module(self) -> nn.Module:
         """See the class."""
@@ -61,16 +54,6 @@ class SectionClassifier(AbstractModular):
         trained = from_bert(data.minilm().weights, self.layers)
         return super().initial(seed) | {f"encoder.{name}": value.double() for name, value in trained.items()}
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy."""
-        return functional.cross_entropy(outputs, targets)
-
-    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """``loss``, cross-entropy, and ``error``, 1 where another section is more likely."""
-        index = targets.expand(outputs.shape[:2]).unsqueeze(-1)
-        loss = -outputs.log_softmax(-1).gather(2, index).squeeze(2)
-        return {"loss": loss, "error": outputs.argmax(-1) != targets}
-
     def examples(self, split: str, dtype: torch.dtype) -> Examples:
         """Numbers of word pieces ``[n, length]``, and of sections.
 
@@ -80,11 +63,13 @@ class SectionClassifier(AbstractModular):
         numbers, sections = _numbered(split, self.length)
         if self.verses > len(sections) and split == "train":
             raise SpecError(f"SectionClassifier.verses must be at most {len(sections)}, got {self.verses}")
-        return _spaced(Examples(numbers, sections), self.verses) if split == "train" else Examples(numbers, sections)
+        return (
+            evenly_spaced(Examples(numbers, sections), self.verses) if split == "train" else Examples(numbers, sections)
+        )
 
     def evaluated(self, split: str, dtype: torch.dtype) -> Examples:
         """``EVALUATED`` of them."""
-        return _spaced(self.examples(split, dtype), EVALUATED)
+        return evenly_spaced(self.examples(split, dtype), EVALUATED)
 
 
 class Classifier(nn.Module):
@@ -109,9 +94,3 @@ def _numbered(split: str, length: int) -> tuple[Tensor, Tensor]:
         found = pieces.numbers(verse.text, length)
         numbers[row, : len(found)] = torch.tensor(found)
     return numbers, torch.tensor([verse.section for verse in verses])
-
-
-def _spaced(examples: Examples, most: int) -> Examples:
-    count = len(examples.targets)
-    most = min(most, count)
-    return examples.rows(torch.arange(most) * count // most)

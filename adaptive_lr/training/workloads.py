@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adaptive_lr.schedules import AbstractSchedule, DampedCosine, Warmup
+from adaptive_lr.schedules import AbstractSchedule, DampedCosine, Linear, Warmup
 from adaptive_lr.spec import lookup
 from adaptive_lr.tasks import (
     AbstractTask,
@@ -15,9 +15,14 @@ from adaptive_lr.tasks import (
     ByteGRU,
     ByteTransformer,
     ConvolutionalNetwork,
+    FineTunedConvolution,
+    FineTunedGRU,
     Perceptron,
+    ResidualNetwork,
     RidgeRegression,
+    SectionClassifier,
     SoftmaxRegression,
+    StridedConvolution,
     VariationalAutoencoder,
     WordLSTM,
 )
@@ -33,6 +38,7 @@ WARM = Warmup(fraction=0.05, then=DampedCosine())
 MOMENTUM = SGD(momentum=0.9)
 ADAM = AdamW(weight_decay=0.0)
 TRANSFORMER = Clipped(then=AdamW(beta2=0.95, weight_decay=0.1, decayed="matrices"), norm=1.0)
+NESTEROV = SGD(momentum=0.9, nesterov="on", weight_decay=5e-4, decayed="matrices")
 CLASSIC = Clipped(then=SGD(), norm=0.25)
 
 
@@ -42,7 +48,7 @@ class Workload:
 
     Attributes:
         name: what it is called on the command line.
-        area: ``images``, ``language``, ``inference`` or ``convex``.
+        area: ``images``, ``language``, ``inference``, ``convex``, ``fine-tuning`` or, drawn from an index, ``random``.
         sizes: a trial for each of ``SIZES`` that there is, with the seed 0.
     """
 
@@ -95,6 +101,19 @@ def _ridge() -> Workload:
     return Workload(name="ridge", area="convex", sizes=exact)
 
 
+def _residual(dataset: str, name: str) -> Workload:
+    """ResNet-9 with a quarter of its width or less on a core, and at the usual size of 24 epochs of 512 images for an accelerator."""
+    small, middle, large = (
+        ResidualNetwork(dataset=dataset, width=width, batch=batch) for width, batch in ((4, 32), (8, 128), (64, 512))
+    )
+    sizes = {
+        "smoke": _trial(small, NESTEROV, 0.05, 20, WARM),
+        "standard": _trial(middle, NESTEROV, 0.05, 390, WARM),
+        "gpu": _trial(large, NESTEROV, 0.2, 2100, Warmup(fraction=0.2, then=DampedCosine())),
+    }
+    return Workload(name=name, area="images", sizes=sizes)
+
+
 _MLP = Perceptron(dataset="fashion_mnist", hidden=(128,), batch=128)
 _CONV = ConvolutionalNetwork(dataset="fashion_mnist", channels=(16, 32), batch=128)
 
@@ -109,9 +128,14 @@ WORKLOADS: dict[str, Workload] = {
             0.05,
             (50, 1280),
         ),
+        _at_two_lengths(
+            "mnist1d-strided", "images", StridedConvolution(metric="error"), MOMENTUM, 0.05, (50, 1280), WARM
+        ),
         _at_two_lengths("digits-conv", "images", ConvolutionalNetwork(dataset="digits"), MOMENTUM, 0.05, (50, 420)),
         _at_two_lengths("fashion-mnist-mlp", "images", _MLP, MOMENTUM, 0.1, (50, 1170)),
         _at_two_lengths("fashion-mnist-conv", "images", _CONV, MOMENTUM, 0.05, (20, 1170)),
+        _residual("fashion_mnist", "fashion-mnist-resnet9"),
+        _residual("cifar10", "cifar10-resnet9"),
         *(_transformer(text) for text in ("python_help", "shakespeare", "king_james_bible", "state_of_the_union")),
         _at_two_lengths("byte-gru-python_help", "language", ByteGRU(), Clipped(then=ADAM), 1e-2, (50, 600), WARM),
         _at_two_lengths("word-lstm-python_help", "language", WordLSTM(), CLASSIC, 20.0, (20, 600)),
@@ -136,6 +160,23 @@ WORKLOADS: dict[str, Workload] = {
         _convex("spam", 1.0, 2760),
         _convex("letter", 2.0, 24000),
         _ridge(),
+        _at_two_lengths(
+            "mnist1d-conv-fine-tuned",
+            "fine-tuning",
+            FineTunedConvolution(channels=(25, 25, 25), norm="none", pretraining=1500),
+            MOMENTUM,
+            0.03,
+            (30, 150),
+        ),
+        _at_two_lengths(
+            "byte-gru-fine-tuned",
+            "fine-tuning",
+            FineTunedGRU(source="state_of_the_union", text="shakespeare", pretraining=2000),
+            Clipped(then=AdamW(beta2=0.95, weight_decay=0.1)),
+            1e-2,
+            (50, 150),
+        ),
+        _at_two_lengths("minilm-sections", "fine-tuning", SectionClassifier(), AdamW(), 3e-4, (4, 150), Linear()),
     )
 }
 """Every workload by its name."""

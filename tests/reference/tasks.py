@@ -28,11 +28,13 @@ from adaptive_lr.tasks import (
     PowerLawLeastAbsolute,
     PowerLawLeastSquares,
     PowerLawLogistic,
+    ResidualNetwork,
     RidgeRegression,
     SoftmaxRegression,
     StreamingLeastAbsolute,
     StreamingLeastSquares,
     StreamingLogistic,
+    StridedConvolution,
     TeacherPerceptron,
     VariationalAutoencoder,
     WordLSTM,
@@ -90,6 +92,8 @@ CASES = {
     "fine_tuned_convolution": Case(
         FineTunedConvolution(dataset="digits", channels=(2, 3), batch=20, shots=60, pretraining=5), 0.05, 16
     ),
+    "strided": Case(StridedConvolution(width=3, batch=20), 0.3, 32),
+    "residual": Case(ResidualNetwork(dataset="digits", width=2, shift=1, batch=20), 0.05, 16),
     "characters": Case(CharacterModel(context=3, hidden=(9,), batch=20), 0.1),
 }
 

@@ -52,7 +52,8 @@ def test_the_smoke_size_learns(workload: Workload) -> None:
 
 
 def test_workloads_have_both_sizes_and_names_of_their_own() -> None:
-    assert {workload.area for workload in WORKLOADS.values()} == {"images", "language", "inference", "convex"}
+    areas = {"images", "language", "inference", "convex", "fine-tuning"}
+    assert {workload.area for workload in WORKLOADS.values()} == areas
     for name, workload in WORKLOADS.items():
         assert workload.name == name
         assert {"smoke", "standard"} <= set(workload.sizes) <= set(SIZES)
