@@ -5,7 +5,7 @@ from adaptive_lr.tasks.classification import Perceptron, SoftmaxRegression
 from adaptive_lr.tasks.finetuning import FineTunedConvolution, FineTunedGRU
 from adaptive_lr.tasks.images import ConvolutionalNetwork, StridedConvolution
 from adaptive_lr.tasks.inference import BayesianLogistic, BayesianNetwork, VariationalAutoencoder
-from adaptive_lr.tasks.language import ByteGRU, ByteTransformer, WordLSTM
+from adaptive_lr.tasks.language import ByteGRU, ByteTransformer, TokenTransformer, WordLSTM
 from adaptive_lr.tasks.power_law import PowerLawLeastAbsolute, PowerLawLeastSquares, PowerLawLogistic
 from adaptive_lr.tasks.residual import ResidualNetwork
 from adaptive_lr.tasks.ridge import RidgeRegression
@@ -42,6 +42,7 @@ TASKS: tuple[type[AbstractTask], ...] = (
     SectionClassifier,
     StridedConvolution,
     ResidualNetwork,
+    TokenTransformer,
 )
 """Every task. A new one is added here, and with that gets its tests."""
 
@@ -69,6 +70,7 @@ __all__ = [
     "StreamingLogistic",
     "StridedConvolution",
     "TeacherPerceptron",
+    "TokenTransformer",
     "VariationalAutoencoder",
     "WordLSTM",
 ]

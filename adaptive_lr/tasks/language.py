@@ -1,4 +1,4 @@
-"""Language models: a transformer and a GRU on bytes, an LSTM on words."""
+"""Language models: transformers on bytes and on tokens, a GRU on bytes, an LSTM on words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import choice, number, spec
-from adaptive_lr.tasks import texts
+from adaptive_lr.tasks import texts, tokens
 from adaptive_lr.tasks.base import Minibatch, Objective, generator
 from adaptive_lr.tasks.modular import AbstractModular, Examples
 from adaptive_lr.tasks.recurrent import RecurrentNetwork
@@ -96,13 +96,17 @@ class AbstractByteModel(AbstractLanguageModel):
 
 
 @spec
-class ByteTransformer(AbstractByteModel):
-    """A decoder-only transformer (GPT-2's order of things: pre-norm, GELU, learnt positions, tied embedding) on bytes."""
+class AbstractTransformer(AbstractLanguageModel):
+    """A decoder-only transformer (GPT-2's order of things: pre-norm, GELU, learnt positions, tied embedding)."""
 
-    kind = "byte_transformer"
     layers: int = number("[1, inf)", default=2, integer=True)
     width: int = number("[1, inf)", default=64, integer=True)
     heads: int = number("[1, inf)", default=4, integer=True)
+
+    @property
+    @abstractmethod
+    def symbol_count(self) -> int:
+        """How many symbols there are."""
 
     def check(self) -> None:
         """Heads are of one size.
@@ -111,12 +115,8 @@ class ByteTransformer(AbstractByteModel):
             SpecError: the width cannot be divided among them.
         """
         if self.width % self.heads:
-            raise SpecError(f"ByteTransformer.width must be a multiple of heads, {self.heads}, got {self.width}")
-
-    @property
-    def label(self) -> str:
-        """See the base class."""
-        return f"{texts.title(self.text)}, byte transformer"
+            kind = type(self).__name__
+            raise SpecError(f"{kind}.width must be a multiple of heads, {self.heads}, got {self.width}")
 
     def objective(self) -> Objective:
         """See the base class; attention as matrix products, since torch's fused one cannot be mapped over trials."""
@@ -130,7 +130,54 @@ class ByteTransformer(AbstractByteModel):
 
     def module(self) -> nn.Module:
         """See the class."""
-        return Transformer(BYTES, self.context, layers=self.layers, width=self.width, heads=self.heads)
+        return Transformer(self.symbol_count, self.context, layers=self.layers, width=self.width, heads=self.heads)
+
+
+@spec
+class ByteTransformer(AbstractTransformer, AbstractByteModel):
+    """Such a transformer on bytes."""
+
+    kind = "byte_transformer"
+
+    @property
+    def label(self) -> str:
+        """See the base class."""
+        return f"{texts.title(self.text)}, byte transformer"
+
+    @property
+    def symbol_count(self) -> int:
+        """All bytes."""
+        return BYTES
+
+
+@spec
+class TokenTransformer(AbstractTransformer):
+    """Such a transformer on tokens of byte pair encoding, which needs the extra ``bpe``.
+
+    The ``vocabulary``, the 256 bytes and merges of pairs, comes from the training part of the text alone, and is kept in the folder of
+    the data sets. A metric is in nats a token: times `tokens_a_byte` it is comparable with that of another vocabulary.
+    """
+
+    kind = "token_transformer"
+    vocabulary: int = number("[257, 1000000]", default=2048, integer=True)
+
+    @property
+    def label(self) -> str:
+        """See the base class."""
+        return f"{texts.title(self.text)}, token transformer"
+
+    @property
+    def symbol_count(self) -> int:
+        """The vocabulary."""
+        return self.vocabulary
+
+    def symbols(self, split: str) -> Tensor:
+        """Numbers of the tokens."""
+        return tokens.tokens(self.text, split, self.vocabulary)
+
+    def tokens_a_byte(self, split: str) -> float:
+        """Tokens in a part of the text over its bytes in UTF-8."""
+        return len(self.symbols(split)) / len(texts.encoded(self.text, split))
 
 
 @spec

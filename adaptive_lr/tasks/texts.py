@@ -24,15 +24,16 @@ def title(text: str) -> str:
 @lru_cache
 def encoded(text: str, split: str) -> Tensor:
     """The bytes of a part in UTF-8, ``[n]``, int64."""
-    return torch.frombuffer(bytearray(_part(text, split).encode()), dtype=torch.uint8).to(torch.int64)
+    return torch.frombuffer(bytearray(part(text, split).encode()), dtype=torch.uint8).to(torch.int64)
 
 
 @lru_cache
 def words(text: str, split: str) -> tuple[str, ...]:
     """The words of a part in small letters, and the signs between them."""
-    return tuple(_WORD.findall(_part(text, split).lower()))
+    return tuple(_WORD.findall(part(text, split).lower()))
 
 
-def _part(text: str, split: str) -> str:
-    part: str = getattr(data.text(text), split)
-    return part
+def part(text: str, split: str) -> str:
+    """A part of a text as it is: ``train``, ``validation`` or ``test``."""
+    letters: str = getattr(data.text(text), split)
+    return letters

@@ -23,6 +23,7 @@ from adaptive_lr.tasks import (
     SectionClassifier,
     SoftmaxRegression,
     StridedConvolution,
+    TokenTransformer,
     VariationalAutoencoder,
     WordLSTM,
 )
@@ -101,6 +102,13 @@ def _ridge() -> Workload:
     return Workload(name="ridge", area="convex", sizes=exact)
 
 
+def _tokens(text: str, vocabulary: int) -> Workload:
+    large = TokenTransformer(text=text, vocabulary=4096, layers=6, width=384, heads=6, context=256, batch=64)
+    task = TokenTransformer(text=text, vocabulary=vocabulary)
+    gpu = _trial(large, TRANSFORMER, 1e-3, 5000, WARM)
+    return _at_two_lengths(f"token-transformer-{text}", "language", task, TRANSFORMER, 3e-3, (50, 2500), WARM, gpu)
+
+
 def _residual(dataset: str, name: str) -> Workload:
     """ResNet-9 with a quarter of its width or less on a core, and at the usual size of 24 epochs of 512 images for an accelerator."""
     small, middle, large = (
@@ -137,6 +145,7 @@ WORKLOADS: dict[str, Workload] = {
         _residual("fashion_mnist", "fashion-mnist-resnet9"),
         _residual("cifar10", "cifar10-resnet9"),
         *(_transformer(text) for text in ("python_help", "shakespeare", "king_james_bible", "state_of_the_union")),
+        *(_tokens(text, size) for text, size in (("python_help", 1024), ("state_of_the_union", 2048))),
         _at_two_lengths("byte-gru-python_help", "language", ByteGRU(), Clipped(then=ADAM), 1e-2, (50, 600), WARM),
         _at_two_lengths("word-lstm-python_help", "language", WordLSTM(), CLASSIC, 20.0, (20, 600)),
         _at_two_lengths("bayesian-logistic-breast_cancer", "inference", BayesianLogistic(), ADAM, 0.05, (100, 1500)),

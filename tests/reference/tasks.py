@@ -1,5 +1,6 @@
 """Tasks small enough for tests, their population losses written out literally, and tasks that misbehave."""
 
+import importlib.util
 import math
 import os
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ from adaptive_lr.tasks import (
     StreamingLogistic,
     StridedConvolution,
     TeacherPerceptron,
+    TokenTransformer,
     VariationalAutoencoder,
     WordLSTM,
 )
@@ -96,6 +98,10 @@ CASES = {
     "residual": Case(ResidualNetwork(dataset="digits", width=2, shift=1, batch=20), 0.05, 16),
     "characters": Case(CharacterModel(context=3, hidden=(9,), batch=20), 0.1),
 }
+if importlib.util.find_spec("tokenizers") is not None:  # the extra bpe
+    CASES["token_transformer"] = Case(
+        TokenTransformer(context=6, batch=4, layers=1, width=8, heads=2, vocabulary=300), 0.5, 16
+    )
 
 
 def spectrum(task: AbstractStreaming) -> Array:
