@@ -35,7 +35,7 @@ class LiteralRun:
     def __init__(self, trial: Trial) -> None:
         self.trial, self.task = trial, trial.task
         self.module = trial.task.built().to(trial.torch_dtype)
-        start = self.module.state_dict() | trial.task.initial(trial.seed)
+        start = self.module.state_dict() | trial.task.initial(trial.seed) | trial.task.initial_buffers()
         self.module.load_state_dict(start)
         self.parameters = list(self.module.parameters())
         self.optimizer = trial.optimizer.literal(self.parameters, trial.base_lr)

@@ -95,7 +95,7 @@ CASES = {
         FineTunedConvolution(dataset="digits", channels=(2, 3), batch=20, shots=60, pretraining=5), 0.05, 16
     ),
     "strided": Case(StridedConvolution(width=3, batch=20), 0.3, 32),
-    "residual": Case(ResidualNetwork(dataset="digits", width=2, shift=1, batch=20), 0.05, 16),
+    "residual": Case(ResidualNetwork(dataset="digits", width=2, shift=1, batch=20), 0.05, 48),
     "characters": Case(CharacterModel(context=3, hidden=(9,), batch=20), 0.1),
 }
 if importlib.util.find_spec("tokenizers") is not None:  # the extra bpe
