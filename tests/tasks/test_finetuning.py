@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from adaptive_lr.schedules import Constant
 from adaptive_lr.tasks import FineTunedConvolution, FineTunedGRU
 from adaptive_lr.tasks import pretraining as pretraining_module
 from adaptive_lr.tasks.finetuning import AbstractFineTuned, _pretrained
 from adaptive_lr.tasks.pretraining import kept
+from adaptive_lr.training import SGD, Trial, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,3 +122,13 @@ def test_the_classes_of_pre_training_and_of_fine_tuning_are_disjoint() -> None:
     assert isinstance(source.inputs, torch.Tensor)
     assert isinstance(few.inputs, torch.Tensor)
     assert not (source.inputs.flatten(1)[:, None] == few.inputs.flatten(1)).all(2).any()
+
+
+def test_a_trial_that_is_trained_alone_begins_with_the_running_means_of_pre_training() -> None:
+    trial = Trial(
+        task=CONVOLUTION, schedule=Constant(), optimizer=SGD(), base_lr=1e-9, steps=1, seed=0, dtype="float64"
+    )
+    state = {name: value[None] for name, value in (CONVOLUTION.initial(0) | CONVOLUTION.initial_buffers()).items()}
+    assert train(trial).initial == {
+        name: pytest.approx(value.item(), rel=1e-12) for name, value in CONVOLUTION.evaluate(state, final=True).items()
+    }
