@@ -74,16 +74,14 @@ class Draw:
 def random_convex(index: int) -> AbstractTask:
     """The convex task of an index: a linear model on a stream with a power law for its spectrum.
 
-    ============= ================================================================
-    loss          squared, absolute or logistic, evenly
-    dimension d   5 to 200, log-uniform
-    exponent      0 to 2, uniform: the spectrum is i^-exponent, i = 1 … d
-    decay         0 to 2, uniform: w*_i ~ N(0, i^-decay), then scaled
-    signal        of a logistic loss .5 to 5, log-uniform; of the others 1
-    noise         of squared and absolute loss .05 to 2, log-uniform
-    batch         1, 2, 4, 8, 16 or 32, evenly
-    direction     the seed of w*, 0 to 2^32 - 1
-    ============= ================================================================
+    - loss: squared, absolute or logistic, evenly
+    - dimension d: 5 to 200, log-uniform
+    - exponent: 0 to 2, uniform: the spectrum is i^-exponent, i = 1 … d
+    - decay: 0 to 2, uniform: w*_i ~ N(0, i^-decay), then scaled
+    - signal: of a logistic loss .5 to 5, log-uniform; of the others 1
+    - noise: of squared and absolute loss .05 to 2, log-uniform
+    - batch: 1, 2, 4, 8, 16 or 32, evenly
+    - direction: the seed of w*, 0 to 2^32 - 1
 
     Log-uniform numbers have three digits, uniform ones two decimals. A `SpecError` where the index is in neither range.
     """
@@ -106,12 +104,10 @@ def random_convex(index: int) -> AbstractTask:
 def random_network(index: int) -> AbstractTask:
     """The network of an index: a perceptron on a data set that is there without being fetched, or that is made.
 
-    ============= ================================================================
-    data          digits, breast cancer, MNIST-1D or a random teacher's, evenly
-    hidden        1, 2 or 3 layers, evenly; each of 8 to 128 units, log-uniform
-    activation    ReLU or tanh, evenly
-    batch         8, 16, 32, 64 or 128, evenly
-    ============= ================================================================
+    - data: digits, breast cancer, MNIST-1D or a random teacher's, evenly
+    - hidden: 1, 2 or 3 layers, evenly; each of 8 to 128 units, log-uniform
+    - activation: ReLU or tanh, evenly
+    - batch: 8, 16, 32, 64 or 128, evenly
 
     Of a teacher: dimension 5 to 60, units 5 to 60, classes 2 to 10 and 500 to 5000 examples, log-uniform; exponent 0 to 2 and label noise
     0 to .3, uniform; its seed. Log-uniform numbers have three digits, uniform ones two decimals. A `SpecError` where the index is in neither range.
