@@ -91,6 +91,6 @@ def _numbered(split: str, length: int) -> tuple[Tensor, Tensor]:
     pieces = WordPieces(data.minilm().vocabulary)
     numbers = torch.full((len(verses), length), PADDING)
     for row, verse in enumerate(verses):
-        found = pieces.numbers(verse.text, length)
-        numbers[row, : len(found)] = torch.tensor(found)
+        pieces_of_verse = pieces.numbers(verse.text, length)
+        numbers[row, : len(pieces_of_verse)] = torch.tensor(pieces_of_verse)
     return numbers, torch.tensor([verse.section for verse in verses])

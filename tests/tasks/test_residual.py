@@ -20,10 +20,10 @@ def test_the_usual_size_has_the_usual_number_of_parameters() -> None:
 def test_an_image_is_cut_from_its_padded_self_and_mirrored(down: int, right: int, mirrored: int) -> None:
     pictures = torch.arange(2 * 3 * 5 * 6, dtype=torch.float64).view(2, 3, 5, 6) + 1.0
     moves = torch.tensor([[2, 2, 0], [down, right, mirrored]])
-    found = moved(pictures, moves, 2).numpy()
-    np.testing.assert_array_equal(found[0], pictures[0].numpy())
+    shifted = moved(pictures, moves, 2).numpy()
+    np.testing.assert_array_equal(shifted[0], pictures[0].numpy())
     cut = np.pad(pictures[1].numpy(), ((0, 0), (2, 2), (2, 2)))[:, down : down + 5, right : right + 6]
-    np.testing.assert_array_equal(found[1], cut[:, :, ::-1] if mirrored else cut)
+    np.testing.assert_array_equal(shifted[1], cut[:, :, ::-1] if mirrored else cut)
 
 
 def test_moves_are_spread_over_all_that_there_are() -> None:

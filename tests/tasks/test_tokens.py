@@ -32,7 +32,7 @@ class TestWithThePackage:
         pytest.importorskip("tokenizers", reason="tokenizers is not installed: pip install 'adaptive-lr[bpe]'")
 
     @pytest.mark.parametrize("split", ["train", "validation", "test"])
-    def test_tokens_are_the_whole_text(self, split: str) -> None:
+    def test_tokens_are_the_text(self, split: str) -> None:
         numbers = tokens.tokens("python_help", split, VOCABULARY)
         assert tokens.decoded("python_help", numbers, VOCABULARY) == texts.part("python_help", split)
         assert 0 <= int(numbers.min()) <= int(numbers.max()) < VOCABULARY
