@@ -171,13 +171,13 @@ def _comparison(setting: dict[str, Any], sweep: Sweep, other: Sweep) -> dict[str
 
 
 def tally(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How often each verdict fell: by measure, schedule and horizon (its place among the horizons of the workload)."""
+    """How often each verdict fell: by measure, by what is compared (``schedule`` or ``warmup``), by schedule, a count a horizon."""
     counts: dict[str, Any] = {}
     for study in studies.values():
         horizons = sorted({cell["steps"] for cell in study["cells"]})
         for comparison in study["comparisons"]:
-            subject = comparison["schedule"] if comparison["of"] == "schedule" else "warmup"
-            row = counts.setdefault(comparison["measure"], {}).setdefault(subject, [{} for _ in horizons])
+            subjects = counts.setdefault(comparison["measure"], {}).setdefault(comparison["of"], {})
+            row = subjects.setdefault(comparison["schedule"], [{} for _ in horizons])
             count = row[horizons.index(comparison["steps"])]
             count[comparison["verdict"]] = count.get(comparison["verdict"], 0) + 1
     return counts

@@ -130,6 +130,11 @@ def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None
     out.print(f"[bold]{experiment.name}[/bold]: {escape(experiment.question)}")
     if store.damaged:
         err.print(f"{len(store.damaged)} stored trials are damaged and are trained again")
+    left_out = experiment.left_out()
+    for study, reason in left_out.items():
+        err.print(f"left out: {escape(study)}: {escape(reason)}", soft_wrap=True)
+    if not trials and left_out:
+        return
     if not trials:
         out.print("no trials: what it looks at was recorded elsewhere")
         return

@@ -14,6 +14,7 @@ from adaptive_lr.experiment.base import (
 from adaptive_lr.experiment.exponent_search import ExponentSearch
 from adaptive_lr.experiment.exponents import TailExponents
 from adaptive_lr.experiment.grid_resolution import Experiment, Study
+from adaptive_lr.experiment.horizons import Horizons, HorizonStudy
 from adaptive_lr.experiment.recorded import RecordedRuns, RecordedStudy
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "Contestant",
     "Experiment",
     "ExponentSearch",
+    "HorizonStudy",
+    "Horizons",
     "RateStudy",
     "RecordedRuns",
     "RecordedStudy",

@@ -63,6 +63,10 @@ class AbstractExperiment(ABC):
     def trials(self) -> list[Trial]:
         """Every trial, in a fixed order."""
 
+    def left_out(self) -> dict[str, str]:
+        """Studies that cannot be run here, by name, and why, in a line each; none by default."""
+        return {}
+
     @abstractmethod
     def smoke(self) -> Self:
         """The same experiment, small enough to finish in seconds; its numbers mean nothing."""

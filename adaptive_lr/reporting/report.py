@@ -17,6 +17,8 @@ from adaptive_lr.errors import AdaptiveLRError, OutputError
 from adaptive_lr.files import make_folder
 from adaptive_lr.reporting import (
     figures,
+    horizon_figures,
+    horizon_prose,
     prose,
     rate_figures,
     rate_prose,
@@ -30,7 +32,7 @@ from adaptive_lr.reporting import (
 from adaptive_lr.reporting.kept import FORMAT, kept_numbers
 from adaptive_lr.reporting.pages import page_environment, replace_page
 
-KINDS = ("grid_resolution", "recorded", "exponent_search", "tail_exponents", "any_rate")
+KINDS = ("grid_resolution", "recorded", "exponent_search", "tail_exponents", "any_rate", "horizons")
 """Of experiments that a page can be made for."""
 
 
@@ -119,6 +121,7 @@ def _environment() -> Environment:
         metric_title=figures.metric_title,
         cheapest=_cheapest,
         members=_members,
+        horizons=horizon_prose,
         rates=rate_prose,
         tails=tail_prose,
         searches=search_prose,
@@ -176,6 +179,9 @@ def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
     elif experiment["kind"] == "tail_exponents":
         plots["overview"] = tail_figures.overview(experiment)
         plots |= {name: tail_figures.study(study) for name, study in studies.items()}
+    elif experiment["kind"] == "horizons":
+        plots |= {"overview": horizon_figures.overview(experiment)} if studies else {}
+        plots |= {name: horizon_figures.study(experiment, study) for name, study in studies.items()}
     else:
         plots["overview"] = rate_figures.overview(experiment)
     inline = {}

@@ -165,7 +165,7 @@ def test_order_that_turns_round_is_found() -> None:
     ]
     study = judged(cells)
     assert reversals(study) == [{"schedule": "constant", "warmup": 0.0, "lower": [10], "higher": [160]}]
-    counts = tally({"study": study})["tuned"]["constant"]
+    counts = tally({"study": study})["tuned"]["schedule"]["constant"]
     assert counts == [{"lower": 1}, {"no clear difference": 1}, {"higher": 1}]
 
 
