@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INTEGRATIONS := $(VENV)/.integrations
-EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
+ALL_EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
+EXPERIMENTS := $(filter-out %_longer,$(ALL_EXPERIMENTS))
+FETCHED := concrete fashion-mnist shakespeare spam
 
 .DEFAULT_GOAL := help
-.PHONY: docs gallery help experiments smoke report test check live pytest lint types layers integrations bench tensorboard clean
+.PHONY: docs gallery help experiments experiments-all smoke report test check live pytest lint types layers integrations bench tensorboard clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; call make with PYTHON=python3.12, say"; exit 2; }
@@ -22,7 +24,12 @@ $(STAMP): pyproject.toml constraints.txt
 experiments: $(STAMP) ## Run every experiment and write report/index.html (half an hour; interrupt and repeat as you like)
 	$(BIN)/adaptive-lr run $(EXPERIMENTS)
 
-smoke: $(STAMP) ## The same at a size that ends in two minutes, into report/smoke
+experiments-all: $(STAMP) ## Those and the longer ones (hours), on data that are fetched; what cannot be fetched is left out
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,data]'
+	$(BIN)/adaptive-lr data fetch $(FETCHED) || echo "the workloads on what is not fetched are left out"
+	$(BIN)/adaptive-lr run $(ALL_EXPERIMENTS)
+
+smoke: $(STAMP) ## Those of make experiments at a size that ends in two minutes, into report/smoke
 	$(BIN)/adaptive-lr run $(EXPERIMENTS) --smoke
 
 report: $(STAMP) ## Write the report again from finished trials
@@ -68,6 +75,7 @@ gallery: $(STAMP) ## Draw docs/schedules.md from the schedules, and write the ta
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_data.py
 	$(BIN)/python docs/make_workloads.py
+	$(BIN)/python docs/make_horizons.py
 
 docs: $(STAMP) gallery ## Build the documentation into site/, and read it
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
