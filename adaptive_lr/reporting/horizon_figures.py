@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ COLOURS = ("#111111", "#0b3c8c", "#e07b1a", "#3c8d40", "#c0508a", "#0fa3b1", "#7
 
 MARKERS = ("s", "o", "^", "D", "v", "P", "X", "<")
 
-STEEP = 8.0
+STEEP = 3.0
 """Metrics that fall by more than this factor are drawn on a logarithmic axis."""
 
 
@@ -69,7 +69,7 @@ def study(experiment: Mapping[str, Any], numbers: Mapping[str, Any]) -> Figure:
             _tidy(axes)
         row[0].set_ylabel(plain(metric(numbers)), fontsize=8)
     figure.supxlabel("peak learning rate", fontsize=8, y=0.08 / height)
-    _legend(figure, panels.ravel(), "upper center")
+    _legend(figure, panels.ravel(), outside=False)
     return figure
 
 
@@ -178,10 +178,11 @@ def _looks(experiment: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _legend(figure: Figure, panels: Any, place: str = "outside upper center") -> None:
+def _legend(figure: Figure, panels: Any, *, outside: bool = True) -> None:
     names: dict[str, Any] = {}
     for axes in panels:
         names |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    place: Literal["outside upper center", "upper center"] = "outside upper center" if outside else "upper center"
     figure.legend(list(names.values()), list(names), loc=place, ncols=8, fontsize=8, frameon=False)
 
 

@@ -11,6 +11,7 @@ from adaptive_lr.experiment import (
     AnyRate,
     Experiment,
     ExponentSearch,
+    Horizons,
     RecordedRuns,
     experiment_names,
     load_experiment,
@@ -150,7 +151,7 @@ def test_declared_experiments_load_and_their_trials_are_distinct() -> None:
         assert len({trial.digest() for trial in trials}) == len(trials)
         if isinstance(experiment, RecordedRuns):
             continue
-        assert isinstance(experiment, Experiment | AnyRate | ExponentSearch)
+        assert isinstance(experiment, Experiment | AnyRate | ExponentSearch | Horizons)
         assert experiment.reference in experiment.by_label
 
 
