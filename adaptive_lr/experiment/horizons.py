@@ -81,7 +81,6 @@ class HorizonStudy(Study):
         return replace(
             self,
             steps=max(4, self.steps // 40),
-            low=self.low,
             high=self.low * 10.0,
             per_decade=1,
             selection_seeds=self.selection_seeds[:1],
