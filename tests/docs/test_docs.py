@@ -106,3 +106,20 @@ def test_snippets_about_workloads_run_as_written(capsys: pytest.CaptureFixture[s
     losses = [[float(number) for number in line.split()] for line in lines]
     assert [rate for rate, _, _ in losses] == [0.001, 0.01, 0.1]
     assert losses[-1][2] < 0.1 * losses[-1][1]
+
+
+def test_the_page_of_horizons_is_what_its_evidence_says() -> None:
+    page = (DOCS / "horizons.md").read_text(encoding="utf-8")
+    make_horizons = imported("make_horizons")
+    assert make_horizons.with_answers(page) == page, "run python docs/make_horizons.py"
+    evidence = json.loads((DOCS / "horizons.json").read_text(encoding="utf-8"))
+    assert {"e07_language_models", "e08_variational_inference", "e09_images"} <= set(evidence)
+    for name in evidence:
+        assert (DOCS / f"figures/horizons/{name}.png").is_file()
+
+
+def test_the_experiment_that_the_page_of_horizons_adds_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (DOCS / "horizons.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(code, "horizons.md", "exec"), {})
+    assert capsys.readouterr().out == f"{3 * 2 * 2 * 5 * 20}\n"
