@@ -1,116 +1,119 @@
-"""Ratios of speed against the usual ways, measured pair by pair in one run on one core: ``make bench``.
+"""Ratios of speed against the usual ways, and what else is held to an aim: ``make bench``.
 
-Absolute times depend on the machine and on who else uses it; a ratio of two things timed in turn hardly does. The median of the
-pairs is printed with its range.
+Absolute times depend on the machine and on who else uses it; a ratio of two things timed in turn, in processor time, hardly does.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import torch
+from page import PAGE, written
+from results import RESULTS, TABLES, conditions, merged, stored
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from search_cost import table as cost_of_searching
-from statistics_cost import table as cost_of_looking
-from torch.optim.lr_scheduler import CosineAnnealingLR
-
-from adaptive_lr import DampedCosine, ScheduledLR, table
-from adaptive_lr.tasks import AbstractTask, Perceptron, StreamingLogistic
-from adaptive_lr.training import SGD, Trial, train, train_batch
+from rows import IncomparableError, cells, measured, missed
 
 PAIRS = 5
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """How long the action takes."""
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+def table(name: str, pairs: int, *, quick: bool, console: Console) -> dict[str, Any]:
+    """Measure a table: its title, what it is about, the conditions, and its rows."""
+    module = importlib.import_module(TABLES[name])
+    cases = module.cases(quick=quick)
+    rows = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    load = os.getloadavg()[0] if "getloadavg" in dir(os) else None
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task(name, total=len(cases))
+        for case in cases:
+            progress.update(bar, description=f"{name}: {case.what}")
+            rows.append(measured(case, pairs))
+            progress.advance(bar)
+            if not console.is_terminal:
+                console.print(f"{name}: {case.what}", soft_wrap=True, markup=False)
+    return {"title": module.TITLE, "about": module.ABOUT, "measured": conditions(load), "rows": rows}
 
 
-def ratios(slow: Callable[[], object], fast: Callable[[], object], work: float = 1.0) -> list[float]:
-    """Time of ``slow`` over time of ``fast``, times ``work``, for each of some pairs after a warm-up."""
-    slow(), fast()
-    return sorted(work * seconds(slow) / seconds(fast) for _ in range(PAIRS))
+def drawn(content: dict[str, Any]) -> Table:
+    """A measured table for the terminal."""
+    grid = Table("what", "median", "spread", "aim", "", title=content["title"])
+    for row in content["rows"]:
+        grid.add_row(*cells(row), style="yellow" if missed(row) else "")
+    return grid
 
 
-def trainer(task: AbstractTask, count: int, steps: int, sequential: int) -> list[float]:
-    """Trials a second of the batched trainer over those of the sequential loop."""
-    rates = torch.logspace(-3, -1, count).tolist()
-    trials = [
-        Trial(task=task, schedule=DampedCosine(), optimizer=SGD(momentum=0.9), base_lr=rate, steps=steps, seed=0)
-        for rate in rates
-    ]
-    few = trials[:: max(1, count // sequential)][:sequential]
-    return ratios(lambda: [train(trial) for trial in few], lambda: train_batch(trials), count / len(few))
+def chosen(names: str) -> list[str]:
+    """The tables named in a list with commas.
+
+    Raises:
+        argparse.ArgumentTypeError: one of them does not exist.
+    """
+    tables = [name.strip() for name in names.split(",") if name.strip()]
+    for name in tables:
+        if name not in TABLES:
+            raise argparse.ArgumentTypeError(f"there is no table {name!r}: choose from {', '.join(TABLES)}")
+    return tables
 
 
-def _mnist1d(batch: int) -> Perceptron:
-    return Perceptron(dataset="mnist1d", hidden=(100, 100), batch=batch)
+def positive(text: str) -> int:
+    """A whole number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
-def stepping(groups: int, total_steps: int, *, as_tensor: bool) -> list[float]:
-    """Time of a step of torch's cosine over that of ours."""
-    repeats = 20 if as_tensor else min(2000, total_steps // 8)
-
-    def stepper(ours: bool) -> Callable[[], object]:
-        parameters = [{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(groups)]
-        optimizer = torch.optim.SGD(parameters, lr=torch.tensor(0.1) if as_tensor else 0.1)
-        scheduler = (
-            ScheduledLR(optimizer, DampedCosine(), total_steps=total_steps)
-            if ours
-            else CosineAnnealingLR(optimizer, T_max=total_steps)
-        )
-        optimizer.step()
-        scheduler.step()
-        return lambda: [scheduler.step() for _ in range(repeats)]
-
-    return ratios(stepper(ours=False), stepper(ours=True))
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", type=chosen, default=list(TABLES), metavar="NAME,…", help=f"of {', '.join(TABLES)}")
+    parser.add_argument(
+        "--pairs", type=positive, default=PAIRS, help="pairs, or repetitions, of each row (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one short pair of each row; nothing is stored, the numbers mean little"
+    )
+    parser.add_argument(
+        "--write-docs", action="store_true", help=f"measure nothing: write docs/{PAGE.name} from {RESULTS.name}"
+    )
+    return parser.parse_args(words)
 
 
-def main() -> None:
-    """Print the table."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    rows = [
-        (
-            "batched trainer, MNIST-1D perceptron, batch 100, 32 trials",
-            trainer(_mnist1d(100), 32, 1000, 2),
-            3.5,
-        ),
-        (
-            "batched trainer, MNIST-1D perceptron, batch 10, 32 trials",
-            trainer(_mnist1d(10), 32, 2000, 2),
-            10.0,
-        ),
-        (
-            "batched trainer, streaming logistic regression, 512 trials",
-            trainer(StreamingLogistic(), 512, 500, 2),
-            150.0,
-        ),
-        *(
-            (
-                f"ScheduledLR.step(), {kind} rates, {n} groups, T = {steps:.0e}, against CosineAnnealingLR",
-                stepping(n, steps, as_tensor=tensor),
-                aim,
-            )
-            for kind, tensor, aim in (("float", False, 4.0), ("tensor", True, 20.0))
-            for n in (1, 10, 100)
-            for steps in (1_000, 10_000_000)
-        ),
-    ]
-    grid = Table("what", "times faster", "range of the pairs", "aim", title=f"medians of {PAIRS} pairs, one core")
-    for name, speedups, aim in rows:
-        grid.add_row(name, f"{statistics.median(speedups):.1f}", f"{speedups[0]:.1f} to {speedups[-1]:.1f}", f"{aim:g}")
-    Console().print(grid)
-    specs = [DampedCosine(k=0.5 + index / 1000) for index in range(1000)]
-    Console().print(cost_of_looking())
-    Console().print(cost_of_searching())
-    Console().print(f"table of 1000 schedules x 10001 steps: {seconds(lambda: table(specs, 10_000)):.2f} s")
+def tables(options: argparse.Namespace, console: Console) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure the chosen tables.
+
+    Yields:
+        The name of a table and what was measured.
+    """
+    for name in options.only:
+        yield name, table(name, 1 if options.quick else options.pairs, quick=options.quick, console=console)
+
+
+def main() -> int:
+    """Measure, print and store; 1 where two computations that are to be compared are not the same."""
+    options, console = arguments(), Console(stderr=True)
+    if not options.write_docs:
+        try:
+            for name, content in tables(options, console):
+                Console().print(drawn(content))
+                if not options.quick:
+                    merged({name: content})
+        except IncomparableError as error:
+            console.print(f"error: {error}", soft_wrap=True, markup=False)
+            return 1
+    if options.write_docs or not options.quick:
+        PAGE.write_text(written(stored()), encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

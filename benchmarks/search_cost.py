@@ -1,7 +1,7 @@
-"""What a search costs besides its runs, and what training many points together and halving save: ``python benchmarks/search_cost.py``.
+"""What a search costs besides its runs, and what training many points together saves; on its own, also what halving saves.
 
-Each number stands beside its aim. Times of a machine that others use are upper bounds; a ratio of two things timed in turn hardly
-depends on them.
+Times of a machine that others use are upper bounds; a ratio of two things timed in turn hardly depends on them.
+``python benchmarks/search_cost.py`` prints the table of halving, which takes some minutes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import optuna
 import torch
 from rich.console import Console
 from rich.table import Table
+from rows import Aim, Case, LeftOutError, Measured
 
 from adaptive_lr import DampedCosine, Range, SearchTrial, search
 from adaptive_lr.search.executor import Executor, ProcessPool
@@ -32,6 +32,10 @@ from adaptive_lr.shapes.shape_search import ShapeSearch
 from adaptive_lr.tasks import Perceptron, StreamingLogistic
 from adaptive_lr.training import SGD, Trial, train
 from adaptive_lr.trials.store import Store
+
+TITLE = "The cost of a search"
+ABOUT = """Wall time besides the runs themselves, a trial or a task; and Optuna's own loop around a loop with `torch.optim` over trials that are
+trained together."""
 
 SPACE = {"lr": Range(1e-3, 1.0, log=True), "exponent": Range(0.25, 8.0, log=True), "optimizer": ["sgd", "adamw"]}
 
@@ -155,27 +159,44 @@ def one_by_one(trials: int) -> float:
     return elapsed
 
 
-def table(trials: int = 1000, points: int = 256, sample: int = 8, pairs: int = 3) -> Table:
-    """The table; ``sample`` trials of the sequential loop stand for all, which would take minutes."""
-    grid = Table("what", "aim", "measured", title="the cost of a search")
-    rows: list[tuple[str, str, Callable[[], str]]] = [
-        (f"SQLite and TPE, a trial of {trials}", "30 ms", lambda: f"{coordination(trials):.1f} ms"),
-        ("process pool, a task", "1 ms", lambda: f"{tasks(ProcessPool(2), trials):.2f} ms"),
+def saved(points: int, sample: int, count: int) -> Measured:
+    """Times that training ``points`` trials together is faster; ``sample`` of the sequential loop stand for all, which would take minutes."""
+    values = []
+    for _ in range(count):
+        slow = one_by_one(sample) * points / sample
+        values.append(slow / together(points, 2))
+    return Measured(values)
+
+
+def cases(*, quick: bool) -> list[Case]:
+    """Milliseconds of the coordinator and of a task, and what training together saves."""
+    trials, points = (100, 64) if quick else (1000, 256)
+
+    def on_cluster(count: int) -> Measured:
+        if importlib.util.find_spec("distributed") is None:
+            raise LeftOutError("distributed is not installed: pip install -e '.[cluster]'")
+        return Measured([on_dask(trials)])
+
+    return [
+        Case(
+            what="SQLite and TPE, a trial of 1000",
+            aim=Aim(30.0, at_most=True),
+            unit="ms",
+            measure=lambda count: Measured([coordination(trials)]),
+        ),
+        Case(
+            what="process pool, a task",
+            aim=Aim(1.0, at_most=True),
+            unit="ms",
+            measure=lambda count: Measured([tasks(ProcessPool(2), trials) for _ in range(count)]),
+        ),
+        Case(what="Dask, two workers, a task", aim=Aim(10.0, at_most=True), unit="ms", measure=on_cluster),
+        Case(
+            what="MNIST-1D perceptron, 256 trials together on two processes against one by one",
+            aim=Aim(6.0),
+            measure=lambda count: saved(points, 8, min(count, 3)),
+        ),
     ]
-    if importlib.util.find_spec("distributed") is not None:
-        rows.append(("Dask, two workers, a task", "10 ms", lambda: f"{on_dask(trials):.1f} ms"))
-
-    def ratio() -> str:
-        ratios: list[float] = []
-        for _ in range(pairs):
-            slow = one_by_one(sample) * points / sample
-            ratios.append(slow / together(points, 2))
-        return f"{statistics.median(ratios):.1f} x ({min(ratios):.1f} to {max(ratios):.1f})"
-
-    rows.append((f"MNIST-1D perceptron, {points} trials together against one by one", "6 x", ratio))
-    for what, aim, measure in rows:
-        grid.add_row(what, aim, measure())
-    return grid
 
 
 HALVED = {
@@ -259,5 +280,4 @@ def halving(seeds: range = range(5)) -> Table:
 
 
 if __name__ == "__main__":
-    Console().print(table())
     Console().print(halving())

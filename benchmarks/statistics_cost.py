@@ -1,7 +1,7 @@
-"""What looking at gradients and probing costs, as shares of a training step: ``python benchmarks/statistics_cost.py``.
+"""What looking at gradients and probing costs, as shares of a training step.
 
 Two runs are made in turn on one thread, some steps of one and some of the other, and the processor's time is taken, so that whoever else
-uses the machine matters little. The median of the ratios is printed with the middle half of them.
+uses the machine matters little.
 
 Gradients as views into two flat buffers were measured in bare loops of tensors and not built: at 1.2 M parameters they cost 11 to 12 % where
 products by parameter and a copy cost 6 to 8 %, because zeroing and adding cost more than the copy that they save.
@@ -10,20 +10,23 @@ products by parameter and a copy cost 6 to 8 %, because zeroing and adding cost 
 from __future__ import annotations
 
 import itertools
-import statistics
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from pairs import one_core
+from rows import Aim, Case, Measured
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from adaptive_lr import AbstractController, Anchor, ControlledLR, DampedCosine, ProgressAnchor, ScheduledLR
 from adaptive_lr.controllers.base import Moment, Observation, Signal, zeros
 from adaptive_lr.spec import number, spec
+
+TITLE = "Looking at gradients and probing"
+ABOUT = """What a controller adds to a step, as a share of that step's processor time: a run with it and one without, some steps of each in turn.
+A star marks the middle half of the pieces instead of their range."""
 
 SIZES = {"1.2 M": ((784, 1024, 384, 10), 128), "0.1 M": ((784, 100, 100, 10), 100)}
 """Layers, and the size of a minibatch."""
@@ -130,30 +133,22 @@ def overheads(cost: Cost, pieces: int = 50) -> list[float]:
     return sorted(slow / fast - 1.0 for fast, slow in times)
 
 
-def table() -> Table:
+def overhead(cost: Cost) -> Measured:
+    """The shares of a cost, on one core."""
+    with one_core():
+        return Measured(overheads(cost), middle_half=True)
+
+
+def cases(*, quick: bool) -> list[Case]:
     """All costs, with what they should be."""
-    grid = Table(
-        "what", "parameters", "share of the step", "middle half", "aim", title="cost of looking, two runs in turn"
-    )
-    for cost in COSTS:
-        shares = overheads(cost)
-        quarter = len(shares) // 4
-        grid.add_row(
-            cost.what,
-            cost.size,
-            f"{statistics.median(shares):+.1%}",
-            f"{shares[quarter]:+.1%} to {shares[-1 - quarter]:+.1%}",
-            f"{cost.aim:.0%}",
+
+    def case(cost: Cost) -> Case:
+        shorter = cost._replace(steps=max(50, cost.steps // 4)) if quick else cost
+        return Case(
+            what=f"{cost.what}, {cost.size} parameters",
+            aim=Aim(cost.aim, at_most=True),
+            unit="share",
+            measure=lambda count: overhead(shorter),
         )
-    return grid
 
-
-def main() -> None:
-    """Print the table."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    Console().print(table())
-
-
-if __name__ == "__main__":
-    main()
+    return [case(cost) for cost in COSTS]
