@@ -61,7 +61,13 @@ def test_losses_that_differ_are_refused_by_place(wrong: float) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("load", [load for load, _ in LOADS], ids=lambda load: load.what)
+@pytest.mark.parametrize(
+    "load",
+    [
+        pytest.param(load, marks=[pytest.mark.slow] if index else [], id=load.what)
+        for index, (load, _) in enumerate(LOADS)
+    ],
+)
 def test_what_is_written_for_jax_is_the_same_training(load: Load) -> None:
     check(replace(load, count=min(2, load.count)))
 
