@@ -7,6 +7,7 @@ INTEGRATIONS := $(VENV)/.integrations
 ALL_EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
 EXPERIMENTS := $(filter-out %_longer,$(ALL_EXPERIMENTS))
 FETCHED := concrete fashion-mnist shakespeare spam
+BENCHMARKS := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
 .PHONY: docs gallery help experiments experiments-all smoke report test check live pytest lint types layers integrations bench tensorboard clean
@@ -68,14 +69,19 @@ $(INTEGRATIONS): $(STAMP)
 integrations: $(INTEGRATIONS) ## The scheduler inside Lightning, transformers, Accelerate and ignite, which it installs
 	$(BIN)/python -m pytest tests/integration -m 'not gpu' --quiet
 
-bench: $(STAMP) ## Ratios of speed against the usual ways, measured in one run
+$(BENCHMARKS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench]'
+	@touch $@
+
+bench: $(BENCHMARKS) ## Ratios of speed against the usual ways and JAX, which it installs; into docs/performance.md
 	$(BIN)/python benchmarks/bench.py
 
-gallery: $(STAMP) ## Draw docs/schedules.md from the schedules, and write the tables of docs/data.md
+gallery: $(STAMP) ## Draw docs/schedules.md from the schedules, and write the tables of other pages
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_data.py
 	$(BIN)/python docs/make_workloads.py
 	$(BIN)/python docs/make_horizons.py
+	$(BIN)/python benchmarks/bench.py --write-docs
 
 docs: $(STAMP) gallery ## Build the documentation into site/, and read it
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'

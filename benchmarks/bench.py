@@ -21,6 +21,9 @@ from rows import IncomparableError, cells, measured, missed
 
 PAIRS = 5
 
+WIDTH = 200
+"""Of a table that goes into a file."""
+
 
 def table(name: str, pairs: int, *, quick: bool, console: Console) -> dict[str, Any]:
     """Measure a table: its title, what it is about, the conditions, and its rows."""
@@ -104,7 +107,8 @@ def main() -> int:
     if not options.write_docs:
         try:
             for name, content in tables(options, console):
-                Console().print(drawn(content))
+                output = Console()
+                output.print(drawn(content), width=output.width if output.is_terminal else WIDTH)
                 if not options.quick:
                     merged({name: content})
         except IncomparableError as error:
