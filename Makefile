@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 INTEGRATIONS := $(VENV)/.integrations
 ALL_EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
 EXPERIMENTS := $(filter-out %_longer,$(ALL_EXPERIMENTS))
-FETCHED := concrete fashion-mnist shakespeare spam
+FETCHED := concrete fashion-mnist king-james-bible minilm shakespeare spam state-of-the-union
 BENCHMARKS := $(VENV)/.bench
 
 .DEFAULT_GOAL := help

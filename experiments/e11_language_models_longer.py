@@ -13,7 +13,7 @@ SCHEDULES: dict[str, AbstractSchedule] = {
 
 
 def study(
-    name: str, workload: str, steps: int, low: float, *, schedules: tuple[str, ...] = (), data: str = ""
+    name: str, workload: str, steps: int, low: float, *, schedules: tuple[str, ...] = (), data: tuple[str, ...] = ()
 ) -> HorizonStudy:
     """A workload with its recipe, on a decade and a half of rates: a trial takes a minute."""
     trial = WORKLOADS[workload].trial()
@@ -42,7 +42,7 @@ EXPERIMENT = Horizons(
     schedules=SCHEDULES,
     reference="cosine",
     studies=[
-        study("transformer-shakespeare", "byte-transformer-shakespeare", 600, 1e-3, data="shakespeare"),
+        study("transformer-shakespeare", "byte-transformer-shakespeare", 600, 1e-3, data=("shakespeare",)),
         study("gru-python_help", "byte-gru-python_help", 150, 3e-3, schedules=("constant", "cosine", "WSD 20 %")),
     ],
 )

@@ -5,7 +5,7 @@ from adaptive_lr.experiment import Horizons, HorizonStudy
 from adaptive_lr.training.workloads import WORKLOADS
 
 
-def study(name: str, workload: str, steps: int, seeds: int, data: str = "") -> HorizonStudy:
+def study(name: str, workload: str, steps: int, seeds: int, data: tuple[str, ...] = ()) -> HorizonStudy:
     """A workload with its recipe, two decades and a half around its rate."""
     trial = WORKLOADS[workload].trial()
     return HorizonStudy(
@@ -38,9 +38,9 @@ EXPERIMENT = Horizons(
     },
     reference="cosine",
     studies=[
-        study("logistic-spam", "bayesian-logistic-spam", 750, 10, data="spam"),
-        study("network-concrete", "bayesian-network-concrete", 1000, 8, data="concrete"),
+        study("logistic-spam", "bayesian-logistic-spam", 750, 10, data=("spam",)),
+        study("network-concrete", "bayesian-network-concrete", 1000, 8, data=("concrete",)),
         study("autoencoder-digits", "autoencoder-digits", 500, 5),
-        study("autoencoder-fashion", "autoencoder-fashion_mnist", 250, 5, data="fashion-mnist"),
+        study("autoencoder-fashion", "autoencoder-fashion_mnist", 250, 5, data=("fashion-mnist",)),
     ],
 )

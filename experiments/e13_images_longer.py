@@ -5,7 +5,9 @@ from adaptive_lr.experiment import Horizons, HorizonStudy
 from adaptive_lr.training.workloads import WORKLOADS
 
 
-def study(name: str, workload: str, steps: int, *, schedules: tuple[str, ...] = (), data: str = "") -> HorizonStudy:
+def study(
+    name: str, workload: str, steps: int, *, schedules: tuple[str, ...] = (), data: tuple[str, ...] = ()
+) -> HorizonStudy:
     """A workload with its recipe, two decades around its rate."""
     trial = WORKLOADS[workload].trial()
     return HorizonStudy(
@@ -39,9 +41,13 @@ EXPERIMENT = Horizons(
     },
     reference="cosine",
     studies=[
-        study("fashion-perceptron", "fashion-mnist-mlp", 600, data="fashion-mnist"),
+        study("fashion-perceptron", "fashion-mnist-mlp", 600, data=("fashion-mnist",)),
         study(
-            "fashion-conv", "fashion-mnist-conv", 40, schedules=("constant", "cosine", "WSD 20 %"), data="fashion-mnist"
+            "fashion-conv",
+            "fashion-mnist-conv",
+            40,
+            schedules=("constant", "cosine", "WSD 20 %"),
+            data=("fashion-mnist",),
         ),
         study("mnist1d-conv", "mnist1d-conv", 160),
     ],

@@ -29,15 +29,15 @@ class HorizonStudy(Study):
     Attributes:
         schedules: labels of the experiment's schedules that are run; all if empty.
         warmups: lengths of the experiment's warm-ups that are run; all if empty.
-        data: the data set that has to be fetched first, as in `adaptive-lr data list`; none if empty.
+        data: the data sets that have to be fetched first, as in `adaptive-lr data list`; none if empty.
     """
 
     schedules: tuple[str, ...] = ()
     warmups: tuple[float, ...] = ()
-    data: str = ""
+    data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Grids have one rate a decade at two places at least, seeds come in pairs, and the data set is known.
+        """Grids have one rate a decade at two places at least, seeds come in pairs, and the data sets are known.
 
         Raises:
             ExperimentError: they do not.
@@ -52,8 +52,8 @@ class HorizonStudy(Study):
             raise ExperimentError(
                 f"study {self.name}: one rate a decade needs a window of at least a decade, got {self.low:g} to {self.high:g}"
             )
-        if self.data:
-            find(self.data)
+        for name in self.data:
+            find(name)
 
     def facts(self) -> dict[str, Any]:
         """See the base class; with the recipe."""
@@ -68,9 +68,10 @@ class HorizonStudy(Study):
     @property
     def unavailable(self) -> str:
         """Why it cannot be run here, in a line, or nothing."""
-        if not self.data or is_here(find(self.data)):
+        absent = [name for name in self.data if not is_here(find(name))]
+        if not absent:
             return ""
-        return f"{self.data} is not here: adaptive-lr data fetch {self.data}"
+        return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not here: adaptive-lr data fetch {' '.join(absent)}"
 
     def at(self, factor: float) -> Self:
         """The same at another horizon, a multiple of its own."""

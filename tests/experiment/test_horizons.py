@@ -142,7 +142,7 @@ def test_tensorboard_gets_the_best_of_every_cell(finished: Path, numbers: dict[s
 
 
 def with_absent_data() -> Horizons:
-    absent = replace(EXPERIMENT.studies[1], name="absent", data="shakespeare")
+    absent = replace(EXPERIMENT.studies[1], name="absent", data=("shakespeare",))
     return replace(EXPERIMENT, studies=[STUDY, absent])
 
 
@@ -184,7 +184,7 @@ def test_experiment_without_any_data_still_gets_its_page(tmp_path: Path, monkeyp
     (folder / "absent.py").write_text(
         "from dataclasses import replace\n"
         "from tests.tiny_horizons import EXPERIMENT as TINY\n"
-        "EXPERIMENT = replace(TINY, studies=[replace(TINY.studies[0], data='shakespeare')])\n"
+        "EXPERIMENT = replace(TINY, studies=[replace(TINY.studies[0], data=('shakespeare',))])\n"
     )
     result = call("run", "absent.py", "--workers", "1")
     assert result.exit_code == 0, result.output
@@ -220,7 +220,7 @@ def test_study_that_cannot_be_judged_is_refused(changes: dict[str, Any], message
 
 def test_data_set_that_does_not_exist_is_refused() -> None:
     with pytest.raises(DataError, match="shakspear"):
-        replace(STUDY, data="shakspear")
+        replace(STUDY, data=("shakspear",))
 
 
 def test_horizons_of_the_same_length_are_refused() -> None:
