@@ -1,6 +1,6 @@
 """Which damping helps fine-tuning, at which horizon, and how much depends on the rate that somebody happened to pick?"""
 
-from adaptive_lr import WSD, Constant, DampedCosine, Linear
+from adaptive_lr import WSD, Constant, DampedCosine
 from adaptive_lr.experiment import Horizons, HorizonStudy
 from adaptive_lr.training.workloads import WORKLOADS
 
@@ -16,7 +16,6 @@ EXPERIMENT = Horizons(
     schedules={
         "constant": Constant(),
         "cosine": DampedCosine(),
-        "linear": Linear(),
         "WSD 20 %": WSD(cooldown=0.2),
     },
     reference="cosine",

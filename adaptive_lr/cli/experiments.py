@@ -185,7 +185,7 @@ def _train(experiment: AbstractExperiment, store: Store, workers: int, count: in
                 refused = True
                 err.print(f"without compiled loops: {escape(choice.reason)}", soft_wrap=True)
             if choice.seconds:
-                rates = ", ".join(f"{seconds * 1e6:.3g} us {backend}" for backend, seconds in choice.seconds.items())
+                rates = ", ".join(f"{seconds * 1e3:.3g} ms {backend}" for backend, seconds in choice.seconds.items())
                 what = f"{trial.task.label}, {trial.optimizer.kind}"
                 err.print(escape(f"{what}: trained {choice.backend} (a step of a trial: {rates})"), soft_wrap=True)
 
