@@ -151,8 +151,12 @@ def table(schedules: Sequence[AbstractSchedule], total_steps: int) -> Tensor:
     >>> table([Linear(), DampedCosine(exponent=2)], 2).tolist()
     [[1.0, 0.5, 0.0], [1.0, 0.25, 0.0]]
     """
-    u = progress(total_steps)
-    return multipliers([schedule.resolve(int(total_steps)) for schedule in schedules], u)
+    u, unlike = progress(total_steps), list(dict.fromkeys(schedules))
+    rows = multipliers([schedule.resolve(int(total_steps)) for schedule in unlike], u)
+    if len(unlike) == len(schedules):
+        return rows
+    places = {schedule: row for row, schedule in enumerate(unlike)}
+    return rows[torch.tensor([places[schedule] for schedule in schedules], device="cpu")]
 
 
 def multipliers(resolved: Sequence[AbstractSchedule], u: Tensor) -> Tensor:

@@ -177,7 +177,9 @@ class BatchRun:
 
     def _close_window(self, step: int) -> bool:
         losses, last = torch.stack(self.window), self.point == len(self.ends) - 1
-        finite = losses.isfinite()
+        sums = losses.to(torch.float64).sum(0)
+        some = not bool(sums.isfinite().all())  # of the losses, perhaps, are not finite
+        finite = losses.isfinite() if some else torch.ones_like(losses, dtype=torch.bool)
         # A controller may bring a trial back from a loss that is not finite; what counts is where it stands at the end.
         living = self.alive & (finite.all(0) if self.control is None else finite[-1] | self.control.restored)
         if monitored(self.point, len(self.ends)):
@@ -192,7 +194,7 @@ class BatchRun:
             bad = (~finite[:, row]).nonzero()
             first_bad = int(bad[0]) if len(bad) else len(losses)
             self.stopped[row] = step + 1 - len(losses) + first_bad
-        means = torch.where(finite, losses, torch.nan).to(torch.float64).nanmean(0)
+        means = torch.where(finite, losses, torch.nan).to(torch.float64).nanmean(0) if some else sums / len(losses)
         self.train_curve[self.point, living.numpy()] = means[living].numpy()
         if bool(fallen.any()):
             self._freeze(fallen)

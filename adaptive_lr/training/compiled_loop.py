@@ -88,7 +88,9 @@ def _made(structure: Structure, state: State, inputs: Inputs, targets: Tensor) -
 
     def compiled(state: State, inputs: Inputs, targets: Tensor, rates: Tensor, numbers: Tensor) -> Tensor:
         old = state.flat()
-        results = run(old, [*as_tuple(inputs), targets, rates, numbers])
+        # The program takes it for granted that they are contiguous.
+        series = [part.contiguous() for part in (*as_tuple(inputs), targets, rates, numbers)]
+        results = run([value.contiguous() for value in old], series)
         for into, value in zip(old, results[:width], strict=True):
             into.copy_(value)
         losses: Tensor = results[width]

@@ -44,8 +44,10 @@ class Branches:
 def branches(trials: Sequence[Trial]) -> Branches:
     """Which of the trials of a seed begin alike: with the same base rate and, to the last bit, the same multipliers."""
     steps, count = trials[0].steps, len(trials)
-    multipliers = table([trial.schedule for trial in trials], steps)
     begins, sources = [0] * count, list(range(count))
+    if len({trial.base_lr for trial in trials}) == count:
+        return Branches(tuple(begins), tuple(sources))
+    multipliers = table([trial.schedule for trial in trials], steps)
     by_rate: dict[float, list[int]] = {}
     for index, trial in enumerate(trials):
         before = by_rate.setdefault(trial.base_lr, [])

@@ -65,19 +65,20 @@ class CompiledSteps:
             blocks: for each seed the minibatches of the K steps, ``[K, n, …]``.
             rates: ``[K, B]``.
         """
-        steps, count = len(rates), rates.shape[1]
-        numbers = self._update.counts().to(torch.float64) + torch.arange(1, steps + 1, dtype=torch.float64).unsqueeze(1)
-        losses = rates.new_empty(steps, count)
+        steps = torch.arange(1, len(rates) + 1, dtype=torch.float64).unsqueeze(1)
+        numbers = self._update.counts().to(torch.float64) + steps
+        losses = []
         for begin, end, (inputs, targets) in self._parts(blocks):
             rows = torch.arange(begin, begin + self._structure.trials).clamp(max=end - 1)
             exact = len(rows) == end - begin
             part = _each(self._state, (lambda value: value[begin:end]) if exact else (lambda value: value[rows]))  # noqa: B023  # used at once
             run = loop(self._structure, part, inputs, targets)
-            losses[:, begin:end] = run(part, inputs, targets, rates[:, rows], numbers[:, rows])[:, : end - begin]
+            columns = (rates[:, begin:end], numbers[:, begin:end]) if exact else (rates[:, rows], numbers[:, rows])
+            losses.append(run(part, inputs, targets, *columns)[:, : end - begin])
             if not exact:
                 for value, trained in zip(self._state.flat(), part.flat(), strict=True):
                     value[begin:end] = trained[: end - begin]
-        return losses
+        return torch.cat(losses, 1) if len(losses) > 1 else losses[0]
 
     def _parts(self, blocks: Sequence[Minibatch]) -> Sequence[tuple[int, int, Minibatch]]:
         """First and last row of what is trained at once, and the minibatches of these."""
