@@ -110,9 +110,15 @@ class AbstractStreaming(AbstractTask):
         Yields:
             Inputs ``[k, batch, dimension]`` and targets ``[k, batch, 1]``.
         """
-        inputs, targets = (torch.cat(parts) for parts in zip(*self._drawn(seed, steps, dtype), strict=True))
+        drawn, start = self._drawn(seed, steps, dtype), 0
+        inputs, targets = next(drawn)
         for first, end in itertools.pairwise((begin, *ends)):
-            yield inputs[first:end], targets[first:end]
+            while start + len(inputs) < end:
+                past = min(len(inputs), first - start)
+                more_inputs, more_targets = next(drawn)
+                inputs, targets = torch.cat([inputs[past:], more_inputs]), torch.cat([targets[past:], more_targets])
+                start += past
+            yield inputs[first - start : end - start], targets[first - start : end - start]
 
     def _drawn(self, seed: int, steps: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         """The stream in blocks.

@@ -116,13 +116,17 @@ def _each(state: State, function: Callable[[Tensor], Tensor]) -> State:
 
 
 def at_once(parameters: int, trials: int) -> int:
-    """How many of so many trials a loop trains at once: a power of two, and one where a trial has many parameters.
+    """How many of so many trials a loop trains at once: about equal parts of them, and fewer where a trial has many parameters.
 
-    >>> at_once(15_000, 32), at_once(15_000, 3), at_once(100, 1000), at_once(10**6, 8)
-    (4, 4, 512, 1)
+    Rounded up by an eighth at most, so that batches of about the same size need one loop.
+
+    >>> at_once(15_000, 32), at_once(15_000, 25), at_once(100, 1000), at_once(100, 367), at_once(10**6, 8)
+    (4, 4, 512, 384, 1)
     """
     limit = max(1, min(_MOST_AT_ONCE, _PARAMETERS_AT_ONCE // parameters))
-    return min(1 << limit.bit_length() - 1, 1 << (trials - 1).bit_length())
+    part = -(-trials // -(-trials // limit))
+    unit = 1 << max(0, part.bit_length() - 4)
+    return -(-part // unit) * unit
 
 
 def steps_of_a_block(task: AbstractTask, seeds: int, dtype: torch.dtype) -> int:

@@ -31,8 +31,8 @@ _LONG = 4_000
 """Steps of the trials that are measured: so many that none of the steps is followed by a look at the metrics."""
 
 _WARM, _MOST = 2, 90
-_SAMPLE = 32
-"""Trials of a batch that are measured."""
+_AT_ONCE = {False: 4, True: 40}
+"""Steps that are measured first: more of a compiled loop, which is called for many."""
 
 _QUIET_SHARE = 0.3
 """Of its steps in which a controller must not look, for a compiled loop to pay."""
@@ -93,7 +93,7 @@ class Measurement:
         usual = possible[0]
         if len(possible) == 1 or self.steps < _FEW:
             return Choice(usual, {})
-        sample = [_long(trial) for trial in self.trials[:_SAMPLE]]
+        sample = [_long(trial) for trial in self.trials]
         seconds = {str(usual): _seconds(usual, sample)}
         if seconds[str(usual)] * self.steps < WORTH_COMPILING:
             return Choice(usual, seconds)
@@ -117,10 +117,10 @@ def _seconds(backend: Backend, trials: Sequence[Trial]) -> float:
     """Of processor time for a step of one of the trials."""
     if backend is Backend.LITERAL:
         middle = sorted(trials, key=lambda trial: trial.base_lr)[len(trials) // 2]
-        return _timed(LiteralRun(middle).advance_to)
+        return _timed(LiteralRun(middle).advance_to, _AT_ONCE[False])
     begun = Paused.begun(sorted(trials, key=lambda trial: trial.seed) if _even(trials) else trials[:1])
     run = BatchRun(begun, compiled=backend is Backend.COMPILED)
-    return _timed(run.advance) / len(run.trials)
+    return _timed(run.advance, _AT_ONCE[backend is Backend.COMPILED]) / len(run.trials)
 
 
 def _even(trials: Sequence[Trial]) -> bool:
@@ -128,10 +128,15 @@ def _even(trials: Sequence[Trial]) -> bool:
     return len(set(counts.values())) == 1
 
 
-def _timed(advance: Callable[[int], bool | None]) -> float:
-    """Seconds a step, infinite if there is no telling; ``advance`` trains to a step, and gives False if the trial has diverged."""
+def _timed(advance: Callable[[int], bool | None], more: int) -> float:
+    """Seconds a step, infinite if there is no telling.
+
+    Args:
+        advance: trains to a step, and gives False if the trial has diverged.
+        more: steps at first, then twice as many.
+    """
     advance(_WARM)
-    step, taken, more = _WARM, 0.0, 4
+    step, taken = _WARM, 0.0
     while taken < _ENOUGH and step + more <= _MOST:
         started = time.process_time()
         if advance(step + more) is False:

@@ -262,7 +262,10 @@ def test_study_says_which_data_its_task_takes() -> None:
     for experiment in declared().values():
         for study in experiment.studies:
             fields = json.loads(canonical_json(study.task))
-            sources = {fields.get("dataset") or fields.get("text") or "python_help", fields.get("source", "python_help")}
+            sources = {
+                fields.get("dataset") or fields.get("text") or "python_help",
+                fields.get("source", "python_help"),
+            }
             if fields["kind"] == "section_classifier":
                 sources = {"king_james_bible", "minilm"}
             assert set(study.data) == {source.replace("_", "-") for source in sources - installed}, study.name
