@@ -200,10 +200,7 @@ def test_without_a_compiler_an_error_says_so_and_trials_are_trained_without(tmp_
     environment = os.environ | {"CXX": "no-such-compiler", packages.FOLDER_VARIABLE: str(tmp_path)}
     command = [sys.executable, "-c", WITHOUT]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.splitlines() == [
-        "the training loop cannot be compiled (InvalidCxxCompiler"[:47] + " True",
-        "True",
-    ]
+    assert done.stdout.splitlines() == ["True True True", "True"]
     assert not list(tmp_path.glob("*.pt2"))
 
 
