@@ -20,7 +20,6 @@ from adaptive_lr.errors import DataError
 from adaptive_lr.files import replace_file
 from adaptive_lr.training import RunResult, train_batch
 from adaptive_lr.training.workloads import SIZES, WORKLOADS, Workload
-from adaptive_lr.trials.planning import Measurement
 
 DOCS = Path(__file__).parent
 PAGE, RESULTS = DOCS / "workloads.md", DOCS / "workloads.json"
@@ -71,8 +70,7 @@ def run(size: str) -> None:
             continue
         try:
             trials = [workload.trial(size, seed=seed) for seed in SEEDS]
-            choice = Measurement(name, trials, sum(trial.steps for trial in trials)).choice()
-            results = train_batch(trials, choice.of(trials[0]))
+            results = train_batch(trials)
         except DataError as error:
             typer.echo(f"{name}: left out: {error}")
             continue

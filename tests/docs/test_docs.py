@@ -113,7 +113,7 @@ def test_the_page_of_horizons_is_what_its_evidence_says() -> None:
     make_horizons = imported("make_horizons")
     assert make_horizons.with_answers(page) == page, "run python docs/make_horizons.py"
     evidence = json.loads((DOCS / "horizons.json").read_text(encoding="utf-8"))
-    assert {"e07_language_models", "e08_variational_inference", "e09_images"} <= set(evidence)
+    assert {"e07_language_models", "e08_variational_inference", "e09_images", "e10_finetuning"} <= set(evidence)
     for name in evidence:
         assert (DOCS / f"figures/horizons/{name}.png").is_file()
 
