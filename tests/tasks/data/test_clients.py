@@ -114,10 +114,16 @@ def test_pip_without_a_network_says_so(cache: Path, packages: Path, monkeypatch:
 
 
 def test_pip_that_is_not_installed_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "pip", None)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match=r"pip is not installed here \(it comes with Python: python -m ensurepip\)"):
         read(toy(PyPI("toyset", "1.0", "0" * 64, 1)))
+
+
+def test_setuptools_can_be_imported_after_pip_was_looked_for() -> None:
+    code = "from adaptive_lr.tasks.data.origins import has_pip; print(has_pip()); import setuptools"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_the_inert_back_end_says_what_the_sdist_says_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
