@@ -254,7 +254,7 @@ def wait_for_trials(path: Path, least: int, process: "subprocess.Popen[str]") ->
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_ends_a_run_at_once_and_keeps_what_is_finished(folder: Path, workers: str) -> None:
-    write_own(folder, steps=20_000)
+    write_own(folder, steps=400_000)
     process = command(folder, "run", "mine/mine.py", "--workers", workers)
     wait_for_trials(folder / "results/store.sqlite", 0, process)
     time.sleep(1.0)
@@ -266,7 +266,7 @@ def test_ctrl_c_ends_a_run_at_once_and_keeps_what_is_finished(folder: Path, work
 
 
 def test_a_second_ctrl_c_is_no_traceback(folder: Path) -> None:
-    write_own(folder, steps=20_000)
+    write_own(folder, steps=400_000)
     process = command(folder, "run", "mine/mine.py", "--workers", "2")
     wait_for_trials(folder / "results/store.sqlite", 0, process)
     _, err = interrupt(process, times=3)
