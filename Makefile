@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-experiments: $(STAMP) ## Run every experiment and write report/index.html (half an hour; interrupt and repeat as you like)
+experiments: $(STAMP) ## Run every experiment and write report/index.html (most of an hour; interrupt and repeat as you like)
 	$(BIN)/adaptive-lr run $(EXPERIMENTS)
 
 experiments-all: $(STAMP) ## Those and the longer ones (hours), on data that are fetched; what cannot be fetched is left out
