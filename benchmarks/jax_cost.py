@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from pairs import one_core, pairs, seconds, without_evaluation
 from rows import Aim, Case, IncomparableError, LeftOutError, Measured
-from trainer_cost import TRANSFORMER, Load, convolutional, perceptron, trained, transformer
+from trainer_cost import LONE_TRANSFORMER, TRANSFORMERS, Load, convolutional, perceptron, trained
 
 from adaptive_lr.schedules import table
 from adaptive_lr.tasks import StreamingLogistic
@@ -61,28 +61,8 @@ LOADS: tuple[tuple[Load, float], ...] = (
         ),
         0.9,
     ),
-    (
-        Load(
-            what="byte transformer, 2 layers of width 64, batch 8, 1 trial",
-            task=transformer(),
-            count=1,
-            steps=100,
-            optimizer=TRANSFORMER,
-            low=3e-3,
-        ),
-        1.0,
-    ),
-    (
-        Load(
-            what="byte transformer, 2 layers of width 64, batch 8, 4 trials",
-            task=transformer(),
-            count=4,
-            steps=100,
-            optimizer=TRANSFORMER,
-            high=3e-3,
-        ),
-        1.0,
-    ),
+    (LONE_TRANSFORMER, 1.0),
+    (TRANSFORMERS, 1.0),
 )
 """What is trained, and which part of JAX's speed is the aim."""
 

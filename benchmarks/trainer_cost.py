@@ -83,6 +83,23 @@ def convolutional(norm: str) -> ConvolutionalNetwork:
     return ConvolutionalNetwork(dataset="mnist1d", channels=(25, 25, 25), batch=100, norm=norm)
 
 
+LONE_TRANSFORMER = Load(
+    what="byte transformer, 2 layers of width 64, batch 8, 1 trial",
+    task=transformer(),
+    count=1,
+    steps=100,
+    optimizer=TRANSFORMER,
+    low=3e-3,
+)
+TRANSFORMERS = Load(
+    what="byte transformer, 2 layers of width 64, batch 8, 4 trials",
+    task=transformer(),
+    count=4,
+    steps=100,
+    optimizer=TRANSFORMER,
+    high=3e-3,
+)
+
 LOADS: tuple[tuple[Load, float], ...] = (
     (Load(what="MNIST-1D perceptron, batch 100, 32 trials", task=perceptron(100), count=32, steps=800), 3.5),
     (Load(what="MNIST-1D perceptron, batch 32, 32 trials", task=perceptron(32), count=32, steps=1600), 7.0),
@@ -103,28 +120,8 @@ LOADS: tuple[tuple[Load, float], ...] = (
         ),
         2.0,
     ),
-    (
-        Load(
-            what="byte transformer, 2 layers of width 64, batch 8, 1 trial",
-            task=transformer(),
-            count=1,
-            steps=100,
-            optimizer=TRANSFORMER,
-            low=3e-3,
-        ),
-        1.4,
-    ),
-    (
-        Load(
-            what="byte transformer, 2 layers of width 64, batch 8, 4 trials",
-            task=transformer(),
-            count=4,
-            steps=100,
-            optimizer=TRANSFORMER,
-            high=3e-3,
-        ),
-        1.4,
-    ),
+    (LONE_TRANSFORMER, 1.4),
+    (TRANSFORMERS, 1.4),
     (
         Load(
             what="Bayesian network, diabetes, batch 32, 32 trials",

@@ -2,7 +2,6 @@
 
 from adaptive_lr import WSD, AbstractSchedule, Constant, DampedCosine, Linear
 from adaptive_lr.experiment import Horizons, HorizonStudy
-from adaptive_lr.training.workloads import WORKLOADS
 
 SCHEDULES: dict[str, AbstractSchedule] = {
     "constant": Constant(),
@@ -10,26 +9,6 @@ SCHEDULES: dict[str, AbstractSchedule] = {
     "linear": Linear(),
     "WSD 20 %": WSD(cooldown=0.2),
 }
-
-
-def study(
-    name: str, workload: str, steps: int, low: float, *, schedules: tuple[str, ...] = (), data: tuple[str, ...] = ()
-) -> HorizonStudy:
-    """A workload with its recipe, on a decade and a half of rates: a trial takes a minute."""
-    trial = WORKLOADS[workload].trial()
-    return HorizonStudy(
-        name=name,
-        task=trial.task,
-        optimizer=trial.optimizer,
-        steps=steps,
-        low=low,
-        high=low * 10**1.5,
-        per_decade=2,
-        selection_seeds=range(100, 104),
-        report_seeds=range(4),
-        schedules=schedules,
-        data=data,
-    )
 
 
 EXPERIMENT = Horizons(
@@ -42,7 +21,23 @@ EXPERIMENT = Horizons(
     schedules=SCHEDULES,
     reference="cosine",
     studies=[
-        study("transformer-shakespeare", "byte-transformer-shakespeare", 600, 1e-3, data=("shakespeare",)),
-        study("gru-python_help", "byte-gru-python_help", 150, 3e-3, schedules=("constant", "cosine", "WSD 20 %")),
+        HorizonStudy.of_workload(
+            "transformer-shakespeare",
+            "byte-transformer-shakespeare",
+            600,
+            low=1e-3,
+            decades=1.5,
+            seeds=4,
+            data=("shakespeare",),
+        ),
+        HorizonStudy.of_workload(
+            "gru-python_help",
+            "byte-gru-python_help",
+            150,
+            low=3e-3,
+            decades=1.5,
+            seeds=4,
+            schedules=("constant", "cosine", "WSD 20 %"),
+        ),
     ],
 )

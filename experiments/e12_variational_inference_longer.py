@@ -2,25 +2,6 @@
 
 from adaptive_lr import WSD, Constant, DampedCosine, InverseSqrt, Linear
 from adaptive_lr.experiment import Horizons, HorizonStudy
-from adaptive_lr.training.workloads import WORKLOADS
-
-
-def study(name: str, workload: str, steps: int, seeds: int, data: tuple[str, ...] = ()) -> HorizonStudy:
-    """A workload with its recipe, two decades and a half around its rate."""
-    trial = WORKLOADS[workload].trial()
-    return HorizonStudy(
-        name=name,
-        task=trial.task,
-        optimizer=trial.optimizer,
-        steps=steps,
-        low=trial.base_lr / 10.0,
-        high=trial.base_lr * 10**1.5,
-        per_decade=2,
-        selection_seeds=range(100, 100 + seeds),
-        report_seeds=range(seeds),
-        data=data,
-    )
-
 
 EXPERIMENT = Horizons(
     name="e12_variational_inference_longer",
@@ -38,9 +19,13 @@ EXPERIMENT = Horizons(
     },
     reference="cosine",
     studies=[
-        study("logistic-spam", "bayesian-logistic-spam", 750, 10, data=("spam",)),
-        study("network-concrete", "bayesian-network-concrete", 1000, 8, data=("concrete",)),
-        study("autoencoder-digits", "autoencoder-digits", 500, 5),
-        study("autoencoder-fashion", "autoencoder-fashion_mnist", 250, 5, data=("fashion-mnist",)),
+        HorizonStudy.of_workload("logistic-spam", "bayesian-logistic-spam", 750, seeds=10, decades=2.5, data=("spam",)),
+        HorizonStudy.of_workload(
+            "network-concrete", "bayesian-network-concrete", 1000, seeds=8, decades=2.5, data=("concrete",)
+        ),
+        HorizonStudy.of_workload("autoencoder-digits", "autoencoder-digits", 500, seeds=5, decades=2.5),
+        HorizonStudy.of_workload(
+            "autoencoder-fashion", "autoencoder-fashion_mnist", 250, seeds=5, decades=2.5, data=("fashion-mnist",)
+        ),
     ],
 )

@@ -2,28 +2,6 @@
 
 from adaptive_lr import WSD, Constant, DampedCosine, Linear
 from adaptive_lr.experiment import Horizons, HorizonStudy
-from adaptive_lr.training.workloads import WORKLOADS
-
-
-def study(
-    name: str, workload: str, steps: int, *, schedules: tuple[str, ...] = (), data: tuple[str, ...] = ()
-) -> HorizonStudy:
-    """A workload with its recipe, two decades around its rate."""
-    trial = WORKLOADS[workload].trial()
-    return HorizonStudy(
-        name=name,
-        task=trial.task,
-        optimizer=trial.optimizer,
-        steps=steps,
-        low=trial.base_lr / 10.0,
-        high=trial.base_lr * 10.0,
-        per_decade=2,
-        selection_seeds=range(100, 104),
-        report_seeds=range(4),
-        schedules=schedules,
-        data=data,
-    )
-
 
 EXPERIMENT = Horizons(
     name="e13_images_longer",
@@ -41,14 +19,15 @@ EXPERIMENT = Horizons(
     },
     reference="cosine",
     studies=[
-        study("fashion-perceptron", "fashion-mnist-mlp", 600, data=("fashion-mnist",)),
-        study(
+        HorizonStudy.of_workload("fashion-perceptron", "fashion-mnist-mlp", 600, seeds=4, data=("fashion-mnist",)),
+        HorizonStudy.of_workload(
             "fashion-conv",
             "fashion-mnist-conv",
             40,
+            seeds=4,
             schedules=("constant", "cosine", "WSD 20 %"),
             data=("fashion-mnist",),
         ),
-        study("mnist1d-conv", "mnist1d-conv", 160),
+        HorizonStudy.of_workload("mnist1d-conv", "mnist1d-conv", 160, seeds=4),
     ],
 )

@@ -2,25 +2,6 @@
 
 from adaptive_lr import WSD, Constant, DampedCosine, Linear
 from adaptive_lr.experiment import Horizons, HorizonStudy
-from adaptive_lr.training.workloads import WORKLOADS
-
-
-def study(name: str, workload: str, steps: int, seeds: int, data: tuple[str, ...]) -> HorizonStudy:
-    """A workload with its recipe, two decades around its rate."""
-    trial = WORKLOADS[workload].trial()
-    return HorizonStudy(
-        name=name,
-        task=trial.task,
-        optimizer=trial.optimizer,
-        steps=steps,
-        low=trial.base_lr / 10.0,
-        high=trial.base_lr * 10.0,
-        per_decade=2,
-        selection_seeds=range(100, 100 + seeds),
-        report_seeds=range(seeds),
-        data=data,
-    )
-
 
 EXPERIMENT = Horizons(
     name="e14_finetuning_longer",
@@ -37,7 +18,9 @@ EXPERIMENT = Horizons(
     },
     reference="cosine",
     studies=[
-        study("byte-gru", "byte-gru-fine-tuned", 150, 3, ("shakespeare", "state-of-the-union")),
-        study("minilm", "minilm-sections", 60, 2, ("minilm", "king-james-bible")),
+        HorizonStudy.of_workload(
+            "byte-gru", "byte-gru-fine-tuned", 150, seeds=3, data=("shakespeare", "state-of-the-union")
+        ),
+        HorizonStudy.of_workload("minilm", "minilm-sections", 60, seeds=2, data=("minilm", "king-james-bible")),
     ],
 )

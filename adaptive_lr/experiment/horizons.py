@@ -17,6 +17,7 @@ from adaptive_lr.schedules import AbstractSchedule, Warmup
 from adaptive_lr.tasks.data.catalogue import find
 from adaptive_lr.tasks.data.resolver import is_here
 from adaptive_lr.training import Trial
+from adaptive_lr.training.workloads import WORKLOADS
 from adaptive_lr.trials.store import Store
 
 
@@ -54,6 +55,47 @@ class HorizonStudy(Study):
             )
         for name in self.data:
             find(name)
+
+    @classmethod
+    def of_workload(
+        cls,
+        name: str,
+        workload: str,
+        steps: int,
+        *,
+        seeds: int,
+        low: float | None = None,
+        decades: float = 2.0,
+        schedules: tuple[str, ...] = (),
+        data: tuple[str, ...] = (),
+    ) -> Self:
+        """A workload with its recipe.
+
+        Args:
+            name: of the study.
+            workload: a key of `WORKLOADS`.
+            steps: T.
+            seeds: how many are reported, and as many to choose the rate on.
+            low: the lowest rate; a tenth of the recipe's if none is given.
+            decades: how far the rates go from there, two a decade.
+            schedules: see the class.
+            data: see the class.
+        """
+        trial = WORKLOADS[workload].trial()
+        low = trial.base_lr / 10.0 if low is None else low
+        return cls(
+            name=name,
+            task=trial.task,
+            optimizer=trial.optimizer,
+            steps=steps,
+            low=low,
+            high=low * 10.0**decades,
+            per_decade=2,
+            selection_seeds=range(100, 100 + seeds),
+            report_seeds=range(seeds),
+            schedules=schedules,
+            data=data,
+        )
 
     def facts(self) -> dict[str, Any]:
         """See the base class; with the recipe."""

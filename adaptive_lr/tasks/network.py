@@ -35,6 +35,12 @@ def uniform_parameters(sizes: Sequence[int], source: torch.Generator) -> Paramet
     return parameters
 
 
+def penalties(parameters: Sequence[Tensor], penalty: float) -> Tensor:
+    """lambda/2 ||parameters||^2 of B networks, ``[B]``."""
+    squares = [parameter.flatten(1).square().sum(1) for parameter in parameters]
+    return torch.stack(squares).sum(0) * (0.5 * penalty)
+
+
 def linear_objective(loss: AbstractLoss, *, bias: bool, penalty: float) -> Objective:
     """The losses of B linear models on one minibatch: one matrix product for all of them.
 
@@ -52,8 +58,7 @@ def linear_objective(loss: AbstractLoss, *, bias: bool, penalty: float) -> Objec
         outputs = functional.linear(inputs, parameters[0].flatten(0, 1), parameters[1].flatten() if bias else None)
         means = vmap(loss.literal, in_dims=(1, None))(outputs.view(-1, trials, classes), targets)
         if penalty:
-            squares = [parameter.flatten(1).square().sum(1) for parameter in parameters]
-            means = means + 0.5 * penalty * torch.stack(squares).sum(0)
+            means = means + penalties(parameters, penalty)
         return means, buffers
 
     return losses
@@ -81,8 +86,7 @@ def network_objective(activation: str, loss: AbstractLoss, *, penalty: float) ->
             values = torch.bmm(weight, function(values) if layer else values) + bias.unsqueeze(2)
         means = vmap(loss.literal, in_dims=(0, None))(values.transpose(1, 2), targets)
         if penalty:
-            squares = [parameter.flatten(1).square().sum(1) for parameter in parameters]
-            means = means + 0.5 * penalty * torch.stack(squares).sum(0)
+            means = means + penalties(parameters, penalty)
         return means, buffers
 
     return losses
@@ -141,7 +145,7 @@ class StackedNetwork:
         """Losses ``[B]`` on the minibatches; these networks have no buffers."""
         assert isinstance(inputs, Tensor)
         losses = self.loss.stacked_(self.outputs(parameters, inputs), targets.unsqueeze(1)).flatten()
-        return losses + self._penalties(parameters) if self.penalty else losses
+        return losses + penalties(parameters, self.penalty) if self.penalty else losses
 
     def losses_and_gradients(
         self,
@@ -200,11 +204,7 @@ class StackedNetwork:
 
     def _add_penalty_(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
         torch._foreach_add_(list(gradients), list(parameters), alpha=self.penalty)
-        return self._penalties(parameters)
-
-    def _penalties(self, parameters: Sequence[Tensor]) -> Tensor:
-        squares = [parameter.flatten(1).square().sum(1) for parameter in parameters]
-        return torch.stack(squares).sum(0).mul_(0.5 * self.penalty)
+        return penalties(parameters, self.penalty)
 
     def _split(self, values: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         return (values[::2], values[1::2]) if self.bias else (values, ())

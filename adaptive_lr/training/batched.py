@@ -44,7 +44,7 @@ def batches(trials: Sequence[Trial]) -> list[list[Trial]]:
     planned = []
     for seeds in groups.values():
         members = next(iter(seeds.values()))
-        if not _pays(members[0]):
+        if backends(members[0])[0] is Backend.LITERAL:
             planned += [[trial] for members in seeds.values() for trial in members]
             continue
         size = sum(value.numel() for value in members[0].task.initial(0).values())
@@ -102,11 +102,6 @@ def train_batch(trials: Sequence[Trial], backend: Backend | None = None) -> list
             zip(indices, train_sharing([trials[index] for index in indices], compiled=compiled), strict=True)
         )
     return [results[index] for index in range(len(trials))]
-
-
-def _pays(trial: Trial) -> bool:
-    """Whether such trials are trained together."""
-    return trial.optimizer.batched and trial.task.batched
 
 
 def _batch_key(trial: Trial) -> tuple[object, ...]:
