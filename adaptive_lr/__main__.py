@@ -26,6 +26,10 @@ def main() -> None:
         app(prog_name="adaptive-lr")
     except KeyboardInterrupt:  # between the commands' own ways of ending
         sys.exit(130)
+    finally:
+        exec(
+            ""
+        )  # Python, interrupted while it compiles a text, would end by the signal instead of the exit code; another text undoes that
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -31,6 +31,36 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def heeded() -> Iterator[None]:
+    """Ctrl-C ends the block even where what is called in it takes a `KeyboardInterrupt` for something else, as compilers do.
+
+    Raises:
+        KeyboardInterrupt: it came, and was swallowed.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[int] = []
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    except Exception:
+        if not came:
+            raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is heard:  # else it has been heard, and the next ends at once
+            signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
 def unheard_by_children() -> Iterator[None]:
     """Processes started in the block never hear Ctrl-C, not even while they import; this process hears it afterwards."""
     if not hasattr(signal, "pthread_sigmask"):

@@ -17,7 +17,7 @@ import torch
 
 from adaptive_lr.errors import CompileError, RunError
 from adaptive_lr.training import Backend, RunResult, Trial, batches, train_batch
-from adaptive_lr.trials.interrupts import uninterrupted
+from adaptive_lr.trials.interrupts import heeded, uninterrupted
 from adaptive_lr.trials.planning import Choice, Choices, Measurement
 from adaptive_lr.trials.processes import Processes
 from adaptive_lr.trials.scripts import loaded_scripts
@@ -169,7 +169,8 @@ def on_one_thread(train: Callable[[], T], batch: Sequence[Trial]) -> T:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
-        return train()
+        with heeded():
+            return train()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         refusal = RunError(f"{len(batch)} trials from {batch[0]!r} on failed: {reason}")

@@ -254,7 +254,7 @@ def wait_for_trials(path: Path, least: int, process: "subprocess.Popen[str]") ->
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_ends_a_run_at_once_and_keeps_what_is_finished(folder: Path, workers: str) -> None:
-    write_own(folder, steps=400_000)
+    write_own(folder, steps=20_000)
     process = command(folder, "run", "mine/mine.py", "--workers", workers)
     wait_for_trials(folder / "results/store.sqlite", 0, process)
     time.sleep(1.0)
@@ -265,8 +265,18 @@ def test_ctrl_c_ends_a_run_at_once_and_keeps_what_is_finished(folder: Path, work
     assert seconds < 3.0, "half a second where nobody else is at work"
 
 
+def test_ctrl_c_while_a_text_is_executed_has_the_same_exit_code(folder: Path) -> None:
+    path = write_own(folder)
+    text = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
+    path.write_text(f"{path.read_text()}\nexec({text!r})\n")
+    process = command(folder, "run", "mine/mine.py", "--workers", "1")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err.rstrip().endswith("interrupted; finished trials are stored: run again to go on")
+
+
 def test_a_second_ctrl_c_is_no_traceback(folder: Path) -> None:
-    write_own(folder, steps=400_000)
+    write_own(folder, steps=20_000)
     process = command(folder, "run", "mine/mine.py", "--workers", "2")
     wait_for_trials(folder / "results/store.sqlite", 0, process)
     _, err = interrupt(process, times=3)

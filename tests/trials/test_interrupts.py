@@ -1,8 +1,14 @@
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from adaptive_lr.trials.interrupts import heeded
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +34,31 @@ def test_no_process_hears_ctrl_c_from_its_first_moment_on_and_this_one_does() ->
     """The first one too, before which multiprocessing starts a process of its own."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split("\n") == ["True False", "True False", ""]
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1.0)
+
+
+def interrupted_into_an_error() -> None:
+    try:
+        interrupt()
+    except BaseException as error:
+        raise ValueError("cannot be compiled") from error
+
+
+def test_ctrl_c_that_is_swallowed_ends_the_block_after_all() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), heeded(), contextlib.suppress(BaseException):
+        interrupt()
+    with pytest.raises(KeyboardInterrupt), heeded():
+        interrupted_into_an_error()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_errors_and_results_pass_as_they_are_where_nobody_interrupts() -> None:
+    with pytest.raises(ValueError, match="mine"), heeded():
+        raise ValueError("mine")
+    with heeded():
+        pass
