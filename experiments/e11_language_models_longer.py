@@ -1,4 +1,4 @@
-"""Which damping helps language models of the usual small size, a transformer from 150 to 2400 updates, a GRU up to 600?"""
+"""Which damping helps language models of the usual small size, a transformer from 75 to 1200 updates, a GRU up to 320?"""
 
 from adaptive_lr import WSD, AbstractSchedule, Constant, DampedCosine, Linear
 from adaptive_lr.experiment import Horizons, HorizonStudy
@@ -24,20 +24,23 @@ EXPERIMENT = Horizons(
         HorizonStudy.of_workload(
             "transformer-shakespeare",
             "byte-transformer-shakespeare",
-            600,
+            300,
             low=1e-3,
-            decades=1.5,
-            seeds=4,
+            decades=1.0,
+            seeds=3,
+            schedules=("constant", "cosine", "WSD 20 %"),
+            warmups=(0.05,),  # as its recipe has it
             data=("shakespeare",),
         ),
         HorizonStudy.of_workload(
             "gru-python_help",
             "byte-gru-python_help",
-            150,
+            80,
             low=3e-3,
             decades=1.5,
-            seeds=4,
-            schedules=("constant", "cosine", "WSD 20 %"),
+            seeds=3,
+            schedules=("constant", "cosine", "linear"),
+            warmups=(0.0,),
         ),
     ],
 )

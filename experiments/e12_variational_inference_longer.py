@@ -19,13 +19,16 @@ EXPERIMENT = Horizons(
     },
     reference="cosine",
     studies=[
-        HorizonStudy.of_workload("logistic-spam", "bayesian-logistic-spam", 750, seeds=10, decades=2.5, data=("spam",)),
+        HorizonStudy.of_workload("logistic-spam", "bayesian-logistic-spam", 500, seeds=8, decades=2.5, data=("spam",)),
         HorizonStudy.of_workload(
-            "network-concrete", "bayesian-network-concrete", 1000, seeds=8, decades=2.5, data=("concrete",)
+            "network-concrete", "bayesian-network-concrete", 500, seeds=6, decades=2.5, data=("concrete",)
         ),
-        HorizonStudy.of_workload("autoencoder-digits", "autoencoder-digits", 500, seeds=5, decades=2.5),
         HorizonStudy.of_workload(
-            "autoencoder-fashion", "autoencoder-fashion_mnist", 250, seeds=5, decades=2.5, data=("fashion-mnist",)
+            "autoencoder-digits",
+            "autoencoder-digits",
+            250,
+            seeds=4,
+            schedules=("constant", "cosine", "linear"),
         ),
     ],
 )

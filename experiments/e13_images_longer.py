@@ -19,15 +19,26 @@ EXPERIMENT = Horizons(
     },
     reference="cosine",
     studies=[
-        HorizonStudy.of_workload("fashion-perceptron", "fashion-mnist-mlp", 600, seeds=4, data=("fashion-mnist",)),
+        HorizonStudy.of_workload(
+            "fashion-perceptron",
+            "fashion-mnist-mlp",
+            200,
+            seeds=4,
+            schedules=("constant", "cosine", "linear", "WSD 20 %"),
+            data=("fashion-mnist",),
+        ),
         HorizonStudy.of_workload(
             "fashion-conv",
             "fashion-mnist-conv",
             40,
-            seeds=4,
+            seeds=2,
+            decades=1.5,
             schedules=("constant", "cosine", "WSD 20 %"),
+            warmups=(0.0,),
             data=("fashion-mnist",),
         ),
-        HorizonStudy.of_workload("mnist1d-conv", "mnist1d-conv", 160, seeds=4),
+        HorizonStudy.of_workload(
+            "mnist1d-conv", "mnist1d-conv", 100, seeds=4, schedules=("constant", "cosine", "cosine k=2", "WSD 20 %")
+        ),
     ],
 )

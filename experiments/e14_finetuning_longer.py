@@ -19,8 +19,24 @@ EXPERIMENT = Horizons(
     reference="cosine",
     studies=[
         HorizonStudy.of_workload(
-            "byte-gru", "byte-gru-fine-tuned", 150, seeds=3, data=("shakespeare", "state-of-the-union")
+            "byte-gru",
+            "byte-gru-fine-tuned",
+            80,
+            seeds=3,
+            decades=1.5,
+            schedules=("constant", "cosine", "linear"),
+            warmups=(0.0,),
+            data=("shakespeare", "state-of-the-union"),
         ),
-        HorizonStudy.of_workload("minilm", "minilm-sections", 60, seeds=2, data=("minilm", "king-james-bible")),
+        HorizonStudy.of_workload(
+            "minilm",
+            "minilm-sections",
+            12,
+            seeds=2,
+            decades=1.0,
+            schedules=("cosine", "linear"),
+            warmups=(0.0,),  # 48 updates at most
+            data=("minilm", "king-james-bible"),
+        ),
     ],
 )

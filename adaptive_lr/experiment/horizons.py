@@ -67,6 +67,7 @@ class HorizonStudy(Study):
         low: float | None = None,
         decades: float = 2.0,
         schedules: tuple[str, ...] = (),
+        warmups: tuple[float, ...] = (),
         data: tuple[str, ...] = (),
     ) -> Self:
         """A workload with its recipe.
@@ -79,6 +80,7 @@ class HorizonStudy(Study):
             low: the lowest rate; a tenth of the recipe's if none is given.
             decades: how far the rates go from there, two a decade.
             schedules: see the class.
+            warmups: see the class.
             data: see the class.
         """
         trial = WORKLOADS[workload].trial()
@@ -94,6 +96,7 @@ class HorizonStudy(Study):
             selection_seeds=range(100, 100 + seeds),
             report_seeds=range(seeds),
             schedules=schedules,
+            warmups=warmups,
             data=data,
         )
 
