@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INTEGRATIONS := $(VENV)/.integrations
+PEERS := $(VENV)/.peers
 ALL_EXPERIMENTS := $(basename $(notdir $(wildcard experiments/e[0-9]*.py)))
 EXPERIMENTS := $(filter-out %_longer,$(ALL_EXPERIMENTS))
 FETCHED := concrete fashion-mnist king-james-bible minilm shakespeare spam state-of-the-union
@@ -22,10 +23,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-experiments: $(STAMP) ## Run every experiment and write report/index.html (most of an hour; interrupt and repeat as you like)
+# Optimizers of other packages, that experiments compare with; smoke does without, and rows that lack theirs are left out.
+$(PEERS): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,peers]' \
+		&& touch $@ || echo "the optimizers of other packages could not be installed: their rows are left out"
+
+experiments: $(PEERS) ## Run every experiment and write report/index.html (most of an hour; interrupt and repeat as you like)
 	$(BIN)/adaptive-lr run $(EXPERIMENTS)
 
-experiments-all: $(STAMP) ## Those and the longer ones (hours), on data that are fetched; what cannot be fetched is left out
+experiments-all: $(PEERS) ## Those and the longer ones (hours), on data that are fetched; what cannot be fetched is left out
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,data]'
 	$(BIN)/adaptive-lr data fetch $(FETCHED) || echo "the workloads on what is not fetched are left out"
 	$(BIN)/adaptive-lr run $(ALL_EXPERIMENTS)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard, TypeVar, Union, dataclass_transform
 
 import numpy as np
@@ -89,9 +90,16 @@ def numbers(domain: str, *, default: Any = MISSING, integer: bool = False) -> An
     return field(default=default, metadata={"domain": Domain.parse(domain), "integer": integer, "many": True})
 
 
-def choice(options: Sequence[str], *, default: Any = MISSING) -> Any:
-    """Declare a field that holds one of a few words."""
-    return field(default=default, metadata={"options": tuple(options)})
+def choice(options: Sequence[str], *, default: Any = MISSING, added: bool = False) -> Any:
+    """Declare a field that holds one of a few words.
+
+    Args:
+        options: the words.
+        default: one of them, or what the class replaces by one before it is checked.
+        added: whether specs were stored before the field was there: with its default it is not in the canonical JSON, so that their
+            digests stay as they were.
+    """
+    return field(default=default, metadata={"options": tuple(options)} | ({"omitted": default} if added else {}))
 
 
 def component(base: type[Spec], *, default: Any = MISSING) -> Any:
@@ -251,10 +259,15 @@ def lookup(name: str, known: Iterable[str], what: str) -> str:
 
 @lru_cache(maxsize=65536)
 def canonical_json(value: Spec) -> str:
-    """JSON without spaces, the kind first and then the fields in alphabetical order: equal specs give equal text."""
+    """JSON without spaces, the kind first and then the fields in alphabetical order: equal specs give equal text.
+
+    Fields that were ``added`` to a class are left out where they have their defaults; `decode` puts these in again.
+    """
     parts = [f'"kind":{json.dumps(value.kind)}']
-    for name, _, _ in sorted(_rules(type(value))):  # type: ignore[arg-type]
+    for name, _, rule in sorted(_rules(type(value)), key=itemgetter(0)):  # type: ignore[arg-type]
         content = getattr(value, name)
+        if "omitted" in rule and content == rule["omitted"]:
+            continue
         if isinstance(content, Spec):
             text = canonical_json(content)
         elif inner := nested(name, content):

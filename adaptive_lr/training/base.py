@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from adaptive_lr.spec import Spec
@@ -58,6 +58,9 @@ class StackedUpdate(Protocol):
     def resume(self, steps: int) -> None:
         """Take so many updates of every trial to have been made; the buffers are filled by the caller."""
 
+
+Search = Callable[[Callable[[], Tensor]], float]
+"""One update that tries several: from what evaluates the loss of the minibatch, without ``backward()``, to the loss before it."""
 
 Slots = list[list[Tensor]]
 """What an optimizer remembers of B trials: a list like that of the parameters for each of the buffers of `StackedUpdate`."""
@@ -141,6 +144,20 @@ class AbstractOptimizer(Spec, ABC):
         Raises:
             SpecError: it has no such form, as ``batched`` says.
         """
+
+    @property
+    def searches(self) -> bool:
+        """Whether `search` gives something; it then writes the rates itself, and no schedule does."""
+        return False
+
+    def search(self, optimizer: Optimizer, module: nn.Module) -> Search | None:
+        """How one trial is updated where that takes more than one evaluation of the loss; None for all others.
+
+        Args:
+            optimizer: what `literal` made.
+            module: the model, whose buffers an evaluation changes.
+        """
+        return None
 
     def pure(self) -> PureUpdate | None:
         """The same as a pure function, from which a loop can be compiled; None if there is no such form."""

@@ -39,7 +39,8 @@ class LiteralRun:
         self.module.load_state_dict(start)
         self.parameters = list(self.module.parameters())
         self.optimizer = trial.optimizer.literal(self.parameters, trial.base_lr)
-        self.update: Callable[[int, Inputs, Tensor], float] = self._scheduled
+        self.search = trial.optimizer.search(self.optimizer, self.module)
+        self.update: Callable[[int, Inputs, Tensor], float] = self._scheduled if self.search is None else self._searched
         self.recorder: Recorder | None = None
         if isinstance(trial.controller, Static):
             self.scheduler = ScheduledLR(self.optimizer, trial.schedule, total_steps=trial.steps)
@@ -69,8 +70,8 @@ class LiteralRun:
     def advance(self, step: int, inputs: Inputs, targets: Tensor) -> bool:
         """One update; False once the trial has diverged."""
         self.losses.append(self.update(step, inputs, targets))
-        # Under a controller a loss that is not finite may be followed by one that is; what counts is where the trial stands.
-        if self.recorder is None and not math.isfinite(self.losses[-1]):
+        # Under a controller or in a search a loss that is not finite may be followed by one that is; what counts is where the trial stands.
+        if self.recorder is None and self.search is None and not math.isfinite(self.losses[-1]):
             self.stopped = step
             return False
         return self._close_window(step) if step + 1 == self.ends[self.point] else True
@@ -83,6 +84,10 @@ class LiteralRun:
         self.trial.optimizer.literal_step(self.optimizer, loss.detach())
         self.scheduler.step()
         return loss.item()
+
+    def _searched(self, step: int, inputs: Inputs, targets: Tensor) -> float:
+        assert self.search is not None
+        return self.search(lambda: self._loss(inputs, targets))
 
     def _controlled(self, step: int, inputs: Inputs, targets: Tensor) -> float:
         self.optimizer.zero_grad()
@@ -140,7 +145,7 @@ class LiteralRun:
         return True
 
     def _restored(self) -> bool:
-        return self.recorder is not None and bool(self.controlled.control.restored[0])
+        return self.search is not None or (self.recorder is not None and bool(self.controlled.control.restored[0]))
 
     def _metrics(self, *, final: bool) -> dict[str, float]:
         rule, optimizer = self.trial.optimizer, self.optimizer

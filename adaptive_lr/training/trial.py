@@ -11,7 +11,7 @@ import torch
 
 from adaptive_lr.controllers import CONTROLLERS, AbstractController, Static
 from adaptive_lr.errors import SpecError
-from adaptive_lr.schedules import SCHEDULES, AbstractSchedule
+from adaptive_lr.schedules import SCHEDULES, AbstractSchedule, Constant
 from adaptive_lr.spec import Spec, canonical_json, choice, component, number, spec
 from adaptive_lr.tasks import TASKS, AbstractTask
 from adaptive_lr.training.optimizers import OPTIMIZERS, AbstractOptimizer
@@ -41,13 +41,15 @@ class Trial(Spec):
     dtype: str = choice(("float32", "float64"), default="float32")
 
     def check(self) -> None:
-        """A controller needs an optimizer whose rate it may set.
+        """A controller needs an optimizer whose rate it may set, and so does a schedule.
 
         Raises:
             SpecError: the optimizer sets its own.
         """
         if self.optimizer.sets_rate and not isinstance(self.controller, Static):
             raise SpecError(f"{type(self.optimizer).__name__} sets its own steps: use it without a controller")
+        if self.optimizer.searches and self.schedule != Constant():
+            raise SpecError(f"{self.optimizer!r} writes its rates itself: use it with schedule=Constant()")
 
     def digest(self) -> str:
         """The trial's identity in the store: its JSON and the version of the numerics."""

@@ -24,6 +24,9 @@ MODULES = {
     "dadapt_adam": "dadaptation",
     "momo": "momo",
     "momo_adam": "momo",
+    "dog": "dog",
+    "prodigy_plus": "prodigyplus",
+    "relative_polling": "efficient_polling_lr_scheduler",
 }
 CLASSES = {
     "schedulefree_sgd": "SGDScheduleFree",
@@ -33,12 +36,24 @@ CLASSES = {
     "dadapt_adam": "DAdaptAdam",
     "momo": "Momo",
     "momo_adam": "MomoAdam",
+    "dog": "DoG",
+    "prodigy_plus": "ProdigyPlusScheduleFree",
+    "relative_polling": "SGD",
 }
-RATES = {"schedulefree_sgd": 1.0, "schedulefree_adamw": 0.01, "momo_adam": 0.01}
+DISTRIBUTIONS = {
+    "momo": "momo-opt",
+    "dog": "dog-optimizer",
+    "prodigyplus": "prodigy-plus-schedule-free",
+    "efficient_polling_lr_scheduler": "efficient-polling-lr-scheduler",
+}
+MOMENTA = {"dog": 0.0, "prodigy": 0.8, "prodigy_plus": 0.8}
+RATES = {"schedulefree_sgd": 1.0, "schedulefree_adamw": 0.01, "momo_adam": 0.01, "relative_polling": 0.01}
 """Base rates; 1 for those that estimate the rate."""
 
 every_peer = pytest.mark.parametrize("name", MODULES)
+stepping = pytest.mark.parametrize("name", [name for name in MODULES if name != "relative_polling"])
 averaging = pytest.mark.parametrize("name", ["schedulefree_sgd", "schedulefree_adamw"])
+estimating = pytest.mark.parametrize("name", ["prodigy", "dadapt_sgd", "dadapt_adam", "prodigy_plus"])
 
 
 def needs(name: str) -> None:
@@ -108,7 +123,7 @@ def test_a_peer_survives_json(name: str) -> None:
     trial = Trial(
         task=CharacterModel(),
         schedule=Constant(),
-        optimizer=Peer(name=name, momentum=0.95, weight_decay=0.01),
+        optimizer=Peer(name=name, momentum=MOMENTA.get(name, 0.95), weight_decay=0.01),
         base_lr=1.0,
         steps=10,
         seed=0,
@@ -127,8 +142,8 @@ def test_digests_tell_peers_apart() -> None:
 @every_peer
 def test_a_missing_package_is_an_error_that_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, MODULES[name], None)  # as if it were not installed
-    peer, packages = Peer(name=name), {"momo": "momo-opt"}
-    package = packages.get(MODULES[name], MODULES[name])
+    peer = Peer(name=name)
+    package = DISTRIBUTIONS.get(MODULES[name], MODULES[name])
     message = f"Peer '{name}' needs the package {package}: pip install 'adaptive-lr[peers]'"
     assert peer.unavailable() == message
     with pytest.raises(SpecError) as caught:
@@ -173,20 +188,21 @@ def test_torch_optimizers_step_as_ever_and_stay_where_they_are(rule: SGD | AdamW
 @every_peer
 def test_a_peer_is_the_optimizer_of_its_package(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     needs(name)
-    peer = Peer(name=name, momentum=0.8, weight_decay=0.125)
+    peer = Peer(name=name, momentum=0.0 if name == "dog" else 0.8, weight_decay=0.125)
     assert peer.unavailable() is None
     optimizer = peer.literal([point(1.0)], 0.25)
     (group,) = optimizer.param_groups
     assert isinstance(optimizer, Optimizer)
     assert type(optimizer).__name__ == CLASSES[name]
-    assert type(optimizer).__module__.split(".")[0] == MODULES[name]
+    assert type(optimizer).__module__.split(".")[0] == ("torch" if name == "relative_polling" else MODULES[name])
     assert (group["lr"], group["weight_decay"]) == (0.25, 0.125)
     momentum = optimizer.beta if name == "momo" else group.get("momentum", group.get("betas"))  # type: ignore[attr-defined]
-    assert momentum in {0.8, (0.8, 0.999)}
-    assert capsys.readouterr().out == ""
+    assert momentum in {0.8, (0.8, 0.999), (0.8, 0.99), None}
+    assert (momentum is None) == (name == "dog")
+    assert capsys.readouterr() == ("", "")
 
 
-@every_peer
+@stepping
 @pytest.mark.parametrize(
     "schedule", [Constant(), Warmup(fraction=0.1, then=DampedCosine())], ids=["constant", "warm-up from zero"]
 )
@@ -197,7 +213,7 @@ def test_a_peer_learns(name: str, schedule: AbstractSchedule) -> None:
         assert value < 3.6  # guessing is 4.16
 
 
-@every_peer
+@stepping
 def test_trials_with_a_peer_are_trained_one_by_one_as_by_hand(name: str) -> None:
     needs(name)
     hand = trained(Peer(name=name), Constant(), steps=200, evaluate_every=20)
@@ -216,14 +232,14 @@ def test_trials_with_a_peer_are_trained_one_by_one_as_by_hand(name: str) -> None
     assert result.metrics == pytest.approx(hand.losses(), rel=1e-9)
 
 
-@every_peer
+@stepping
 def test_the_same_training_gives_the_same_bits(name: str) -> None:
     needs(name)
     first, second = (trained(Peer(name=name, weight_decay=0.01), Constant(), steps=30) for _ in range(2))
     assert first.losses() == second.losses()
 
 
-@every_peer
+@stepping
 def test_a_step_at_a_rate_of_zero_moves_nothing(name: str) -> None:
     needs(name)
     peer, x = Peer(name=name), point(1.0, -2.0)
@@ -234,7 +250,7 @@ def test_a_step_at_a_rate_of_zero_moves_nothing(name: str) -> None:
     assert x.tolist() == [1.0, -2.0]
 
 
-@every_peer
+@stepping
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_no_exception(name: str, value: float) -> None:
     needs(name)
@@ -248,7 +264,7 @@ def test_a_loss_that_is_not_finite_is_no_exception(name: str, value: float) -> N
     peer.prepare_evaluation(optimizer)
 
 
-@every_peer
+@stepping
 def test_evaluating_changes_the_training_by_rounding_only(name: str) -> None:
     needs(name)
     often, once = (trained(Peer(name=name), Constant(), steps=60, evaluate_every=every) for every in (1, 60))
@@ -316,7 +332,7 @@ def test_the_base_rate_multiplies_the_estimated_one(name: str) -> None:
     torch.testing.assert_close(moved[1], 0.25 * moved[0], rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("name", ["prodigy", "dadapt_sgd", "dadapt_adam"])
+@estimating
 def test_the_rate_is_estimated(name: str) -> None:
     needs(name)
     estimates = [trained(Peer(name=name), Constant(), steps=steps).optimizer.param_groups[0]["d"] for steps in (1, 200)]
