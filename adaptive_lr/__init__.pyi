@@ -7,6 +7,8 @@ from .controllers import (
     AnchorLift,
     CurvatureCap,
     DampingWarp,
+    EvaluatedGreedy,
+    GeneralizedNewton,
     Greedy,
     Hypergradient,
     LossPlateau,
@@ -18,6 +20,7 @@ from .controllers import (
     ShrinkageDamping,
     Static,
     StationarityDrop,
+    StochasticPolyak,
 )
 from .errors import SpecError
 from .reporting.tensorboard import log_damping
@@ -91,8 +94,10 @@ __all__ = [
     "DampingWarp",
     "Eigencurve",
     "ElasticStep",
+    "EvaluatedGreedy",
     "Exponential",
     "ExponentialCosine",
+    "GeneralizedNewton",
     "Greedy",
     "Hypergradient",
     "InverseSqrt",
@@ -123,6 +128,7 @@ __all__ = [
     "Static",
     "StationarityDrop",
     "Step",
+    "StochasticPolyak",
     "Tanh",
     "Trapezoid",
     "Warmup",

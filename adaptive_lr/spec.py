@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard, TypeVar, Union, dataclass_transform
 
 import numpy as np
@@ -91,20 +90,13 @@ def numbers(domain: str, *, default: Any = MISSING, integer: bool = False) -> An
 
 
 def choice(options: Sequence[str], *, default: Any = MISSING, added: bool = False) -> Any:
-    """Declare a field that holds one of a few words.
-
-    Args:
-        options: the words.
-        default: one of them, or what the class replaces by one before it is checked.
-        added: whether specs were stored before the field was there: with its default it is not in the canonical JSON, so that their
-            digests stay as they were.
-    """
+    """Declare a field that holds one of a few words; ``added`` if specs were stored without it: see `canonical_json`."""
     return field(default=default, metadata={"options": tuple(options)} | ({"omitted": default} if added else {}))
 
 
-def component(base: type[Spec], *, default: Any = MISSING) -> Any:
-    """Declare a field that holds another spec of the given base class."""
-    return field(default=default, metadata={"component": base})
+def component(base: type[Spec], *, default: Any = MISSING, added: bool = False) -> Any:
+    """Declare a field that holds another spec of the given base class; ``added`` as in `choice`."""
+    return field(default=default, metadata={"component": base} | ({"omitted": default} if added else {}))
 
 
 def components(base: type[Spec], *, default: Any = MISSING) -> Any:
@@ -259,14 +251,10 @@ def lookup(name: str, known: Iterable[str], what: str) -> str:
 
 @lru_cache(maxsize=65536)
 def canonical_json(value: Spec) -> str:
-    """JSON without spaces, the kind first and then the fields in alphabetical order: equal specs give equal text.
-
-    Fields that were ``added`` to a class are left out where they have their defaults; `decode` puts these in again.
-    """
+    """JSON, the kind first, then the fields by name, but ``added`` ones with their default: older digests stand, equal specs give equal text."""
     parts = [f'"kind":{json.dumps(value.kind)}']
-    for name, _, rule in sorted(_rules(type(value)), key=itemgetter(0)):  # type: ignore[arg-type]
-        content = getattr(value, name)
-        if "omitted" in rule and content == rule["omitted"]:
+    for name, _, rule in sorted(_rules(type(value)), key=lambda rule: rule[0]):  # type: ignore[arg-type]
+        if (content := getattr(value, name)) == rule.get("omitted", MISSING):
             continue
         if isinstance(content, Spec):
             text = canonical_json(content)

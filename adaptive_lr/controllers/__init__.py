@@ -4,6 +4,8 @@ from adaptive_lr.controllers.anchor import Anchor
 from adaptive_lr.controllers.anchor_lift import AnchorLift
 from adaptive_lr.controllers.base import AbstractController, Moment, Observation, Signal
 from adaptive_lr.controllers.curvature_cap import CurvatureCap
+from adaptive_lr.controllers.evaluated_greedy import EvaluatedGreedy
+from adaptive_lr.controllers.generalized_newton import GeneralizedNewton
 from adaptive_lr.controllers.greedy import Greedy
 from adaptive_lr.controllers.hypergradient import Hypergradient
 from adaptive_lr.controllers.loss_plateau import LossPlateau
@@ -15,6 +17,7 @@ from adaptive_lr.controllers.rescue import NanRescue
 from adaptive_lr.controllers.shrinkage import ShrinkageDamping
 from adaptive_lr.controllers.static import Static
 from adaptive_lr.controllers.stationarity import StationarityDrop
+from adaptive_lr.controllers.stochastic_polyak import StochasticPolyak
 from adaptive_lr.controllers.warp import DampingWarp
 
 CONTROLLERS: tuple[type[AbstractController], ...] = (
@@ -26,12 +29,15 @@ CONTROLLERS: tuple[type[AbstractController], ...] = (
     PolyakReanchor,
     MomoCap,
     CurvatureCap,
+    GeneralizedNewton,
+    StochasticPolyak,
     NoiseScaleDamping,
     StationarityDrop,
     ShrinkageDamping,
     DampingWarp,
     LossPlateau,
     Greedy,
+    EvaluatedGreedy,
     NanRescue,
 )
 """Every controller. A new one is added here, and with that gets its tests, JSON, a search space and documentation."""
@@ -43,6 +49,8 @@ __all__ = [
     "AnchorLift",
     "CurvatureCap",
     "DampingWarp",
+    "EvaluatedGreedy",
+    "GeneralizedNewton",
     "Greedy",
     "Hypergradient",
     "LossPlateau",
@@ -57,4 +65,5 @@ __all__ = [
     "Signal",
     "Static",
     "StationarityDrop",
+    "StochasticPolyak",
 ]

@@ -74,13 +74,17 @@ class Signal(Flag):
     """A copy of the parameters that training started from, for as long as every step asks for it; of one that joins later, its value then."""
     PROBE_START = auto()
     """The loss of those parameters on the minibatch (with ``STEP`` and ``START``): one evaluation of the loss."""
+    PROBE_BACK = auto()
+    """The loss after a step as long the other way on the same minibatch (with ``STEP``): one evaluation of the loss."""
+    METRIC = auto()
+    """A metric on data that is not trained on, smaller being better: as it was last observed, NaN if it was not since the last look."""
     KEEP = auto()
     """A copy of parameters, optimizer state and buffers to go back to."""
 
     NONE = 0
 
 
-REPLAYING = Signal.PROBE | Signal.PROBE_GRADIENT | Signal.CURVATURE | Signal.PROBE_START
+REPLAYING = Signal.PROBE | Signal.PROBE_GRADIENT | Signal.CURVATURE | Signal.PROBE_START | Signal.PROBE_BACK
 """Signals for which the loss must be evaluated again."""
 
 
@@ -127,6 +131,8 @@ class Observation:
         average_dot_direction: <g-bar, D>.
         probe_loss: f(theta').
         probe_descent: <g(theta'), D>, the gradient of the same minibatch.
+        back_loss: f(theta + trial D).
+        metric: what was measured on data that is not trained on, before the update.
         start_loss: f of the parameters that training started from.
         half_square: |g of the first half of the minibatch|^2, or of a smaller first part.
         part_share: which part that is, b/B of the minibatch.
@@ -152,6 +158,8 @@ class Observation:
     probe_loss: Tensor = NOT_SEEN
     probe_descent: Tensor = NOT_SEEN
     start_loss: Tensor = NOT_SEEN
+    back_loss: Tensor = NOT_SEEN
+    metric: Tensor = NOT_SEEN
     half_square: Tensor = NOT_SEEN
     part_share: Tensor = HALF
     curvature_square: Tensor = NOT_SEEN
@@ -196,7 +204,9 @@ class AbstractController(Spec, ABC):
         asked = [self.signals(step, total_steps) for step in range(total_steps)]
         gradients = sum((Signal.PROBE_GRADIENT in signals) + (Signal.CURVATURE in signals) for signals in asked)
         losses = sum(
-            (Signal.PROBE in signals and Signal.PROBE_GRADIENT not in signals) + (Signal.PROBE_START in signals)
+            (Signal.PROBE in signals and Signal.PROBE_GRADIENT not in signals)
+            + (Signal.PROBE_START in signals)
+            + (Signal.PROBE_BACK in signals)
             for signals in asked
         )
         return gradients + losses / 3.0

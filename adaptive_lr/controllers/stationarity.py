@@ -53,6 +53,9 @@ class StationarityDrop(AbstractController):
     passes for zero if the confidence interval at level 1 - ``significance``, from the means of batches, contains zero. After a drop all
     begins anew.
 
+    Give the optimizer a weight decay, as the paper does (5e-4): without one, on data that can be separated, |theta| grows for ever and there
+    is never a drop. A perceptron on digits, at momentum 0.9 and rate 0.1, made none in 9000 steps; with the decay its first came within 600.
+
     What has to be scaled to the run: the paper waits for 1000 samples in the bucket. Here a batch is 1/256 of the run and at least
     8 of them are needed, so that the first drop can come after a quarter of the run, and there are at most three. A batch is not the
     square root of the samples, as in the paper, but fixed: no sample has to be stored. In short runs with momentum, batches are shorter than

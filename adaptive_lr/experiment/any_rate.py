@@ -17,7 +17,8 @@ from adaptive_lr.experiment.base import AbstractExperiment, check_study_name, ge
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
 from adaptive_lr.tasks import AbstractTask
-from adaptive_lr.training import AbstractOptimizer, Peer, Trial
+from adaptive_lr.training import AbstractOptimizer, AsGiven, Peer, Trial
+from adaptive_lr.training.tuning import AbstractTuning
 from adaptive_lr.trials.store import Record, Store
 
 Array = NDArray[np.float64]
@@ -61,6 +62,7 @@ class Contestant:
         optimizer: another one than the study's; such a contestant runs only in the studies with momentum, once a task.
         rates: starting rates of its own, if the study's window means nothing to its optimizer.
         studies: the names of the studies it takes part in; all if empty.
+        tuning: how it finds its rate within a trial, if it does; it then begins at the low end of the window alone.
     """
 
     schedule: AbstractSchedule = field(default_factory=DampedCosine)
@@ -69,9 +71,12 @@ class Contestant:
     optimizer: AbstractOptimizer | None = None
     rates: tuple[float, ...] = ()
     studies: tuple[str, ...] = ()
+    tuning: AbstractTuning = field(default_factory=AsGiven)
 
     def grid(self, study: RateStudy) -> Array:
         """Its starting rates in a study."""
+        if self.tuned:
+            return np.array([study.low])
         return np.asarray(self.rates) if self.rates else geometric_grid(study.low, study.high, self.per_decade)
 
     def trials(self, study: RateStudy) -> list[list[Trial]]:
@@ -88,7 +93,13 @@ class Contestant:
             steps=study.steps,
             seed=seed,
             dtype=study.dtype,
+            tuning=self.tuning,
         )
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it finds its rate itself."""
+        return not isinstance(self.tuning, AsGiven)
 
     @property
     def unavailable(self) -> str:
@@ -224,7 +235,7 @@ class AnyRate(AbstractExperiment):
 
     def _numbers(self, study: RateStudy, starts: Mapping[str, Starts], initial: float) -> dict[str, Any]:
         """What a study is, and what came out of it."""
-        relative = {label: bool(self.by_label[label].rates) for label in starts}
+        relative = {label: bool(self.by_label[label].rates) or self.by_label[label].tuned for label in starts}
         return {
             "label": self._label(study),
             "optimizer": study.optimizer.kind,

@@ -137,6 +137,9 @@ class Statistics:
             values["probe_loss"], gradient = replay(Signal.PROBE_GRADIENT in signals)
             if Signal.PROBE_GRADIENT in signals:
                 values["probe_descent"] = space.dot(gradient, step) * scale
+        if Signal.PROBE_BACK in signals:
+            back = list(torch._foreach_add(self.buffers["start"], step))
+            values["back_loss"], _ = self._replayed_at(back, replay, gradient=False)
         if Signal.PROBE_START in signals:
             values["start_loss"], _ = self._replayed_at(self.buffers["initial"], replay, gradient=False)
         if Signal.CURVATURE in signals:

@@ -89,7 +89,14 @@ class Control:
             self.trial = self.held(now)  # what is not seen cannot be revised
         return self.trial
 
-    def after(self, now: Moment, loss: Tensor | None, replay: Replay, part: Part | None = None) -> Tensor:
+    def after(
+        self,
+        now: Moment,
+        loss: Tensor | None,
+        replay: Replay,
+        part: Part | None = None,
+        metric: Tensor | None = None,
+    ) -> Tensor:
         """Read what the step led to, let the controller decide, revise the step; the multiplier it ended with, ``[B]``.
 
         Args:
@@ -97,6 +104,7 @@ class Control:
             loss: the minibatch's loss, ``[B]``, if it was asked for.
             replay: evaluates the loss again.
             part: what the gradient of the minibatch's first part was, if it was asked for.
+            metric: what was measured before the update on data that is not trained on, ``[B]``; None if nothing was.
         """
         signals = self.controller.signals(now.step, now.total_steps)
         if not signals & ~Signal.START:
@@ -106,6 +114,8 @@ class Control:
             self.statistics.values["loss"] = loss
         if part is not None:
             self.statistics.values["half_square"] = part.square
+        if metric is not None and Signal.METRIC in signals:
+            self.statistics.values["metric"] = metric
         self.statistics.after(signals, self.trial, replay)
         resolution = self._resolution()
         self.seen = self.statistics.gathered()

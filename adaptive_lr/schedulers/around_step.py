@@ -57,6 +57,8 @@ class AroundStep(HeldRate):
     """Whether it is known that the closure finds the loss of the step; otherwise the first probe of a run tries."""
     _micro: list[Tensor]
     _shown: dict[str, Any]
+    _observed: float | None
+    """The metric that the controller has not seen yet."""
 
     def _begin(self) -> None:
         """No step is under way, and nothing was said yet."""
@@ -206,7 +208,11 @@ class AroundStep(HeldRate):
             if grad_norm is not None:
                 undo_clipping(self.control.statistics, self._space, grad_norm)
                 self._square = None
-            return float(self.control.after(self._now, scalar(loss), replay, part)[0])
+            observed = None if self._observed is None else torch.tensor([self._observed], dtype=torch.float64)
+            made = float(self.control.after(self._now, scalar(loss), replay, part, observed)[0])
+        if Signal.METRIC in signals:
+            self._observed = None
+        return made
 
     def _compare(self, loss: Tensor | None, replay: Replay) -> None:
         """Once in a run: at the parameters that the loss was computed at, the closure must find it again."""

@@ -27,6 +27,7 @@ from adaptive_lr.schedulers.horizon import Horizon, checked_mode
 from adaptive_lr.schedulers.hyperparameters import Plan
 from adaptive_lr.schedulers.notices import refuse_epoch
 from adaptive_lr.schedulers.resume import Saved
+from adaptive_lr.schedules.reactive import is_reactive
 from adaptive_lr.spec import encode
 
 P = ParamSpec("P")
@@ -109,6 +110,7 @@ class ControlledLR(AroundStep):
         self._present: Moment | None = None
         self._micro: list[Tensor] = []
         self._shown: dict[str, Any] = dict(NOTHING)
+        self._observed = None
         self._begin()
         super().__init__(optimizer, schedule, total_steps=total_steps, last_epoch=last_epoch, grad_scaler=grad_scaler)
         attach(optimizer, self._before_step, self._after_step)
@@ -183,6 +185,17 @@ class ControlledLR(AroundStep):
         """Give what ``step()`` needs beforehand, all at once or one by one, for trainers that call that themselves and pass nothing."""
         shown = {"loss": loss, "closure": closure, "grad_norm": grad_norm}
         self._shown |= {name: value for name, value in shown.items() if value is not None}
+
+    def observe(self, metrics: float | Tensor) -> None:
+        """Show a metric on other data than is trained on, smaller being better, to a controller that looks at one, and to the schedule.
+
+        The controller sees it in the next step in which it looks. See `ScheduledLR.observe` for the schedule.
+        """
+        looks = Signal.METRIC in self.controller.needs
+        if looks:
+            self._observed = float(metrics)
+        if not looks or any(is_reactive(track.original) for track in self._tracks):
+            super().observe(metrics)
 
     def repeated(self, loss_function: Callable[P, R]) -> Callable[P, R]:
         """The loss function, which draws the same random numbers in a closure as it did in training.
@@ -265,6 +278,7 @@ class ControlledLR(AroundStep):
                 "square": None if self._square is None else self._square.clone(),
                 "kept": None if self._space.keeper is None else self._space.keeper.state(),
                 "compared": self.compared,
+                "observed": self._observed,
                 "update": self._update_state() if self._pending else None,
             }
 
@@ -296,6 +310,7 @@ class ControlledLR(AroundStep):
         if self._space.keeper is not None:
             self._space.keeper.load(state["kept"])
         self._held, self._applied, self._square = float(state["held"]), float(state["applied"]), state["square"]
+        self._observed = state.get("observed")
         present = self._space.numbers()
         before = state.get("numbers", present)
         if before != present:

@@ -8,6 +8,7 @@ from adaptive_lr.training.peers import Peer
 from adaptive_lr.training.projected import ProjectedSGD
 from adaptive_lr.training.sequential import LiteralRun, train
 from adaptive_lr.training.trial import KINDS, NUMERICS, RunResult, Status, Trial
+from adaptive_lr.training.tuning import AsGiven, RateHalving
 
 __all__ = [
     "KINDS",
@@ -16,6 +17,7 @@ __all__ = [
     "SGD",
     "AbstractOptimizer",
     "AdamW",
+    "AsGiven",
     "Backend",
     "BatchRun",
     "Clipped",
@@ -24,6 +26,7 @@ __all__ = [
     "Paused",
     "Peer",
     "ProjectedSGD",
+    "RateHalving",
     "RunResult",
     "Status",
     "Trial",

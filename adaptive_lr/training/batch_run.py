@@ -256,9 +256,11 @@ class _Controlled:
         """One update; the gradients are there."""
         run, control = self._run, self._control
         now = moment(step, self._steps, run.multipliers[step], self._base)
-        part = None
-        if Signal.HALF in self._controller.signals(step, self._steps):
+        signals, part, metric = self._controller.signals(step, self._steps), None, None
+        if Signal.HALF in signals:
             part = Part(self._first_half(inputs, targets))
+        if Signal.METRIC in signals:
+            metric = run._metrics(final=False)[run.task.selection_metric]
         trial = control.before(now)
         run.update.step((run.bases * trial * run.alive).to(run.dtype))
 
@@ -269,7 +271,7 @@ class _Controlled:
             into = run.state.views(self._scratch)
             return run.gradients(parameters, inputs, targets, into, self._remembered()), [self._scratch]
 
-        made = control.after(now, losses, replay, part)
+        made = control.after(now, losses, replay, part, metric)
         self.recorder.record(step, control, made, run.alive)
 
     def quiet(self, step: int) -> bool:

@@ -9,6 +9,7 @@ from adaptive_lr.errors import SpecError
 from adaptive_lr.training.prefixes import train_sharing
 from adaptive_lr.training.sequential import train
 from adaptive_lr.training.trial import RunResult, Trial
+from adaptive_lr.training.tuning import AsGiven
 
 _PARAMETERS_A_BATCH = 500_000
 """Parameters of all trials of a batch together: parameters, gradients and activations should stay in the cache."""
@@ -27,6 +28,8 @@ class Backend(StrEnum):
 
 def backends(trial: Trial) -> list[Backend]:
     """Those that such trials can be trained with, the usual one first."""
+    if not isinstance(trial.tuning, AsGiven):
+        return [Backend.LITERAL]
     stacked = trial.optimizer.batched and trial.task.batched
     usual = [Backend.STACKED, Backend.LITERAL] if stacked else [Backend.LITERAL]
     can_be = trial.task.compilable and trial.optimizer.pure() is not None
@@ -105,4 +108,4 @@ def train_batch(trials: Sequence[Trial], backend: Backend | None = None) -> list
 
 
 def _batch_key(trial: Trial) -> tuple[object, ...]:
-    return trial.task, trial.optimizer, trial.controller, trial.steps, trial.dtype
+    return trial.task, trial.optimizer, trial.controller, trial.steps, trial.dtype, trial.tuning

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,14 +20,38 @@ from adaptive_lr.schedulers.scheduled_lr import ScheduledLR
 from adaptive_lr.tasks.base import Inputs, as_tuple, on_each
 from adaptive_lr.training.controlled import Recorder
 from adaptive_lr.training.trial import RunResult, Status, Trial, half_of, monitored, window_ends
+from adaptive_lr.training.tuning import AsGiven, RateHalving
 
 
 def train(trial: Trial) -> RunResult:
     """Train one trial; the same result as `train_batch`, up to rounding."""
     started = time.process_time()
+    if isinstance(trial.tuning, RateHalving):
+        return replace(_halved(trial, trial.tuning), seconds=time.process_time() - started)
     run = LiteralRun(trial)
     run.advance_to(trial.steps)
     return run.result(time.process_time() - started)
+
+
+def _halved(trial: Trial, tuning: RateHalving) -> RunResult:
+    """The candidates are begun alike; only the last comes to the end. The rate that was found is the curve ``control/rate``."""
+    last = replace(
+        trial,
+        tuning=AsGiven(),
+        steps=tuning.last(trial.steps),
+        schedule=tuning.schedule(trial.steps, trial.schedule),
+    )
+    runs = [LiteralRun(replace(last, base_lr=rate)) for rate in tuning.rates(trial.base_lr)]
+    for rung in tuning.rungs(trial.steps):
+        losses = [run.metric() if run.advance_to(rung.until) else math.inf for run in runs]
+        order = sorted(range(len(runs)), key=lambda index: losses[index])
+        runs = [runs[index] for index in sorted(order[: -(-len(runs) // 2)])]
+    (found,) = runs
+    found.advance_to(last.steps)
+    result = found.result(0.0)
+    steps = result.curves["step"].astype(np.float64)
+    rate = {"control/step": steps, "control/rate": np.full(len(steps), found.trial.base_lr)}
+    return replace(result, trial=trial, curves=result.curves | rate)
 
 
 class LiteralRun:
@@ -95,6 +120,8 @@ class LiteralRun:
         if loss.requires_grad:
             loss.backward()
         norm = self.trial.optimizer.clip(self.parameters)
+        if Signal.METRIC in self.trial.controller.signals(step, self.trial.steps):
+            self.controlled.observe(self._metrics(final=False)[self.task.selection_metric])
         self.optimizer.step()
         self.controlled.step(loss, closure=lambda: self._loss(inputs, targets), grad_norm=norm)
         assert self.recorder is not None
@@ -143,6 +170,11 @@ class LiteralRun:
             self.monitored_curve[point] = metrics[task.selection_metric]
             self.final |= metrics if last else {}
         return True
+
+    def metric(self) -> float:
+        """The selection metric now; infinity where it is not finite."""
+        value = self._metrics(final=False)[self.task.selection_metric]
+        return value if math.isfinite(value) else math.inf
 
     def _restored(self) -> bool:
         return self.search is not None or (self.recorder is not None and bool(self.controlled.control.restored[0]))

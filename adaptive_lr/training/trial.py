@@ -15,6 +15,7 @@ from adaptive_lr.schedules import SCHEDULES, AbstractSchedule, Constant
 from adaptive_lr.spec import Spec, canonical_json, choice, component, number, spec
 from adaptive_lr.tasks import TASKS, AbstractTask
 from adaptive_lr.training.optimizers import OPTIMIZERS, AbstractOptimizer
+from adaptive_lr.training.tuning import TUNINGS, AbstractTuning, AsGiven, RateHalving
 
 NUMERICS = 5
 """Raised whenever the same trial gives other numbers than before, so that stored results are not mistaken for new ones."""
@@ -28,7 +29,10 @@ MONITOR_EVERY = 4
 
 @spec
 class Trial(Spec):
-    """``steps`` updates of ``task`` with ``optimizer``, at rate ``base_lr`` times ``schedule`` under ``controller``, seeded by ``seed``."""
+    """``steps`` updates of ``task`` with ``optimizer``, at rate ``base_lr`` times ``schedule`` under ``controller``, seeded by ``seed``.
+
+    With ``tuning`` `RateHalving` the rate is found within these steps, from ``base_lr`` upwards.
+    """
 
     kind = "trial"
     task: AbstractTask = component(AbstractTask)
@@ -39,15 +43,22 @@ class Trial(Spec):
     steps: int = number("[1, inf)", integer=True)
     seed: int = number("[0, 4294967295]", integer=True)
     dtype: str = choice(("float32", "float64"), default="float32")
+    tuning: AbstractTuning = component(AbstractTuning, default=AsGiven(), added=True)
 
     def check(self) -> None:
         """A controller needs an optimizer whose rate it may set, and so does a schedule.
 
         Raises:
-            SpecError: the optimizer sets its own.
+            SpecError: the optimizer sets its own, or there are too few steps to find one.
         """
         if self.optimizer.sets_rate and not isinstance(self.controller, Static):
             raise SpecError(f"{type(self.optimizer).__name__} sets its own steps: use it without a controller")
+        if isinstance(self.tuning, RateHalving):
+            self.tuning.rungs(self.steps)
+            if not isinstance(self.controller, Static) or self.optimizer.searches:
+                raise SpecError(
+                    "RateHalving finds the rate: use it without a controller, and with an optimizer that does not search"
+                )
         if self.optimizer.searches and self.schedule != Constant():
             raise SpecError(f"{self.optimizer!r} writes its rates itself: use it with schedule=Constant()")
 
@@ -61,7 +72,7 @@ class Trial(Spec):
         return torch.float64 if self.dtype == "float64" else torch.float32
 
 
-KINDS: tuple[type[Spec], ...] = (*SCHEDULES, *CONTROLLERS, *TASKS, *OPTIMIZERS, Trial)
+KINDS: tuple[type[Spec], ...] = (*SCHEDULES, *CONTROLLERS, *TASKS, *OPTIMIZERS, *TUNINGS, Trial)
 """Every spec that can stand in the JSON of a trial."""
 
 

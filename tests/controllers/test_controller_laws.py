@@ -67,6 +67,8 @@ class Descent:
             else:
                 self.loss(step).backward()
             loss = self.loss(step).detach()
+            if Signal.METRIC in self.controller.signals(step, len(self.data[0])):
+                self.scheduler.observe(self.loss(0).detach())
             self.scheduler.optimizer.step()
             self.scheduler.step(loss, closure=lambda step=step: self.loss(step))  # type: ignore[misc]
             found.append(self.scheduler.applied_multiplier)

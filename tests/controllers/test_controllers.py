@@ -22,6 +22,7 @@ from adaptive_lr import (
     ControlledLR,
     CurvatureCap,
     DampedCosine,
+    EvaluatedGreedy,
     Greedy,
     Hypergradient,
     LossPlateau,
@@ -53,6 +54,7 @@ EXAMPLES: dict[type[AbstractController], AbstractController] = {
     ShrinkageDamping: ShrinkageDamping(every=7),
     LossPlateau: LossPlateau(patience=1),
     Greedy: Greedy(patience=2, window=5),
+    EvaluatedGreedy: EvaluatedGreedy(rule=Greedy(patience=0, factor=0.5), every=0.1),
     NanRescue: NanRescue(then=Anchor(least_steps=10), every=5),
 }
 """Where the defaults would do little in a short run."""

@@ -18,6 +18,7 @@ from adaptive_lr import (
     NanRescue,
     PolyakReanchor,
     ProgressAnchor,
+    StochasticPolyak,
 )
 from adaptive_lr.controllers import Signal
 from adaptive_lr.spec import number, spec
@@ -26,7 +27,7 @@ from adaptive_lr.tasks.losses import SquaredLoss
 from adaptive_lr.training import SGD, Trial, train, train_batch
 
 STEPS = 100
-NAME_A_LEAST_LOSS = (PolyakReanchor, MomoCap)
+NAME_A_LEAST_LOSS = (PolyakReanchor, MomoCap, StochasticPolyak)
 RELATIVE = (LossPlateau,)
 """Their margin is a share of the loss, as in torch."""
 INVARIANT: list[Any] = [kind() for kind in CONTROLLERS if kind not in (*NAME_A_LEAST_LOSS, *RELATIVE)]

@@ -17,6 +17,8 @@ from adaptive_lr import (
     AnchorLift,
     CurvatureCap,
     DampingWarp,
+    EvaluatedGreedy,
+    GeneralizedNewton,
     Greedy,
     Hypergradient,
     LossPlateau,
@@ -28,6 +30,7 @@ from adaptive_lr import (
     ShrinkageDamping,
     Static,
     StationarityDrop,
+    StochasticPolyak,
 )
 from tests.reference.probe import Window, says
 from tests.reference.progress_anchor import progress_anchor
@@ -144,6 +147,47 @@ def curvature_cap(spec: CurvatureCap, walk: Walk) -> Iterator[float]:
                 if t < spec.until * walk.steps:
                     s = min(s, cap / walk.m(t))
         eta = min(s * walk.m(t), cap)
+        walk.theta = walk.theta - eta * D
+        yield eta
+
+
+def generalized_newton(spec: GeneralizedNewton, walk: Walk) -> Iterator[float]:
+    s = 1.0
+    for t in range(walk.steps):
+        f, _, D = walk.look(t)
+        if t % spec.every == 0:
+            ahead, behind = walk.loss(t, walk.theta - s * D), walk.loss(t, walk.theta + s * D)
+            a, b = np.linalg.solve([[s * s / 2, -s], [s * s / 2, s]], [ahead - f, behind - f])
+            if a > 0 and b > 0:
+                s = spec.smoothing * s + (1 - spec.smoothing) * min(max(b / a, s / 2), 2 * s)
+        walk.theta = walk.theta - s * walk.m(t) * D
+        yield s * walk.m(t)
+
+
+def stochastic_polyak(spec: StochasticPolyak, walk: Walk) -> Iterator[float]:
+    s = 1.0
+    for t in range(walk.steps):
+        f, g, D = walk.look(t)
+        bound = spec.growth ** (1 / spec.epoch) * s
+        s = min((f - spec.target) / (spec.c * dot(g, D)), bound) if dot(g, D) > 0 else bound
+        walk.theta = walk.theta - s * walk.m(t) * D
+        yield s * walk.m(t)
+
+
+def evaluated_greedy(spec: EvaluatedGreedy, walk: Walk) -> Iterator[float]:
+    rule, s, best, good, bad = spec.rule, 1.0, math.inf, 0, 0
+    assert (rule.window, rule.cooldown, rule.warmup) == (1, 0, 0)
+    for t in range(walk.steps):
+        _, _, D = walk.look(t)
+        eta = s * walk.m(t)
+        if t > 0 and t % max(1, round(spec.every * walk.steps)) == 0:
+            metric = walk.loss(0, walk.theta)
+            good, bad = (good + 1, 0) if metric < best - rule.threshold else (0, bad + 1)
+            best = metric if good else best
+            if good > rule.patience:
+                s, good = min(s / rule.factor, rule.most), 0
+            elif bad > rule.patience:
+                s, bad = max(s * rule.factor, rule.least), 0
         walk.theta = walk.theta - eta * D
         yield eta
 
@@ -280,11 +324,14 @@ LOOPS: dict[type[AbstractController], Callable[[Any, Walk], Iterator[float]]] = 
     PolyakReanchor: polyak_reanchor,
     MomoCap: momo_cap,
     CurvatureCap: curvature_cap,
+    GeneralizedNewton: generalized_newton,
+    StochasticPolyak: stochastic_polyak,
     NoiseScaleDamping: noise_scale_damping,
     StationarityDrop: stationarity_drop,
     ShrinkageDamping: shrinkage_damping,
     DampingWarp: damping_warp,
     LossPlateau: loss_plateau,
     Greedy: greedy,
+    EvaluatedGreedy: evaluated_greedy,
     NanRescue: nan_rescue,
 }
