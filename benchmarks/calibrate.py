@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptive_lr.analysis.stats import Array
 from adaptive_lr.schedules import WSD, AbstractSchedule, DampedCosine, Linear, Warmup
 from adaptive_lr.spec import encode
 from adaptive_lr.tasks import CharacterModel, Perceptron
@@ -83,7 +84,7 @@ def plan(model: Trial, optimizer: AbstractOptimizer, tried: Sequence[Setting]) -
     ]
 
 
-def penalties(rows: Sequence[Sequence[Trial]], records: Mapping[str, Record]) -> np.ndarray:
+def penalties(rows: Sequence[Sequence[Trial]], records: Mapping[str, Record]) -> Array:
     """How much worse each setting ends than the best on a task, in [0, 1].
 
     With a known optimum ln(excess/least excess)/ln 10, so that ten times the excess is 1; elsewhere (loss - least loss)/(loss before training - least
@@ -97,8 +98,11 @@ def penalties(rows: Sequence[Sequence[Trial]], records: Mapping[str, Record]) ->
     optimum = task.optimum if metric == task.report_metric else None
     if optimum is not None:
         excess = np.maximum(found - optimum, 1e-300)
-        return np.clip(np.log10(excess / excess.min()), 0.0, 1.0)
-    return np.clip((found - found.min()) / max(initial - found.min(), 1e-300), 0.0, 1.0)
+        penalty = np.log10(excess / excess.min())
+    else:
+        penalty = (found - found.min()) / max(initial - found.min(), 1e-300)
+    clipped: Array = np.clip(penalty, 0.0, 1.0)
+    return clipped
 
 
 def _ended(record: Record, metric: str) -> float:

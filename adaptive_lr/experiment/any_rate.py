@@ -75,7 +75,7 @@ class Contestant:
 
     def grid(self, study: RateStudy) -> Array:
         """Its starting rates in a study."""
-        if self.tuned:
+        if self.tuning.searches:
             return np.array([study.low])
         return np.asarray(self.rates) if self.rates else geometric_grid(study.low, study.high, self.per_decade)
 
@@ -95,11 +95,6 @@ class Contestant:
             dtype=study.dtype,
             tuning=self.tuning,
         )
-
-    @property
-    def tuned(self) -> bool:
-        """Whether it finds its rate itself."""
-        return not isinstance(self.tuning, AsGiven)
 
     @property
     def unavailable(self) -> str:
@@ -235,7 +230,7 @@ class AnyRate(AbstractExperiment):
 
     def _numbers(self, study: RateStudy, starts: Mapping[str, Starts], initial: float) -> dict[str, Any]:
         """What a study is, and what came out of it."""
-        relative = {label: bool(self.by_label[label].rates) or self.by_label[label].tuned for label in starts}
+        relative = {label: bool(self.by_label[label].rates) or self.by_label[label].tuning.searches for label in starts}
         return {
             "label": self._label(study),
             "optimizer": study.optimizer.kind,

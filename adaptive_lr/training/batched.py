@@ -9,7 +9,6 @@ from adaptive_lr.errors import SpecError
 from adaptive_lr.training.prefixes import train_sharing
 from adaptive_lr.training.sequential import train
 from adaptive_lr.training.trial import RunResult, Trial
-from adaptive_lr.training.tuning import AsGiven
 
 _PARAMETERS_A_BATCH = 500_000
 """Parameters of all trials of a batch together: parameters, gradients and activations should stay in the cache."""
@@ -28,7 +27,7 @@ class Backend(StrEnum):
 
 def backends(trial: Trial) -> list[Backend]:
     """Those that such trials can be trained with, the usual one first."""
-    if not isinstance(trial.tuning, AsGiven):
+    if trial.tuning.searches:
         return [Backend.LITERAL]
     stacked = trial.optimizer.batched and trial.task.batched
     usual = [Backend.STACKED, Backend.LITERAL] if stacked else [Backend.LITERAL]

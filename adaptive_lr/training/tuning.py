@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from adaptive_lr.errors import SpecError
@@ -14,12 +14,22 @@ from adaptive_lr.spec import Spec, number, spec
 class AbstractTuning(Spec, ABC):
     """What a trial does about its rate."""
 
+    @property
+    @abstractmethod
+    def searches(self) -> bool:
+        """Whether the rate is found within the trial, which is then trained by itself."""
+
 
 @spec
 class AsGiven(AbstractTuning):
     """The base rate of the trial."""
 
     kind = "as_given"
+
+    @property
+    def searches(self) -> bool:
+        """Never."""
+        return False
 
 
 class Rung(NamedTuple):
@@ -51,6 +61,11 @@ class RateHalving(AbstractTuning):
     decades: float = number("(0, 24]", default=5.0)
     per_decade: int = number("[1, 100]", default=2, integer=True)
     share: float = number("(0, 1)", default=0.5)
+
+    @property
+    def searches(self) -> bool:
+        """Always."""
+        return True
 
     def check(self) -> None:
         """The window is a whole number of steps.

@@ -16,7 +16,7 @@ from adaptive_lr.controllers import AbstractController, Signal, Static
 from adaptive_lr.errors import CompileError
 from adaptive_lr.files import replace_file
 from adaptive_lr.spec import canonical_json
-from adaptive_lr.training import AsGiven, Backend, BatchRun, LiteralRun, Paused, Trial, backends
+from adaptive_lr.training import Backend, BatchRun, LiteralRun, Paused, Trial, backends
 
 WORTH_COMPILING = 20.0
 """Seconds of processor time that trials must take without, before a loop is compiled for them, which takes some 5 to 20."""
@@ -185,7 +185,7 @@ class Choices:
 
 def _structure(trial: Trial) -> str:
     """What trials have in common that are trained in the same way."""
-    tuning = "" if isinstance(trial.tuning, AsGiven) else canonical_json(trial.tuning)
+    tuning = canonical_json(trial.tuning) if trial.tuning.searches else ""
     return f"{canonical_json(trial.task)}{canonical_json(trial.optimizer)}{trial.dtype}{tuning}"
 
 
