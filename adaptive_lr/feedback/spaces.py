@@ -30,6 +30,11 @@ class ModuleSpace:
 
     trials = 1
 
+    @property
+    def alone(self) -> bool:
+        """See `Space`."""
+        return self._processes() == 1 and self._unsharded
+
     def __init__(self, optimizer: Optimizer, process_group: Any = None) -> None:
         self._optimizer, self._group = optimizer, process_group
         self._parameters: list[Tensor] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.controllers.base import Signal
+from adaptive_lr.errors import AdaptiveLRError
 
 Vector = list[Tensor]
 """Something as long as all parameters together, in pieces."""
@@ -19,6 +21,11 @@ AVERAGE_DECAY = 0.9
 STRIDE = 1e-2
 """The finite difference for ``Signal.CURVATURE``, in units of 1 + |theta|."""
 
+REFUSED = "the loss cannot be evaluated where a probe led, but can where the step began ({reason}): such a probe counts as one that failed"
+
+_OF_THE_STEP = (ArithmeticError, AssertionError, RuntimeError, ValueError)
+"""What a loss raises where numbers are too large for it; anything else is a mistake in it."""
+
 Replay = Callable[[bool], tuple[Tensor, Vector]]
 """Evaluates the loss of the same minibatch at the present parameters: ``[B]``, and if asked to its gradient (else an empty list)."""
 
@@ -28,6 +35,10 @@ class Space(Protocol):
 
     trials: int
     """B."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process must evaluate the same losses at the same time."""
 
     def prepare(self, needs: Signal) -> None:
         """Be ready to see what a controller will ask for.
@@ -89,6 +100,7 @@ class Statistics:
         """What is remembered from one step to the next, by name."""
         self.values: dict[str, Tensor] = {}
         """What was seen since `before`, by the names of `Observation`, not yet gathered."""
+        self._told = False
 
     def before(self, signals: Signal, following: Signal) -> None:
         """Read what must be read before the optimizer's step; ``following`` is what the next step will ask for."""
@@ -134,7 +146,7 @@ class Statistics:
             values["direction_square"] = space.dot(step, step) * scale * scale
             values["parameters_dot_direction"] = space.dot(parameters, step) * scale
         if signals & (Signal.PROBE | Signal.PROBE_GRADIENT):
-            values["probe_loss"], gradient = replay(Signal.PROBE_GRADIENT in signals)
+            values["probe_loss"], gradient = self._probed(replay, gradient=Signal.PROBE_GRADIENT in signals)
             if Signal.PROBE_GRADIENT in signals:
                 values["probe_descent"] = space.dot(gradient, step) * scale
         if Signal.PROBE_BACK in signals:
@@ -223,6 +235,26 @@ class Statistics:
             change = square + last_square - 2.0 * scale * last_scale * space.dot(product, last)
             values["curvature_change"] = change.clamp(min=0.0)
         self.buffers["curvature"], self.buffers["curvature_scale"] = product, [scale]
+
+    def _probed(self, replay: Replay, *, gradient: bool) -> tuple[Tensor, Vector]:
+        """The loss where the step led; infinite where it cannot be evaluated there, but can be where the step began.
+
+        A loss may refuse what a step that is far too long leads to: an assertion, a distribution with parameters that are NaN. That is an
+        answer, too: the step was too long. What raises where the step began, as well, is an error like any other. With several
+        processes, which must all evaluate the same, every error is one.
+        """
+        try:
+            return replay(gradient)
+        except _OF_THE_STEP as error:
+            if isinstance(error, (AdaptiveLRError, torch.OutOfMemoryError)) or not self._space.alone:
+                raise
+            begun = self.replayed_at_start(replay)  # raises if it is not the step's fault
+            if not self._told:
+                self._told = True
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                warnings.warn(REFUSED.format(reason=reason), UserWarning, stacklevel=6)
+        parameters = self._space.parameters() if gradient else []
+        return torch.full_like(begun, torch.inf), [torch.zeros_like(parameter) for parameter in parameters]
 
     def _replayed_at(self, point: Vector, replay: Replay, *, gradient: bool) -> tuple[Tensor, Vector]:
         """The loss of the minibatch at other parameters; the present ones are put back."""

@@ -26,6 +26,8 @@ class StackedSpace:
     A vector is one buffer, so that an elementwise operation is one call; inner products go through views by parameter.
     """
 
+    alone = True
+
     def __init__(self, state: FlatState, update: StackedUpdate, buffers: Sequence[Tensor], trials: int) -> None:
         self._state, self._update, self._buffers, self.trials = state, update, buffers, trials
         self._direction: Vector = []
