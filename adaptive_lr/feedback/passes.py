@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from adaptive_lr.feedback.keeping import parameters_of
 from adaptive_lr.feedback.randomness import RandomState
 
 MOST_PASSES = 256
@@ -85,6 +87,16 @@ class Passes:
     def clear(self) -> None:
         """Forget them."""
         self.all.clear()
+
+    def shared(self, *optimizers: Optimizer | None) -> bool:
+        """Whether a module that made a pass has parameters of each of the optimizers."""
+        owners = {id(owner): owner for each in self.all if each.graded and each.owner and (owner := each.owner())}
+        for owner in owners.values():
+            if isinstance(owner, nn.Module) and None not in optimizers:
+                held = {id(parameter) for parameter in owner.parameters()}
+                if all(held & {id(p) for p in parameters_of(each)} for each in optimizers if each is not None):
+                    return True
+        return False
 
     def state(self) -> list[dict[str, Any]]:
         """Plain data and tensors."""

@@ -89,12 +89,15 @@ class Replayer:
         self._handles: list[RemovableHandle] = []
         self._expected: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._replay: _Replay | None = None
+        self.beside = False
+        """Whether another optimizer that is probed, too, has made its step since the last forward pass: their steps are one."""
+        _PROBED.add(optimizer)
 
     def arm(self) -> None:
         """Record the forward passes from here on."""
         self.disarm()
         self._passes.clear()
-        self._open, self._closed, self._start = _Open(), False, random_state(self._devices())
+        self._open, self._closed, self.beside, self._start = _Open(), False, False, random_state(self._devices())
         me = weakref.ref(self)
 
         def begins(module: nn.Module, _: Any) -> None:
@@ -119,9 +122,8 @@ class Replayer:
 
     def disarm(self) -> None:
         """Record nothing any more; what was recorded stays."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        while self._handles:
+            self._handles.pop().remove()
         _ARMED.discard(self)
 
     def close(self) -> None:
@@ -184,6 +186,7 @@ class Replayer:
         """An optimizer made a step: if it is another one, what was recorded so far belongs to that."""
         if optimizer is not self._optimizer():
             self._closed = True
+            self.beside |= optimizer in _PROBED and self._passes.shared(self._optimizer(), optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """What was recorded, as plain data and tensors."""
@@ -226,7 +229,8 @@ class Replayer:
             if _marks(parameters) != marks:
                 raise SpecError(_ONLY_THE_LOSS)
             if not isinstance(loss, Tensor) or loss.numel() != 1:
-                raise SpecError(f"the closure must return the loss as a tensor of one element, got {_named(loss)}")
+                kind = f"one of {loss.numel()}" if isinstance(loss, Tensor) else type(loss).__name__
+                raise SpecError(f"the closure must return the loss as a tensor of one element, got {kind}")
             if loss.grad_fn is not None and _number_of(loss) < mark:
                 raise SpecError("the closure must evaluate the loss again, not return the one it has")
             gradients = _gradient(loss, parameters) if gradient else []
@@ -241,7 +245,7 @@ class Replayer:
     def _record(self, owner: Any, parts: Sequence[nn.Module]) -> Pass:
         if self._closed and torch.is_grad_enabled():
             self._passes.clear()
-            self._closed = False
+            self._closed = self.beside = False
         return self._passes.add(owner, parts, random_state(self._devices()))
 
     @contextmanager
@@ -274,6 +278,7 @@ class Replayer:
 
 
 _ARMED: weakref.WeakSet[Replayer] = weakref.WeakSet()
+_PROBED: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
 _WATCHING: list[RemovableHandle] = []
 
 
@@ -391,9 +396,4 @@ def _mark() -> int:
 
 
 def _number_of(value: Tensor) -> int:
-    number: int = cast(Any, value.grad_fn)._sequence_nr()
-    return number
-
-
-def _named(value: object) -> str:
-    return f"one of {value.numel()}" if isinstance(value, Tensor) else type(value).__name__
+    return cast("int", cast(Any, value.grad_fn)._sequence_nr())

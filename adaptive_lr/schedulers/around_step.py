@@ -21,6 +21,7 @@ from adaptive_lr.feedback.statistics import Replay, Vector
 from adaptive_lr.feedback.update import Part
 from adaptive_lr.schedulers.given import (
     FORGOTTEN,
+    JOINT,
     OTHER_LOSS,
     STAYED,
     TAKEN_BACK,
@@ -55,6 +56,8 @@ class AroundStep(HeldRate):
     _default: torch.device
     compared: bool
     """Whether it is known that the closure finds the loss of the step; otherwise the first probe of a run tries."""
+    _joint: bool
+    """Whether somebody was told that another controller probes the same model."""
     _micro: list[Tensor]
     _shown: dict[str, Any]
     _observed: float | None
@@ -64,6 +67,7 @@ class AroundStep(HeldRate):
         """No step is under way, and nothing was said yet."""
         self._pending = self._inside = self._warned = self._stepped = self._early = False
         self._foreign = self._harmless = self._idle = self._unrecorded = False
+        self._joint = False
         self._depth = 0
         self.compared = self._elsewhere = False
         self._written = Written()
@@ -136,6 +140,9 @@ class AroundStep(HeldRate):
         if self._quiet:
             self._trial, self._pending = self._held, True
             return
+        if self._replayer.beside and not self._joint:
+            self._joint = True
+            warnings.warn(JOINT, UserWarning, stacklevel=4)
         self._replayer.close()
         origins = self._space.refresh()
         self.control.statistics.follow(origins)

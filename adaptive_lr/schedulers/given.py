@@ -60,6 +60,10 @@ UNSEEN = (
     "the parameters were changed but no optimizer.step() was seen before scheduler.step(), so the rate stands still: the step was made by "
     "another optimizer or by something that does not call its hooks"
 )
+JOINT = (
+    "two controllers probe the parameters of one model: each sees only its own part of the joint step, and the result may depend on the "
+    "starting rates again; give one optimizer all parameter groups, whose rates one controller then sets together"
+)
 TOO_EARLY = (
     "scheduler.step() was called before optimizer.step(): call it after, or every update is judged by the loss of the next minibatch and "
     "training may stand still; where an update is left out on purpose, call scheduler.step(skipped=True)"

@@ -112,6 +112,7 @@ def test_several_models_and_random_numbers_between_them() -> None:
         assert scheduler.readings()["probe_loss"] == pytest.approx(loss.item(), rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:two controllers")
 def test_two_optimizers_that_share_a_loss() -> None:
     model = perceptron(drop=0.5)
     # So slow that one does not see what the other did.
