@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_lr.analysis.robustness import Sweep
-from adaptive_lr.analysis.stats import Array, Places, mean_interval, seeds_interval
+from adaptive_lr.analysis import paired
+from adaptive_lr.analysis.robustness import Sweep, fitted
+from adaptive_lr.analysis.stats import TINY, Array, Places, t_intervals
 
 FROM, TO = 10.0, 1000.0
 """The slope is fitted between these multiples of the best rate: nearer to it every curve is flat, whatever its exponent."""
@@ -18,6 +19,9 @@ DEAD = 0.5
 
 LEAST = 0.9
 """Decades that must remain for a fit."""
+
+ORDERED = 0.8
+"""A rank correlation clearly above this counts as the order that theory says."""
 
 
 def predicted(p: float) -> float:
@@ -32,96 +36,96 @@ def predicted(p: float) -> float:
 
 
 def summarise(sweeps: Mapping[str, Sweep], tails: Mapping[str, float]) -> dict[str, Any]:
-    """All numbers of a study.
+    """All numbers of a study, before the correction that `judge` makes.
 
     Args:
-        sweeps: by schedule; same rates and seeds.
+        sweeps: by schedule; same rates and repetitions.
         tails: p of each.
     """
-    rows = {label: _row(sweep, tails[label]) for label, sweep in sweeps.items()}
-    fitted = {label: sweep for label, sweep in sweeps.items() if rows[label]["slope"] is not None}
-    return {"schedules": rows, "agreement": _agreement(fitted, tails)}
+    slopes = {label: _slopes(sweep) for label, sweep in sweeps.items()}
+    rows = {label: _row(sweep, tails[label], slopes[label]) for label, sweep in sweeps.items()}
+    measured = {label: slope[0] for label, slope in slopes.items() if slope is not None}
+    return {"schedules": rows, "agreement": _agreement(measured, tails)}
 
 
-def _row(sweep: Sweep, p: float) -> dict[str, Any]:
-    excess, best = sweep.excess(), sweep.best
-    low, high = mean_interval(excess.T)
-    indices = fitted_places(sweep)
-    slope = None
-    if indices is not None:
-        value = float(_slopes(sweep, indices, np.arange(len(excess))))
-        ends = seeds_interval(lambda seeds: _slopes(sweep, indices, seeds), len(excess))
-        slope = {
-            "value": value,
-            "low": ends[0],
-            "high": ends[1],
-            "to": float(sweep.rates[indices[-1]] / sweep.rates[best]),
-        }
-    at_ten = best + sweep.per_decade
+def judge(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Write the verdicts of all studies of an experiment, which are one family; how many, and of how many repetitions.
+
+    Args:
+        studies: what `summarise` returned, by name.
+    """
+    family = [study["agreement"]["order"] for study in studies.values() if study["agreement"] is not None]
+    return {"verdicts": paired.judge(family), "repetitions": paired.repetitions(family)}
+
+
+def _row(sweep: Sweep, p: float, slopes: tuple[Array, float] | None) -> dict[str, Any]:
+    excess, fine = sweep.excess(), sweep.fine()
+    mean, low, high = (np.exp(end) for end in t_intervals(paired.logarithms(excess.T))[:3])
+    at_ten = sweep.choices() + sweep.per_decade
+    inside = bool((at_ten < len(sweep.rates)).all())
     return {
         "p": p,
         "predicted": predicted(p),
-        "slope": slope,
-        "best_rate": float(sweep.rates[best]),
+        "slope": None if slopes is None else {**paired.estimate(slopes[0]), "to": slopes[1]},
+        "best_rate": float(sweep.rates[sweep.best]),
         "at_boundary": sweep.at_boundary,
-        "best": {"value": float(excess[:, best].mean()), "low": float(low[best]), "high": float(high[best])},
-        "ten_times": float(excess[:, at_ten].mean() / excess[:, best].mean()) if at_ten < len(sweep.rates) else None,
-        "curve": {"mean": excess.mean(0).tolist(), "low": low.tolist(), "high": high.tolist()},
+        "best": paired.geometric(fine),
+        "ten_times": paired.geometric(sweep.reported(at_ten) / np.maximum(fine, TINY))["value"] if inside else None,
+        "curve": {"mean": mean.tolist(), "low": low.tolist(), "high": high.tolist()},
     }
 
 
-def fitted_places(sweep: Sweep) -> Places | None:
-    """The rates between ``FROM`` and ``TO`` times the best where every seed learnt something; None if too few decades remain."""
-    best = sweep.best
+def fitted_places(sweep: Sweep, row: int) -> Places | None:
+    """Of a repetition: the rates between ``FROM`` and ``TO`` times the one it chooses where its report seed learnt something.
+
+    None if too few decades remain.
+    """
+    best = int(sweep.choices()[row])
     first = best + round(sweep.per_decade * np.log10(FROM))
     last = min(best + round(sweep.per_decade * np.log10(TO)), len(sweep.rates) - 1)
     indices = np.arange(first, last + 1)
-    dead = sweep.report.max(0)[indices] - (sweep.optimum or 0.0) > DEAD * (sweep.initial - (sweep.optimum or 0.0))
+    least = sweep.optimum or 0.0
+    dead = sweep.report[row, indices] - least > DEAD * (sweep.initial - least)
     if dead.any():
         indices = indices[: int(np.argmax(dead))]
     enough = len(indices) > 1 and np.log10(sweep.rates[indices[-1]] / sweep.rates[indices[0]]) >= LEAST
     return indices if enough else None
 
 
-def _slopes(sweep: Sweep, indices: Places, seeds: Places) -> Array:
-    x = np.log(sweep.rates[indices])
-    weights = (x - x.mean()) / np.square(x - x.mean()).sum()
-    excess = sweep.excess()[:, indices]
-    slopes: Array = np.log(np.maximum(excess[seeds].mean(-2), 1e-300)) @ weights
-    return slopes
+def _slopes(sweep: Sweep) -> tuple[Array, float] | None:
+    """The slope of each repetition, ``[R]``, and the least factor on its best rate up to which one is fitted; None if one cannot be."""
+    places = [fitted_places(sweep, row) for row in range(len(sweep.report))]
+    usable = [indices for indices in places if indices is not None]
+    if len(usable) < len(places):
+        return None
+    excess, choices = sweep.excess(), sweep.choices()
+    slopes = [fitted(sweep.rates[indices], excess[row, indices]) for row, indices in enumerate(usable)]
+    up_to = [sweep.rates[indices[-1]] / sweep.rates[best] for indices, best in zip(usable, choices, strict=True)]
+    return np.array(slopes), float(min(up_to))
 
 
-def _agreement(sweeps: Mapping[str, Sweep], tails: Mapping[str, float]) -> dict[str, Any] | None:
-    """Rank correlation of predicted and measured slopes, and their mean ratio, with intervals over seeds; None below 4 schedules."""
-    if len(sweeps) < 4:
+def _agreement(slopes: Mapping[str, Array], tails: Mapping[str, float]) -> dict[str, Any] | None:
+    """Rank correlation of predicted and measured slopes, and their mean ratio, of each repetition; None below 4 schedules."""
+    if len(slopes) < 4:
         return None
     from scipy.stats import rankdata  # half a second to import
 
-    theory = np.array([predicted(tails[label]) for label in sweeps])
-    fitted = {label: fitted_places(sweep) for label, sweep in sweeps.items()}
-
-    def measured(seeds: Places) -> Array:
-        rows = [
-            _slopes(sweep, indices, seeds) for label, sweep in sweeps.items() if (indices := fitted[label]) is not None
-        ]
-        return np.stack(rows, axis=-1)
-
-    def rank(seeds: Places) -> Array:
-        ranks = rankdata(measured(seeds), axis=-1)
-        predicted_ranks = rankdata(theory)
-        centred = (ranks - ranks.mean(-1, keepdims=True), predicted_ranks - predicted_ranks.mean())
-        correlation: Array = (centred[0] * centred[1]).sum(-1) / np.sqrt(
-            np.square(centred[0]).sum(-1) * np.square(centred[1]).sum()
-        )
-        return correlation
-
-    def ratio(seeds: Places) -> Array:
-        factor: Array = np.exp(np.log(np.maximum(measured(seeds), 1e-3) / theory).mean(-1))
-        return factor
-
-    seeds = len(next(iter(sweeps.values())).report)
-    intervals = {}
-    for name, statistic in {"rank_correlation": rank, "ratio": ratio}.items():
-        low, high = seeds_interval(statistic, seeds)
-        intervals[name] = {"value": float(statistic(np.arange(seeds))), "low": low, "high": high}
-    return {**intervals, "schedules": len(sweeps)}
+    theory = np.array([predicted(tails[label]) for label in slopes])
+    measured = np.stack(list(slopes.values()), axis=-1)  # [R, schedules]
+    ranks, expected = rankdata(measured, axis=-1), rankdata(theory)
+    ranks, expected = ranks - ranks.mean(-1, keepdims=True), expected - expected.mean()
+    correlation = (ranks * expected).sum(-1) / np.sqrt(np.square(ranks).sum(-1) * np.square(expected).sum())
+    ratio = np.exp(np.log(np.maximum(measured, 1e-3) / theory).mean(-1))
+    interval = paired.estimate(correlation)
+    return {
+        "rank_correlation": {name: float(np.clip(end, -1.0, 1.0)) for name, end in interval.items()},
+        "ratio": paired.geometric(ratio),
+        "schedules": len(slopes),
+        "order": {
+            **paired.t_interval(correlation - ORDERED),
+            "n": len(correlation),
+            "procedure": paired.DIFFERENCE,
+            "at_boundary": False,
+            "words": ("loose", "ordered", "loose"),
+        },
+    }

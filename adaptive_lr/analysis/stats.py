@@ -1,9 +1,9 @@
-"""Intervals by resampling seeds."""
+"""Student's t over independent repetitions, of many rows at once."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,58 +12,42 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Places = NDArray[np.int_]
 
-RESAMPLES = 2000
 LEVEL = 0.95
 
-
-def mean_interval(samples: Array) -> tuple[Array, Array]:
-    """Bootstrap interval of the mean over seeds, which are the last axis: ``[..., S] -> [...], [...]``.
-
-    All rows are resampled with the same seeds, so that comparisons between them stay paired.
-
-    >>> low, high = mean_interval(np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0]]))
-    >>> bool(low[0] < 2.5 < high[0]), float(low[1]), float(high[1])
-    (True, 5.0, 5.0)
-    """
-    return _bootstrap(samples, np.mean)
+TINY = 1e-300
+"""The least number whose logarithm is taken."""
 
 
-def seeds_interval(statistic: Callable[[Places], Array], seeds: int) -> tuple[float, float]:
-    """Bootstrap interval of any statistic of the seeds.
+def t_intervals(samples: Array) -> tuple[Array, Array, Array, Array]:
+    """Mean, the ends of its 95 % interval and the two-sided p of a mean of zero: ``[..., S] -> [...]`` four times.
+
+    mean ± t_(S-1) s / sqrt(S): 95 % also for three normal samples, where the BCa bootstrap covers 72 %. With one sample nothing is
+    known of the spread: the interval is the point, and p is 1. Samples that are all alike have no spread: p is 1 if they are zero, else 0.
 
     Args:
-        statistic: from places of seeds, ``[..., S]``, to one number for each row, ``[...]``.
-        seeds: S, how many there are.
+        samples: the independent repetitions are the last axis.
+
+    >>> mean, low, high, p = t_intervals(np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]]))
+    >>> [[round(float(number), 3) for number in row] for row in (mean, low, high, p)]
+    [[2.0, 5.0], [-0.484, 5.0], [4.484, 5.0], [0.074, 0.0]]
     """
-    low, high = _bootstrap(np.arange(seeds), lambda indices, axis: statistic(indices))
-    return float(low), float(high)
+    count = samples.shape[-1]
+    mean = np.asarray(samples.mean(-1))
+    if count < 2:
+        return mean, mean, mean, np.ones_like(mean)
+    quantile, distribution = _student(count - 1)
+    alike = (samples == samples[..., :1]).all(-1)
+    mean = np.where(alike, samples[..., 0], mean)  # without the rounding of a sum
+    squares = np.square(samples - mean[..., None]).sum(-1)
+    error = np.where(alike, 0.0, np.sqrt(squares / ((count - 1) * count)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(mean == 0.0, 1.0, 2.0 * distribution(-np.abs(mean) / error))
+    return mean, mean - quantile * error, mean + quantile * error, p
 
 
-def _bootstrap(samples: NDArray[Any], statistic: Callable[..., Any]) -> tuple[Array, Array]:
-    """95 %, seeded; BCa, where that is not defined the percentiles, and with one seed the point itself."""
-    point = np.asarray(statistic(samples, axis=-1), dtype=np.float64)
-    if samples.shape[-1] < 2:
-        return point, point
-    from scipy.stats import bootstrap  # half a second to import
+@lru_cache(maxsize=64)
+def _student(freedom: int) -> tuple[float, Callable[[Any], Any]]:
+    """Student's quantile for a 95 % interval, and the distribution function."""
+    from scipy.special import stdtr, stdtrit  # scipy.stats takes half a second to import
 
-    low, high = point.copy(), point.copy()
-    missing = np.ones_like(point, dtype=bool)
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # degenerate data: the percentiles take over
-            bootstrapped = bootstrap(
-                (samples,),
-                statistic,
-                axis=-1,
-                vectorized=True,
-                n_resamples=RESAMPLES,
-                confidence_level=LEVEL,
-                method=method,
-                rng=np.random.default_rng(0),
-            ).confidence_interval
-        usable = missing & np.isfinite(bootstrapped.low) & np.isfinite(bootstrapped.high)
-        low, high = np.where(usable, bootstrapped.low, low), np.where(usable, bootstrapped.high, high)
-        missing &= ~usable
-        if not missing.any():
-            break
-    return low, high
+    return float(stdtrit(freedom, 0.5 + LEVEL / 2.0)), partial(stdtr, freedom)

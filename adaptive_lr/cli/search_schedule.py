@@ -145,17 +145,25 @@ def _show(verdict: Verdict, metric: str) -> None:
     out.print()
     out.print(escape(verdict.sentence()), soft_wrap=True)
     out.print()
-    grid = Table(title=f"On {verdict.seeds} other seeds", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("schedule", "best rate", metric, f"minus {verdict.reference.label}"):
+    grid = Table(
+        title=f"Over {verdict.seeds} repetitions, each on another seed",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    for name in ("schedule", "best rate", metric, "minus the best baseline"):
         grid.add_column(name, justify="left" if name == "schedule" else "right")
     for judged in (verdict.winner, *verdict.baselines):
         edge = "†" if judged.at_boundary else ""
-        difference = "" if judged is verdict.reference else _ends(judged.difference, judged.difference_interval, "+")
+        difference = _ends(judged.difference, judged.difference_interval, "+")
         grid.add_row(
             judged.label, f"{judged.rate:.3g}{edge}", escape(_ends(judged.value, judged.interval)), escape(difference)
         )
     out.print(grid)
-    out.print("[dim]In brackets: 95 % intervals over seeds. † at the edge of the grid of rates.[/dim]")
+    out.print(
+        "[dim]In brackets: 95 % intervals of Student's t over the repetitions; in each, one seed chooses every rate and the best baseline, another one "
+        "reports. † at the edge of the grid of rates.[/dim]"
+    )
 
 
 def _ends(value: float, interval: tuple[float, float], sign: str = "") -> str:

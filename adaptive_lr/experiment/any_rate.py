@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_lr.analysis.any_rate import Starts, headline, summarise
+from adaptive_lr.analysis.any_rate import Starts, headline, judge, summarise
 from adaptive_lr.controllers import AbstractController, Static
 from adaptive_lr.errors import ExperimentError, StoreError
 from adaptive_lr.experiment.base import AbstractExperiment, check_study_name, geometric_grid, refuse_repeated, slug
@@ -197,6 +197,7 @@ class AnyRate(AbstractExperiment):
                 if self.pages and not isinstance(contestant.controller, Static):
                     traces.setdefault(label, {})[study.name] = _traces(contestant, study, store)
             studies[study.name] = self._numbers(study, starts, initial)
+        family = judge(studies)
         return {
             "kind": self.kind,
             "name": self.name,
@@ -208,6 +209,7 @@ class AnyRate(AbstractExperiment):
             "contestants": {label: _described(contestant) for label, contestant in self.by_label.items()},
             "skipped": skipped,
             "trials": len(self.trials()),
+            "family": family,
             "overall": headline(studies),
             "studies": studies,
             "traces": traces,

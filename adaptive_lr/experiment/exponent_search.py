@@ -113,6 +113,7 @@ class ExponentSearch(AbstractExperiment):
             "shapes": {label: schedule.leaves() for label, schedule in self.shapes.items()},
             "others": list(self.others),
             "trials": len(self.trials()),
+            "family": summary["family"],
             "winners": summary["winners"],
             "matrix": summary["matrix"],
             "studies": studies,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adaptive_lr.analysis.exponents import FROM, TO, summarise
+from adaptive_lr.analysis.exponents import FROM, TO, judge, summarise
 from adaptive_lr.experiment.grid_resolution import Experiment, sweep_of
 from adaptive_lr.trials.store import Store
 
@@ -40,6 +40,7 @@ class TailExponents(Experiment):
                 "initial": next(iter(sweeps.values())).initial,
                 **summarise(sweeps, self.tails),
             }
+        family = judge(studies)
         return {
             "kind": self.kind,
             "name": self.name,
@@ -48,6 +49,7 @@ class TailExponents(Experiment):
             "reference": self.reference,
             "schedules": {label: repr(schedule) for label, schedule in self.by_label.items()},
             "trials": len(self.trials()),
+            "family": family,
             "fitted": [FROM, TO],
             "studies": studies,
         }

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_lr.analysis.robustness import Sweep
-from adaptive_lr.analysis.summary import headline, summarise
+from adaptive_lr.analysis.robustness import Sweep, pairs
+from adaptive_lr.analysis.summary import headline, judge, summarise
 from adaptive_lr.errors import ExperimentError, StoreError
 from adaptive_lr.experiment.base import (
     AbstractExperiment,
@@ -30,7 +30,8 @@ from adaptive_lr.trials.store import Record, Store
 class Study:
     """One task with one optimizer and horizon, on one window of learning rates.
 
-    Learning rates are chosen on ``selection_seeds`` and reported on ``report_seeds``, which must be disjoint.
+    Seeds come in pairs, the repetitions: on one a learning rate is chosen, on the other it is reported. These are a selection seed and
+    a report seed, which must be disjoint; where there are more of the one kind, the last of them join the other.
     """
 
     name: str
@@ -61,6 +62,11 @@ class Study:
         """All seeds, those for selection first."""
         return (*self.selection_seeds, *self.report_seeds)
 
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The seed that chooses and the one that reports, of each repetition."""
+        return pairs(self.selection_seeds, self.report_seeds)
+
     def small(self) -> Study:
         """The same study at a size that ends at once."""
         return replace(
@@ -82,6 +88,7 @@ class Study:
             "rates": self.rates.tolist(),
             "selection_seeds": list(self.selection_seeds),
             "report_seeds": list(self.report_seeds),
+            "pairs": [list(pair) for pair in self.pairs],
         }
 
     def trial(self, schedule: AbstractSchedule, rate: float, seed: int) -> Trial:
@@ -189,6 +196,7 @@ class Experiment(AbstractExperiment):
                 "initial": next(iter(sweeps.values())).initial,
                 **summarise(sweeps, self.groups, self.reference, judged=judged, against=against),
             }
+        family = judge(studies)
         return {
             "kind": self.kind,
             "name": self.name,
@@ -197,6 +205,7 @@ class Experiment(AbstractExperiment):
             "reference": self.reference,
             "schedules": {label: repr(schedule) for label, schedule in self.by_label.items()},
             "trials": len(self.trials()),
+            "family": family,
             "verdicts": headline(studies),
             "studies": studies,
         }
@@ -229,8 +238,9 @@ def sweep_of(study: Study, schedule: AbstractSchedule, store: Store) -> Sweep:
     missing = sum(digest not in records for row in digests for digest in row)
     if missing:
         raise StoreError(f"{missing} trials of study {study.name} are not in {store.path}: run the experiment first")
+    by_seed = dict(zip(study.seeds, digests, strict=True))
+    choosing, reporting = ([by_seed[seed] for seed in seeds] for seeds in zip(*study.pairs, strict=True))
     selection, report = study.task.selection_metric, study.task.report_metric
-    split = len(study.selection_seeds)
 
     def losses(metric: str, rows: list[list[str]]) -> NDArray[np.float64]:
         return np.array([[records[digest].metrics[metric] for digest in row] for row in rows])
@@ -241,9 +251,9 @@ def sweep_of(study: Study, schedule: AbstractSchedule, store: Store) -> Sweep:
 
     return Sweep.clipped(
         rates=study.rates,
-        selection=losses(selection, digests[:split]),
-        report=losses(report, digests[split:]),
-        initial=(initial(selection, digests[:split]), initial(report, digests[split:])),
+        selection=losses(selection, choosing),
+        report=losses(report, reporting),
+        initial=(initial(selection, choosing), initial(report, reporting)),
         optimum=study.task.optimum,
         per_decade=study.per_decade,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from adaptive_lr.documents import parse_json
 from adaptive_lr.errors import OutputError, SpecError
 
-FORMAT = 3
+FORMAT = 4
 """Version of the layout of ``report.json``."""
 
 
@@ -31,7 +31,7 @@ def kept_numbers(folder: Path) -> dict[str, dict[str, Any]]:
     experiments = content.get("experiments") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(experiments, dict):
         raise OutputError(f"{path} is no report of adaptive_lr: {refusal}")
-    if content.get("format") in (1, 2):  # of an earlier version, which lacks what the page shows now
+    if content.get("format") in (1, 2, 3):  # of an earlier version, which lacks what the page shows now
         return {}
     if content.get("format") != FORMAT:
         raise OutputError(f"{path} has format {content.get('format')!r}, this version writes {FORMAT}: {refusal}")

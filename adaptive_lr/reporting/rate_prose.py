@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from adaptive_lr.analysis.any_rate import CLOSE, FORGOTTEN
-from adaptive_lr.reporting.prose import number, study_title
+from adaptive_lr.analysis.any_rate import CLOSE, FORGOTTEN, LOST, LOST_BETWEEN
+from adaptive_lr.reporting.prose import grounds, number, percent, procedure, study_title
 
 
 def times(estimate: Mapping[str, float]) -> str:
@@ -29,15 +29,16 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     total, studies = experiment["overall"][label], experiment["studies"]
     hardest = studies[total["hardest"]]
     far = [
-        f"{study_title(study)} ({times(study['contestants'][label]['worst'])})"
+        f"{study_title(study)} ({_worst(study['contestants'][label])})"
         for study in studies.values()
-        if study["contestants"][label]["worst"]["value"] > CLOSE
+        if not study["contestants"][label]["tests"]["close"]
     ]
     sentences = [
         f"Started anywhere in a window of {_decades(experiment)} decades, {label} ends with at most {CLOSE:g} times the loss of the "
         f"{reference} that an oracle tuned in {total['close']} of {total['studies']} tasks, and with a worst start within {FORGOTTEN:g} times the best "
-        f"in {total['forgotten']}; both hold in {total['both']}, in {total['surely']} with the whole of their intervals. Hardest: {study_title(hardest)}, worst start "
-        f"{times(hardest['contestants'][label]['worst'])} times the oracle's loss.",
+        f"in {total['forgotten']} (where the optimum is not known: a lost share of {100 * LOST:g}\u00a0% and {100 * LOST_BETWEEN:g}\u00a0%); both hold in {total['both']}, "
+        f"clearly in {total['surely']}. Hardest: {study_title(hardest)}, worst start {_worst(hardest['contestants'][label])}.",
+        procedure(experiment["family"]),
         f"The mean over all starts, geometric mean over the tasks, is {number(total['geometric_mean'])} times the oracle's loss for {label}, and "
         f"{number(experiment['overall'][reference]['geometric_mean'])} for the {reference} itself started at the same window's rates. It costs at "
         f"most {100 * total['extra_steps']:.1f}\u00a0% more work.",
@@ -66,7 +67,8 @@ def study_answer(experiment: Mapping[str, Any], study: Mapping[str, Any]) -> str
     mine, plain = study["contestants"][label], study["contestants"][reference]
     return (
         f"From any of {len(mine['curve']['rates'])} starting rates, {label} ends with {times(mine['mean'])} times the oracle's loss in the mean and "
-        f"{times(mine['worst'])} at worst; the worst start is {times(mine['spread'])} times the best. The {reference} started at the same window's rates: "
+        f"{times(mine['worst'])} at worst; the worst start is {times(mine['spread'])} times the best{_lost(mine)}. Close to the oracle with the start forgotten: "
+        f"{mine['tests']['verdict']} ({grounds(mine['tests'])}). The {reference} started at the same window's rates: "
         f"{number(plain['mean']['value'])} in the mean, {number(plain['worst']['value'])} at worst."
     )
 
@@ -75,9 +77,24 @@ def controller_answer(experiment: Mapping[str, Any], label: str) -> str:
     """How one controller did over all tasks."""
     total = experiment["overall"][label]
     return (
-        f"Close to the oracle (worst start within {CLOSE:g} times its loss) in {total['close']} of {total['studies']} tasks, start forgotten (worst within "
-        f"{FORGOTTEN:g} times best) in {total['forgotten']}. Geometric means over the tasks: best start {number(total['geometric_best'])}, mean "
+        f"Close to the oracle (worst start within {CLOSE:g} times its excess, or a lost share of {100 * LOST:g}\u00a0%) in {total['close']} of {total['studies']} tasks, start forgotten "
+        f"(worst within {FORGOTTEN:g} times best, or a share of {100 * LOST_BETWEEN:g}\u00a0%) in {total['forgotten']}, both clearly in {total['surely']}. {procedure(experiment['family'])} Geometric means over the tasks: best start {number(total['geometric_best'])}, mean "
         f"{number(total['geometric_mean'])}, worst {number(total['geometric_worst'])}. Extra work: at most {100 * total['extra_steps']:.1f}\u00a0% of the steps."
+    )
+
+
+def _worst(row: Mapping[str, Any]) -> str:
+    """The worst start: in units of the oracle's excess, or as a lost share."""
+    if row["lost"] is None:
+        return f"{times(row['worst'])} times the oracle's loss"
+    return f"a lost share of {percent(row['lost']['worst'])}, {times(row['worst'])} times the oracle's loss"
+
+
+def _lost(row: Mapping[str, Any]) -> str:
+    return (
+        ""
+        if row["lost"] is None
+        else f"; lost share {percent(row['lost']['mean'])} in the mean, {percent(row['lost']['worst'])} at worst"
     )
 
 

@@ -113,6 +113,7 @@ def _slug(label: str) -> str:
 
 def _environment() -> Environment:
     environment = page_environment(
+        prose=prose,
         headline=prose.headline,
         study_answer=prose.study_answer,
         study_title=prose.study_title,

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from adaptive_lr.analysis.exponents import ORDERED
+from adaptive_lr.reporting.prose import grounds, procedure
 from adaptive_lr.reporting.rate_prose import times
-
-CLEAR = 0.8
-"""A rank correlation whose interval lies above this counts as the order that theory says."""
 
 
 def title(study: Mapping[str, Any]) -> str:
@@ -29,11 +28,11 @@ def study_answer(study: Mapping[str, Any]) -> str:
         )
     order = (
         "are ordered as theory says"
-        if agreement["rank_correlation"]["low"] >= CLEAR
+        if agreement["order"]["verdict"] == "ordered"
         else "follow the order of theory loosely"
     )
     return (
-        f"The slopes of the {agreement['schedules']} schedules that can be fitted {order} (rank correlation {times(agreement['rank_correlation'])}), but they are "
+        f"The slopes of the {agreement['schedules']} schedules that can be fitted {order} (rank correlation {times(agreement['rank_correlation'])}; above {ORDERED:g} by {grounds(agreement['order'])}), but they are "
         f"{times(agreement['ratio'])} times as steep."
     )
 
@@ -44,7 +43,7 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     fitted = [study for study in studies if study["agreement"] is not None]
     if not fitted:
         return ["No slope could be fitted in any task."]
-    ordered = [study for study in fitted if study["agreement"]["rank_correlation"]["low"] >= CLEAR]
+    ordered = [study for study in fitted if study["agreement"]["order"]["verdict"] == "ordered"]
     by_ratio = sorted(fitted, key=lambda study: float(study["agreement"]["ratio"]["value"]))
     ends = " to ".join(
         f"{study['agreement']['ratio']['value']:.1f} ({title(study)})" for study in (by_ratio[0], by_ratio[-1])
@@ -61,7 +60,7 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     sentences.append(
         f"Tolerance is not all: at its own best rate the lowest loss has, counted over the tasks, {named}."
     )
-    return sentences
+    return [*sentences, procedure(experiment["family"])]
 
 
 def _least(study: Mapping[str, Any]) -> str:

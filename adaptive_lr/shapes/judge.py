@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptive_lr.analysis.stats import mean_interval
+from adaptive_lr.analysis.paired import ALPHA, t_interval
+from adaptive_lr.analysis.robustness import pairs
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import AbstractSchedule, Constant, DampedCosine, Linear
 from adaptive_lr.search.result import SearchResult
-from adaptive_lr.shapes.losses import Array, read_losses
+from adaptive_lr.shapes.losses import Array, read_losses, score
 from adaptive_lr.shapes.shape_search import ShapeSearch
 from adaptive_lr.trials.runner import run_trials
 from adaptive_lr.trials.store import Store
@@ -28,10 +29,11 @@ class Judged:
         schedule: itself.
         rate: its best base rate on the selection seeds.
         at_boundary: whether that is an end of the grid, so that a better one may lie outside.
-        value: the objective on the report seeds, in the report metric.
-        interval: of it, 95 % over seeds.
-        difference: from the best baseline, paired by seed; below 0 is better.
+        value: the objective on the report seeds, in the report metric, mean over the repetitions.
+        interval: of it, 95 %, Student's t over the repetitions.
+        difference: from the best baseline, paired by repetition; below 0 is better.
         difference_interval: of it, 95 %.
+        p: of no difference, two-sided.
     """
 
     label: str
@@ -42,21 +44,31 @@ class Judged:
     interval: tuple[float, float]
     difference: float
     difference_interval: tuple[float, float]
+    p: float
 
     @property
     def better(self) -> bool:
-        """Whether it is better than the best baseline beyond the interval."""
-        return self.difference_interval[1] < 0.0
+        """Whether it is clearly better than the best baseline."""
+        return self.p <= ALPHA and self.difference < 0.0
 
     @property
     def worse(self) -> bool:
-        """Whether it is worse beyond the interval."""
-        return self.difference_interval[0] > 0.0
+        """Whether it is clearly worse."""
+        return self.p <= ALPHA and self.difference > 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The winner and the baselines; differences are from the baseline that is best on the report seeds."""
+    """The winner and the baselines, over repetitions.
+
+    In each repetition one seed chooses every schedule's rate and the best baseline, and another one, which the search did not see, reports.
+    Repetitions share no seed, so Student's t over them allows for the choices. There is one verdict, on the winner.
+
+    Attributes:
+        winner: what the search found.
+        baselines: what everybody uses.
+        seeds: how many repetitions there are.
+    """
 
     winner: Judged
     baselines: tuple[Judged, ...]
@@ -64,19 +76,21 @@ class Verdict:
 
     @property
     def reference(self) -> Judged:
-        """The best baseline, the first of equals."""
+        """The baseline with the least mean, the first of equals; each repetition is compared with the one that it chooses."""
         return min(self.baselines, key=lambda baseline: baseline.value)
 
     def sentence(self) -> str:
         """The answer in words."""
         low, high = self.winner.difference_interval
         word = "better than" if self.winner.better else "worse than" if self.winner.worse else "not better than"
-        qualifier = ", the best of the usual schedules" if len(self.baselines) > 1 else ""
+        other = self.reference.label
+        if len(self.baselines) > 1:
+            other = f"the best of the usual schedules, which each repetition chooses anew ({other} has the least mean)"
         edge = "; its best rate is at the edge of the grid, so take this with care" if self.winner.at_boundary else ""
         return (
-            f"The tuned {rounded(self.winner.schedule)!r} is {word} {self.reference.label}{qualifier}: the difference is "
-            f"{self.winner.difference:+.3g} (95 % interval {low:+.3g} to {high:+.3g}, {self.seeds} seeds that the search did not "
-            f"see){edge}."
+            f"The tuned {rounded(self.winner.schedule)!r} is {word} {other}: the difference is "
+            f"{self.winner.difference:+.3g} (95 % interval {low:+.3g} to {high:+.3g}, paired t-test, p = {self.winner.p:.2g}, n = {self.seeds} "
+            f"repetitions, each on a seed that the search did not see){edge}."
         )
 
 
@@ -101,7 +115,7 @@ def judge(
     workers: int = 1,
     baselines: Mapping[str, AbstractSchedule] = BASELINES,
 ) -> Verdict:
-    """Train the winner and the baselines on the report seeds, each at its own best rate.
+    """Train the winner and the baselines on the report seeds, each at its own best rate, and compare them as `Verdict` says.
 
     Of two objectives the winner is the point of the front with the least worst loss, and it is the worst loss that is judged.
     """
@@ -115,42 +129,56 @@ def judge(
         for kind in seeds
     }
     run_trials([trial for rows in planned.values() for row in rows for trial in row], store, workers=workers)
-    chosen, by_seed = {}, {}
+    chosen, values, expected = {}, {}, {}
     for label in schedules:
-        selection, _, _ = read_losses(store, planned[label, "selection"], shapes.task.selection_metric)
-        chosen[label] = int(np.argmin(selection.mean(0)))
-        losses, initial, _ = read_losses(store, planned[label, "report"], shapes.task.report_metric)
-        by_seed[label] = _by_seed(shapes, losses, chosen[label], initial)
-    reference = by_seed[min(baselines, key=lambda label: float(by_seed[label].mean()))]
+        rows = [row for kind in seeds for row in planned[label, kind]]
+        selection, before, _ = read_losses(store, rows, shapes.task.selection_metric)
+        losses, initial, _ = read_losses(store, rows, shapes.task.report_metric)
+        chosen[label] = int(np.argmin(selection[: len(shapes.selection_seeds)].mean(0)))
+        choosing, reporting = _repetitions(shapes)
+        values[label] = _values(shapes, selection[choosing], losses[reporting], initial)
+        expected[label] = [
+            score(row, shapes.objective, reach=shapes.reach, outside=before)[-1] for row in selection[choosing]
+        ]
+    best_baseline = np.argmin([expected[label] for label in baselines], axis=0)
+    reference = np.stack([values[label] for label in baselines])[best_baseline, np.arange(len(best_baseline))]
 
     def judged(label: str) -> Judged:
-        values, differences = by_seed[label], by_seed[label] - reference
+        level, difference = t_interval(values[label]), t_interval(values[label] - reference)
         return Judged(
             label=label,
             schedule=schedules[label],
             rate=rates[label][chosen[label]],
             at_boundary=len(rates[label]) > 1 and chosen[label] in (0, len(rates[label]) - 1),
-            value=float(values.mean()),
-            interval=_interval(values),
-            difference=float(differences.mean()),
-            difference_interval=_interval(differences),
+            value=level["value"],
+            interval=(level["low"], level["high"]),
+            difference=difference["value"],
+            difference_interval=(difference["low"], difference["high"]),
+            p=difference["p"],
         )
 
     return Verdict(
-        winner=judged("tuned"), baselines=tuple(judged(label) for label in baselines), seeds=len(shapes.report_seeds)
+        winner=judged("tuned"), baselines=tuple(judged(label) for label in baselines), seeds=len(best_baseline)
     )
 
 
-def _by_seed(shapes: ShapeSearch, losses: Array, index: int, outside: float) -> Array:
-    """The objective of every seed around the chosen rate, ``[S]``."""
+def _repetitions(shapes: ShapeSearch) -> tuple[list[int], list[int]]:
+    """Rows of the seeds that choose and of those that report, of all seeds in their order; what the search saw reports nothing."""
+    selection, report = list(shapes.selection_seeds), list(shapes.report_seeds)
+    order = {seed: row for row, seed in enumerate([*selection, *report])}
+    repetitions = pairs(selection[: len(report)], report)
+    return [order[first] for first, _ in repetitions], [order[second] for _, second in repetitions]
+
+
+def _values(shapes: ShapeSearch, selection: Array, report: Array, outside: float) -> Array:
+    """The objective on the report seed of each repetition around the rate that its selection seed chooses, ``[R]``."""
+    reach, rows = shapes.reach, np.arange(len(report))
+    index = selection.argmin(1)
     if shapes.objective == "best":
-        return losses[:, index]
-    reach = shapes.reach
-    around = np.pad(losses, ((0, 0), (reach, reach)), constant_values=outside)[:, index : index + 2 * reach + 1]
-    values: Array = around.mean(1) if shapes.objective == "mean" else around[:, int(np.argmax(around.mean(0)))]
-    return values
-
-
-def _interval(values: Array) -> tuple[float, float]:
-    low, high = mean_interval(values)
-    return float(low), float(high)
+        return np.asarray(report[rows, index], dtype=np.float64)
+    around = index[:, None] + np.arange(2 * reach + 1)  # in the padded rows
+    near, chosen = (
+        np.take_along_axis(np.pad(losses, ((0, 0), (reach, reach)), constant_values=outside), around, axis=1)
+        for losses in (report, np.fmin(selection, outside))
+    )
+    return np.asarray(near.mean(1) if shapes.objective == "mean" else near[rows, chosen.argmax(1)], dtype=np.float64)

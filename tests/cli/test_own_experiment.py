@@ -81,7 +81,11 @@ def test_classes_of_ones_own_reach_two_workers_and_the_report_is_about_them(fold
     assert (answer["judged"], answer["against"]) == ("of my own", ["usual $"])
     assert set(answer["chosen"]) == {"of my own", "usual $"}
     page = (folder / "report/index.html").read_text()
-    assert "With «of my own», the result depends less on the learning rate than with «usual $» in" in page
+    assert (
+        "With «of my own», the result depends less on the learning rate than with «usual $», each in its own unit, in"
+        in page
+    )
+    assert "training with «of my own» ends with a lower loss than with «usual $» in" in page
     assert "does of my own depend less?" in page
     assert "mine $x_{$" in page
     assert "<b>Mine" not in page
@@ -216,8 +220,8 @@ def test_a_wrong_declaration_is_one_line_and_nothing_is_trained(
         ("[1]", "is no report of adaptive_lr"),
         ("{", "is no report of adaptive_lr (this is no JSON"),
         ('{"format": 99, "experiments": {}}', "has format 99"),
-        ('{"format": 3, "experiments": {"a": {}}}', "holds something else than an experiment under 'a'"),
-        ('{"format": 3, "experiments": {"a": {"name": "a", "kind": "other"}}}', "the numbers of a cannot be shown"),
+        ('{"format": 4, "experiments": {"a": {}}}', "holds something else than an experiment under 'a'"),
+        ('{"format": 4, "experiments": {"a": {"name": "a", "kind": "other"}}}', "the numbers of a cannot be shown"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )

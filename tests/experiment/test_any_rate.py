@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_lr.analysis.any_rate import Starts, headline, summarise
+from adaptive_lr.analysis.any_rate import Starts, headline, judge, summarise
 from adaptive_lr.errors import ExperimentError, StoreError
 from adaptive_lr.experiment import run_experiment
 from adaptive_lr.experiment.any_rate import traced
@@ -43,13 +43,65 @@ def test_ratios_are_to_the_oracle_and_divergence_counts_as_untrained() -> None:
     found = summarise({"a": reference, "b": other}, {"a": "g", "b": "h"}, "a", {"a": False, "b": False})
     assert found["oracle"] == {"loss": 2.0, "rate": 1.0, "at_boundary": False}
     rows = found["contestants"]
-    assert [rows["a"][key]["value"] for key in ("best", "mean", "worst", "spread")] == [1.0, 16 / 6, 5.0, 5.0]
-    assert [rows["b"][key]["value"] for key in ("best", "mean", "worst", "spread")] == [1.0, 1.5, 2.0, 2.0]
-    assert rows["a"]["diverged"] == [0.0, 0.0, 0.5]
+    keys = ("best", "mean", "worst", "spread")
+    assert [rows["a"][key]["value"] for key in keys] == pytest.approx([1.0, 16 / 6, 5.0, 5.0])
+    assert [rows["b"][key]["value"] for key in keys] == pytest.approx([1.0, 1.5, 2.0, 2.0])
+    assert rows["a"]["diverged"] == [0.0, 0.0, 1.0]  # NaN, and a finite 50 where it was 10 before training
     assert rows["b"]["time"] == 2.0
-    assert rows["b"]["near"]["worst"]["value"] == 2.0
-    assert rows["b"]["too_high"]["mean"]["value"] == 2.0
-    assert rows["b"]["too_low"]["mean"]["value"] == 1.5
+    assert rows["b"]["near"]["worst"]["value"] == pytest.approx(2.0)
+    assert rows["b"]["too_high"]["mean"]["value"] == pytest.approx(2.0)
+    assert rows["b"]["too_low"]["mean"]["value"] == pytest.approx(1.5)
+
+
+def test_every_seed_has_its_own_oracle_and_its_own_worst_start() -> None:
+    reference = starts([[1.0, 8.0], [4.0, 2.0]], [0.1, 1.0])  # oracle 1 on the first seed, 2 on the second
+    other = starts([[2.0, 2.0], [1.0, 8.0]], [0.1, 1.0])  # worst 2 and 8, best 1 and 2, mean 1.5 and 5
+    rows = summarise({"a": reference, "b": other}, {"a": "g", "b": "h"}, "a", {"a": False, "b": False})["contestants"]
+    assert rows["b"]["worst"]["value"] == pytest.approx((2.0 * 4.0) ** 0.5)
+    assert rows["b"]["best"]["value"] == pytest.approx(1.0)
+    assert rows["b"]["mean"]["value"] == pytest.approx((1.5 * 2.5) ** 0.5)
+    assert rows["b"]["spread"]["value"] == pytest.approx((2.0 * 4.0) ** 0.5)
+    # log 2 and log 4: the standard error is log(2)/2, t_1 is 12.7062
+    assert rows["b"]["worst"]["high"] == pytest.approx(8.0**0.5 * np.exp(12.7062 * np.log(2.0) / 2.0), rel=1e-4)
+    assert rows["b"]["lost"] is None
+
+
+def test_without_an_optimum_losses_are_shares_of_what_training_gains() -> None:
+    reference = starts([[2.0, 4.0], [9.0, 9.0]], [0.1, 1.0], optimum=None)
+    other = starts([[2.4, 4.3], [3.2, 4.6]], [0.1, 1.0], optimum=None)
+    row = summarise({"a": reference, "b": other}, {"a": "g", "b": "h"}, "a", {"a": False, "b": False})["contestants"][
+        "b"
+    ]
+    assert row["lost"]["worst"]["value"] == pytest.approx((1.2 / 8.0 + 0.6 / 6.0) / 2.0)
+    assert row["lost"]["best"]["value"] == pytest.approx(0.05)
+    assert row["lost"]["mean"]["value"] == pytest.approx((0.8 / 8.0 + 0.45 / 6.0) / 2.0)
+    assert row["lost"]["spread"]["value"] == pytest.approx((0.8 / 8.0 + 0.3 / 6.0) / 2.0)
+    assert row["difference"]["worst"]["value"] == pytest.approx(0.9)
+    assert not row["tests"]["close"]
+    assert not row["tests"]["forgotten"]
+
+
+def test_close_and_forgotten_needs_both_beyond_doubt() -> None:
+    def verdict(worst: list[float], best: list[float], optimum: float | None) -> str:
+        reference = starts([[1.0] * 6, [3.0] * 6], [0.1, 1.0], optimum=optimum)
+        other = starts([best, worst], [0.1, 1.0], optimum=optimum)
+        study = summarise({"a": reference, "b": other}, {"a": "g", "b": "h"}, "a", {"a": False, "b": False})
+        judge({"one": study})
+        return str(study["contestants"]["b"]["tests"]["verdict"])
+
+    noise = np.array([-0.01, 0.01, 0.02, -0.02, 0.0, 0.005])
+    near, exact = (1.03 + noise).tolist(), [1.0] * 6
+    assert verdict(near, exact, 0.0) == "close and forgotten"  # 3 % above, the limits are 20 and 10 %
+    assert verdict((1.15 + noise).tolist(), exact, 0.0) != "close and forgotten"  # close, but 15 % from the best start
+    assert verdict((1.25 + noise).tolist(), (1.24 + noise).tolist(), 0.0) != "close and forgotten"
+    assert verdict(near, exact, None) == "close and forgotten"  # .03 of 9 gained, the limits are .05 and .025
+    assert (
+        verdict((1.3 + noise).tolist(), exact, None) != "close and forgotten"
+    )  # a share of .033 between best and worst
+    assert (
+        verdict((1.18 + noise).tolist(), [0.98] * 6, None) == "close and forgotten"
+    )  # close and forgotten, at 1.2 times
+    assert verdict((1.0 + 20.0 * noise).tolist(), exact, 0.0) != "close and forgotten"
 
 
 def test_excess_is_above_the_optimum() -> None:
@@ -69,7 +121,9 @@ def test_headline_counts_tasks_and_takes_geometric_means() -> None:
         groups = {"a": "g", "b": "h"}
         return summarise({"a": reference, "b": other}, groups, "a", {"a": False, "b": False})
 
-    total = headline({"one": study(1.0), "two": study(1.15), "three": study(4.0)})["b"]
+    studies = {"one": study(1.0), "two": study(1.15), "three": study(4.0)}
+    assert judge(studies) == {"verdicts": 6, "repetitions": [1, 1]}
+    total = headline(studies)["b"]
     assert (total["close"], total["forgotten"], total["both"], total["studies"]) == (2, 1, 1, 3)
     assert total["hardest"] == "three"
     assert total["too_high"] is None

@@ -19,37 +19,57 @@ from tests.tiny import STUDY
 RATES = np.array([0.1, 1.0, 10.0])
 
 
-def sweep(selection: float, report: list[float], best: int = 1) -> Sweep:
-    """The given losses at the best rate, twice as much elsewhere."""
+def sweep(selection: list[float], report: list[float], *, best: int = 1, optimum: float | None = None) -> Sweep:
+    """The given losses at the best rate, twice as much elsewhere; one of each a repetition."""
     shape = np.where(np.arange(3) == best, 1.0, 2.0)
     return Sweep.clipped(
         rates=RATES,
-        selection=np.full((2, 1), selection) * shape,
+        selection=np.array(selection)[:, None] * shape,
         report=np.array(report)[:, None] * shape,
         initial=(100.0, 100.0),
-        optimum=None,
+        optimum=optimum,
         per_decade=1,
     )
 
 
+ONES = [1.0, 1.0, 1.0, 1.0]
+
+
 def test_the_winner_is_chosen_by_the_selection_seeds_and_judged_on_the_others() -> None:
-    lucky = {"plain": sweep(1.0, [1.0, 1.1, 0.9, 1.0]), "other": sweep(0.5, [1.2, 1.3, 1.1, 1.25])}
+    plain = sweep(ONES, [1.0, 1.1, 0.9, 1.0])
+    lucky = {"plain": plain, "other": sweep([0.5] * 4, [1.2, 1.3, 1.1, 1.25])}
     assert chosen(lucky, ("plain", "other")) == "other"
     assert chosen(lucky, ("plain",)) == "plain"
-    good = {"plain": sweep(1.0, [1.0, 1.1, 0.9, 1.0]), "other": sweep(1.5, [0.5, 0.55, 0.45, 0.5])}
+    good = {"plain": plain, "other": sweep([1.5] * 4, [0.5, 0.55, 0.45, 0.5])}
     found = summarise({"lucky": lucky, "good": good}, ("plain", "other"), "plain")
     assert found["winners"] == {"lucky": "other", "good": "plain"}
+    assert found["family"] == {"verdicts": 4, "repetitions": [4, 4]}
     row = found["rows"]["lucky"]
     assert row["selection_ratio"] == pytest.approx(0.5)
-    assert row["report_ratio"]["value"] == pytest.approx(4.85 / 4.0)
+    assert row["searched"]["value"] == pytest.approx(0.85 / 4.0)
+    assert row["searched"]["ratio"]["value"] == pytest.approx(4.85 / 4.0)
+    assert row["searched"]["lost"]["value"] == pytest.approx(np.mean([0.2 / 99, 0.2 / 98.9, 0.2 / 99.1, 0.25 / 99]))
     assert row["verdict"] == "worse"
     assert found["rows"]["good"]["verdict"] == "not better"
-    assert found["matrix"]["good"]["lucky"]["high"] < 1.0
-    assert found["matrix"]["lucky"]["good"]["value"] == 1.0
+    assert found["matrix"]["good"]["lucky"]["verdict"] == "better"
+    assert found["matrix"]["lucky"]["good"]["value"] == 0.0
+
+
+def test_each_repetition_searches_anew() -> None:
+    sweeps = {
+        "plain": sweep([2.0, 2.0], [5.0, 5.0], optimum=0.0),
+        "a": sweep([1.0, 3.0], [2.5, 50.0], optimum=0.0),
+        "b": sweep([3.0, 1.0], [50.0, 10.0], optimum=0.0),
+    }
+    test = summarise({"one": sweeps}, ("plain", "a", "b"), "plain")["rows"]["one"]["searched"]
+    # the first repetition takes a, which ends at half of the plain loss, the second b, at twice of it
+    assert test["value"] == pytest.approx(0.0)
+    assert test["ratio"]["value"] == pytest.approx(1.0)
+    assert (test["procedure"], test["n"]) == ("t on log ratios, Holm", 2)
 
 
 def test_a_best_rate_at_the_edge_is_not_judged() -> None:
-    edge = {"plain": sweep(1.0, [1.0, 1.1]), "other": sweep(0.5, [0.5, 0.6], best=2)}
+    edge = {"plain": sweep([1.0, 1.0], [1.0, 1.1]), "other": sweep([0.5, 0.5], [0.5, 0.6], best=2)}
     assert summarise({"edge": edge}, ("plain", "other"), "plain")["rows"]["edge"]["verdict"] == "cannot be judged"
 
 

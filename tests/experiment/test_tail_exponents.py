@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adaptive_lr import AbstractSchedule, Constant, DampedCosine, Linear, Polynomial
-from adaptive_lr.analysis.exponents import fitted_places, predicted, summarise
+from adaptive_lr.analysis.exponents import fitted_places, judge, predicted, summarise
 from adaptive_lr.analysis.robustness import Sweep
 from adaptive_lr.experiment import TailExponents, load_experiment, run_experiment
 from adaptive_lr.reporting.report import write_report
@@ -43,13 +43,30 @@ def test_slopes_of_power_laws_are_found() -> None:
         assert row["best_rate"] == pytest.approx(1.0)
     assert found["agreement"]["ratio"]["value"] == pytest.approx(2.0)
     assert found["agreement"]["rank_correlation"]["value"] == pytest.approx(1.0)
+    assert judge({"one": found, "none": {"agreement": None}}) == {"verdicts": 1, "repetitions": [6, 6]}
+    assert found["agreement"]["order"]["verdict"] == "ordered"
+
+
+def test_an_order_that_a_few_repetitions_do_not_show_is_loose() -> None:
+    tails = {"a": 0.5, "b": 1.0, "c": 2.0, "d": 8.0}
+    reversed_once = {label: power_law(2.0 * predicted(p)) for label, p in tails.items()}
+    steep = reversed_once["d"]
+    report = steep.report.copy()
+    report[0] = np.where(
+        RATES < 1.0, 1.0 / RATES, RATES**1.5
+    )  # in one repetition of six the gentlest end is the steepest
+    found = summarise({**reversed_once, "d": replace(steep, report=report)}, tails)
+    judge({"one": found})
+    # five correlations of 1, and one of the ranks 2 3 4 1 with 1 2 3 4 (of slopes a > b > c, d): -1/5
+    assert found["agreement"]["rank_correlation"]["value"] == pytest.approx((5.0 - 0.2) / 6.0)
+    assert found["agreement"]["order"]["verdict"] == "loose"
 
 
 def test_rates_at_which_nothing_was_learnt_are_not_fitted() -> None:
-    places = fitted_places(power_law(1.0, initial=500.0))
+    places = fitted_places(power_law(1.0, initial=500.0), 0)
     assert places is not None
     assert RATES[places[-1]] < 250.0
-    assert fitted_places(power_law(1.0, initial=50.0)) is None
+    assert fitted_places(power_law(1.0, initial=50.0), 0) is None
     few = {label: 1.0 for label in "abc"}
     assert summarise({label: power_law(0.5) for label in few}, few)["agreement"] is None
 

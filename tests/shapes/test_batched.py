@@ -13,7 +13,7 @@ from adaptive_lr import Constant, DampedCosine, Range
 from adaptive_lr.errors import SpecError
 from adaptive_lr.search.result import SearchResult
 from adaptive_lr.shapes.batched import search_shapes
-from adaptive_lr.shapes.judge import Judged, Verdict, judge
+from adaptive_lr.shapes.judge import BASELINES, Judged, Verdict, judge
 from adaptive_lr.shapes.losses import OBJECTIVES, Objective, score
 from adaptive_lr.shapes.shape_search import ShapeSearch
 from adaptive_lr.tasks import StreamingLeastSquares
@@ -130,13 +130,52 @@ def test_the_winner_is_judged_on_other_seeds(tmp_path: Path) -> None:
         assert len(store) == before
     labels = [one.label for one in (verdict.winner, *verdict.baselines)]
     assert labels == ["tuned", "cosine", "linear", "constant"]
-    cosine, *_, constant = verdict.baselines
-    assert (cosine.difference, cosine.better, cosine.worse) == (0.0, False, False)
-    assert constant.worse
+    assert verdict.seeds == 4  # three seeds choose, five report: the last of these chooses, too
+    for one in (verdict.winner, *verdict.baselines):
+        low, high = one.difference_interval
+        assert (one.better, one.worse) == (high < 0.0, low > 0.0)
+        assert low <= one.difference <= high
     assert verdict.winner.schedule == searched.shape(found.best)
     low, high = verdict.winner.interval
     assert low <= verdict.winner.value <= high
     assert verdict.winner.rate in GRID
+
+
+@pytest.mark.parametrize("objective", ["best", "mean", "worst"])
+def test_each_repetition_chooses_rates_and_the_baseline_on_one_seed_and_reports_on_another(
+    tmp_path: Path, objective: Objective
+) -> None:
+    searched = shapes(task=StreamingLeastSquares(dimension=20, noise=1.0), steps=50, objective=objective)
+    with Store(tmp_path / "store.sqlite", write=True) as store:
+        found = search_shapes(searched, trials=3, directory=tmp_path / "search", store=store)
+        verdict = judge(searched, found, store)
+        differences = []
+        for choosing, reporting in ((100, 0), (101, 1), (102, 2), (4, 3)):
+            reported, promised = {}, {}
+            for label, schedule in {"tuned": verdict.winner.schedule, **BASELINES}.items():
+                curves = []
+                for seed in (choosing, reporting):
+                    (row,) = searched.trials(schedule, [seed])
+                    records = [store.read([trial.digest()])[trial.digest()] for trial in row]
+                    curves.append(
+                        [float(np.fmin(record.metrics["excess"], record.initial["excess"])) for record in records]
+                    )
+                initial = records[0].initial["excess"]
+                best = int(np.argmin(curves[0]))
+                reach = {"best": 0, "mean": 2, "worst": 2}[objective]
+                near = [
+                    [curve[place] if 0 <= place < 7 else initial for place in range(best - reach, best + reach + 1)]
+                    for curve in curves
+                ]
+                worst = int(np.argmax(near[0]))
+                reported[label] = float(np.mean(near[1])) if objective == "mean" else near[1][worst]
+                promised[label] = float(np.mean(near[0])) if objective == "mean" else near[0][worst]
+            best_baseline = min(BASELINES, key=promised.__getitem__)
+            differences.append(reported["tuned"] - reported[best_baseline])
+    assert verdict.winner.difference == pytest.approx(np.mean(differences))
+    half = 3.182446 * np.std(differences, ddof=1) / 2.0  # Student's, three degrees of freedom
+    low, high = verdict.winner.difference_interval
+    assert (low, high) == pytest.approx((np.mean(differences) - half, np.mean(differences) + half), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +195,13 @@ def test_a_winner_that_is_not_better_beyond_the_interval_is_said_not_to_be(
             interval=(0.9, 1.1),
             difference=sum(difference) / 2,
             difference_interval=difference,
+            p=0.2 if difference[0] <= 0.0 <= difference[1] else 0.01,
         )
 
     verdict = Verdict(winner=judged("tuned", interval), baselines=(judged("cosine", (0.0, 0.0)),), seeds=8)
     assert f"The tuned DampedCosine(exponent=2) is {words} cosine: the difference is" in verdict.sentence()
-    assert "8 seeds that the search did not see" in verdict.sentence()
+    assert "n = 8 repetitions, each on a seed that the search did not see" in verdict.sentence()
+    assert "paired t-test, p = 0." in verdict.sentence()
     assert "edge" not in verdict.sentence()
     edge = Verdict(winner=judged("tuned", interval, at_boundary=True), baselines=verdict.baselines, seeds=8)
     assert "its best rate is at the edge of the grid" in edge.sentence()
