@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtr
 
+from adaptive_lr.analysis.paired import ALPHA, holm, t_interval
 from adaptive_lr.analysis.recorded import Request, Selection, quoted, select
-from adaptive_lr.analysis.recorded_sweep import RATIOS, RecordedSweep, students_half
+from adaptive_lr.analysis.recorded_sweep import RATIOS, RecordedSweep
 from adaptive_lr.analysis.request import TOLERANCE
+from adaptive_lr.analysis.stats import Array
 from adaptive_lr.analysis.tables import Table
 from adaptive_lr.errors import InputError
 
@@ -166,27 +169,58 @@ def _common(sweeps: Mapping[str, RecordedSweep], asked: _Asked) -> dict[str, Any
 
 
 def _best_group(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
-    """The group with the best loss at its own best rate, and those that the noise does not tell apart from it."""
+    """The group with the best loss at its own best rate, and those that the noise does not tell apart from it.
+
+    Which one is the best is chosen by the same runs, so a comparison with it is one of all pairs of groups, and Holm's correction is over
+    as many.
+    """
     first = min(sweeps, key=lambda label: float(sweeps[label].losses.min()))
-    halves = {label: _half_difference(sweep, sweeps[first]) for label, sweep in sweeps.items() if label != first}
-    tied = [
-        label
-        for label, half in halves.items()
-        if half is not None and float(sweeps[label].losses.min() - sweeps[first].losses.min()) <= half
-    ]
-    return {"label": first, "tied": tied, "known": all(half is not None for half in halves.values())}
+    tests = {label: _difference(sweep, sweeps[first]) for label, sweep in sweeps.items() if label != first}
+    known = {label: test for label, test in tests.items() if test is not None}
+    pairs = len(sweeps) * (len(sweeps) - 1) // 2
+    adjusted = holm([test["p"] for test in known.values()] + [1.0] * (pairs - len(known)))
+    apart = dict(zip(known, adjusted, strict=False))
+    return {
+        "label": first,
+        "tied": [label for label, p in apart.items() if p > ALPHA],
+        "known": len(known) == len(tests),
+        "pairs": pairs,
+        "procedures": sorted({str(test["procedure"]) for test in known.values()}),
+        "adjusted": apart,
+    }
 
 
-def _half_difference(sweep: RecordedSweep, other: RecordedSweep) -> float | None:
-    """Half the interval of the difference of two lowest losses, paired over seeds where that can be; None if nothing is known."""
+def _difference(sweep: RecordedSweep, other: RecordedSweep) -> dict[str, Any] | None:
+    """The p of no difference of two groups at their best rates; None if nothing is known of the noise.
+
+    With four seeds or more that both have at all rates, pairs of them are repetitions: one chooses both rates, the other reports. With fewer
+    the rates are those of the lowest means; without common seeds it is Student's t of these, with the pooled deviation.
+    """
     if sweep.paired is not None and other.paired is not None and sweep.seeds == other.seeds:
+        mine, theirs = (_halves(group.paired) for group in (sweep, other) if group.paired is not None)
+        if len(mine) > 1 and np.isfinite(mine).all() and np.isfinite(theirs).all():
+            return {"p": t_interval(mine - theirs)["p"], "procedure": f"paired t, Holm, n = {len(mine)}"}
         values = sweep.paired[:, sweep.best] - other.paired[:, other.best]
         if np.isfinite(values).all():
-            return students_half(values)
+            return {
+                "p": t_interval(values)["p"],
+                "procedure": f"paired t, rates not chosen anew, Holm, n = {len(values)}",
+            }
     if sweep.noise is None:
         return None
-    share = 1.0 / sweep.counts[sweep.best] + 1.0 / other.counts[other.best]
-    return float(sweep.noise.quantile * sweep.noise.deviation * np.sqrt(share))
+    error = sweep.noise.deviation * np.sqrt(1.0 / sweep.counts[sweep.best] + 1.0 / other.counts[other.best])
+    gap = float(sweep.losses.min() - other.losses.min())
+    if error == 0.0:
+        return {"p": 0.0 if gap else 1.0, "procedure": "t with pooled noise, Holm"}
+    p = 2.0 * float(stdtr(sweep.noise.freedom, -abs(gap) / error))
+    return {"p": p, "procedure": f"t with pooled noise, Holm, {sweep.noise.freedom} degrees of freedom"}
+
+
+def _halves(losses: Array) -> Array:
+    """The loss on the second half of the seeds, ``[S, L] -> [S // 2]``, each at the rate that is best on one of the first half."""
+    half = len(losses) // 2
+    choices = losses[:half].argmin(1)
+    return np.asarray(losses[half : 2 * half][np.arange(half), choices], dtype=np.float64)
 
 
 def _warnings(selection: Selection) -> list[str]:

@@ -118,7 +118,12 @@ def answer(study: Mapping[str, Any]) -> list[str]:
     first = groups[lowest["label"]]
     sign = -1.0 if study["direction"] == "maximize" else 1.0
     last = max(groups, key=lambda label: sign * groups[label]["best"]["value"])
-    tied = f"; the noise does not tell {listed(lowest['tied'])} apart from it" if lowest["tied"] else ""
+    how = (
+        f" ({'; '.join(lowest['procedures'])}, over {lowest['pairs']} pairs of groups)" if lowest["procedures"] else ""
+    )
+    tied = f"; the noise does not tell {listed(lowest['tied'])} apart from it{how}" if lowest["tied"] else ""
+    if lowest["known"] and not lowest["tied"]:
+        tied = f", beyond the noise{how}"
     if not lowest["known"]:
         tied = "; how much of a difference is noise is not known"
     sentences.append(
