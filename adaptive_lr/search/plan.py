@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from adaptive_lr.errors import SpecError
+from adaptive_lr.search.pruning import LEAST_SEEDS
 from adaptive_lr.search.space import Space
 from adaptive_lr.spec import lookup
 
@@ -65,9 +66,9 @@ class Plan:
             raise SpecError(f"pruner {self.pruner!r} needs a single objective, got {len(self.directions)}")
         if self.pruner == "halving" and self.seeds > 1:
             raise SpecError("pruner 'halving' compares runs of one seed: with several use 'wilcoxon'")
-        if self.pruner == "wilcoxon" and self.seeds < 4:
+        if self.pruner == "wilcoxon" and self.seeds < LEAST_SEEDS:
             raise SpecError(
-                f"pruner 'wilcoxon' compares points over their seeds and needs at least 4, got {self.seeds}"
+                f"pruner 'wilcoxon' compares points over their seeds and needs at least {LEAST_SEEDS}, got {self.seeds}"
             )
 
     @property

@@ -75,7 +75,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: Any, t
     [
         pytest.param({}, marks=pytest.mark.slow),
         {"pruner": "halving"},
-        pytest.param({"pruner": "wilcoxon", "seeds": 5}, marks=pytest.mark.slow),
+        pytest.param({"pruner": "wilcoxon", "seeds": 8}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -166,7 +166,7 @@ def test_another_search_in_the_same_directory_is_refused(changes: dict[str, Any]
         ({"direction": "min"}, "unknown direction 'min'"),
         ({"direction": ()}, "directions must hold at least one"),
         ({"pruner": "median"}, "unknown pruner 'median'"),
-        ({"pruner": "wilcoxon"}, "needs at least 4, got 1"),
+        ({"pruner": "wilcoxon"}, "needs at least 6, got 1"),
         ({"pruner": "halving", "seeds": 2}, "with several use 'wilcoxon'"),
         ({"pruner": "halving", "direction": ("minimize", "minimize")}, "needs a single objective, got 2"),
         ({"on_error": "ignore"}, "unknown on_error 'ignore'"),
