@@ -74,7 +74,7 @@ def _task(study: Mapping[str, Any]) -> dict[str, Any]:
             label: {
                 "at_boundary": bool(row["at_boundary"]),
                 **{
-                    ratio: {key: _rounded(cell[f"{key}_mean"]) for key in ("cost", "regret")}
+                    ratio: {"cost": _rounded(cell["cost_mean"]), "regret": _possible(_rounded(cell["regret_mean"]))}
                     for ratio, cell in row["resolution"].items()
                 },
             }
@@ -133,6 +133,15 @@ def _finite(value: float | str) -> float:
 
 def _rounded(estimate: Mapping[str, float]) -> list[float]:
     return [float(f"{_finite(estimate[key]):.4g}") for key in ("value", "low", "high")]
+
+
+def _possible(regret: list[float]) -> list[float]:
+    """A regret is never below zero; where its estimate is, that is noise of the selection.
+
+    >>> _possible([-0.01, -0.05, 0.03])
+    [0.0, 0.0, 0.03]
+    """
+    return [max(end, 0.0) for end in regret]
 
 
 def write_shipped(report: Path, target: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_ships_is_what_the_readme_says() -> None:
         if task["kind"] == "convex"
         for value, low, high in [row["10"]["regret"] for row in task["schedules"].values()]
     }
-    for figure in ("55 % [49, 61]", "1951 % [1392, 2920]", "21 % [15, 28]", "100 % [88, 108]", "12 % [6, 17]"):
+    for figure in ("49 % [36, 62]", "2126 % [898, 3354]", "26 % [17, 35]", "175 % [87, 263]"):
         assert figure in readme, f"{figure}: write adaptive_lr/analysis/evidence.json again from the new report"
         assert figure in regrets
 

@@ -7,7 +7,9 @@ from adaptive_lr.search.pruning import ALPHA, LEAST_SEEDS, hopeless, levels
 
 def given_up(values: np.ndarray, reference: np.ndarray) -> bool:
     """Whether any look before the last seed ends the point."""
-    return any(hopeless(values[:look], reference, maximise=False) for look in range(1, len(reference)))
+    return any(
+        hopeless(values[:look].tolist(), reference.tolist(), maximise=False) for look in range(1, len(reference))
+    )
 
 
 @pytest.mark.parametrize("seeds", [4, 5, 6, 7, 8, 10, 20])
