@@ -13,7 +13,6 @@ from adaptive_lr.analysis.paired import ALPHA, holm, t_interval
 from adaptive_lr.analysis.recorded import Request, Selection, quoted, select
 from adaptive_lr.analysis.recorded_sweep import RATIOS, RecordedSweep
 from adaptive_lr.analysis.request import TOLERANCE
-from adaptive_lr.analysis.stats import Array
 from adaptive_lr.analysis.tables import Table
 from adaptive_lr.errors import InputError
 
@@ -73,7 +72,7 @@ def summarise(
         "runs": int(sum(sweep.counts.sum() for sweep in sweeps.values())),
         "notes": [*selection.notes, *_warnings(selection)],
         "noise": None if noise is None else {"deviation": noise.deviation, "freedom": noise.freedom},
-        "lowest": _best_group(sweeps),
+        "lowest": best_group(sweeps),
         "groups": {label: _row(sweep, asked) for label, sweep in sweeps.items()},
         "common": _common(sweeps, asked),
     }
@@ -168,59 +167,50 @@ def _common(sweeps: Mapping[str, RecordedSweep], asked: _Asked) -> dict[str, Any
     }
 
 
-def _best_group(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
+def best_group(sweeps: Mapping[str, RecordedSweep]) -> dict[str, Any]:
     """The group with the best loss at its own best rate, and those that the noise does not tell apart from it.
 
     Which one is the best is chosen by the same runs, so a comparison with it is one of all pairs of groups, and Holm's correction is over
-    as many.
+    as many. The rates are chosen by the same runs, too; that lowers all groups alike, and identical groups differ in no more than 5 %
+    of simulated cases, which a test repeats.
+
+    Args:
+        sweeps: by group.
+
+    Returns:
+        ``label``, ``tied``, whether the noise is ``known`` for all, the number of ``pairs``, the ``procedures``, and the ``adjusted`` p by
+        group.
     """
     first = min(sweeps, key=lambda label: float(sweeps[label].losses.min()))
     tests = {label: _difference(sweep, sweeps[first]) for label, sweep in sweeps.items() if label != first}
     known = {label: test for label, test in tests.items() if test is not None}
     pairs = len(sweeps) * (len(sweeps) - 1) // 2
-    adjusted = holm([test["p"] for test in known.values()] + [1.0] * (pairs - len(known)))
+    adjusted = holm([p for p, _ in known.values()] + [1.0] * (pairs - len(known)))
     apart = dict(zip(known, adjusted, strict=False))
     return {
         "label": first,
         "tied": [label for label, p in apart.items() if p > ALPHA],
         "known": len(known) == len(tests),
         "pairs": pairs,
-        "procedures": sorted({str(test["procedure"]) for test in known.values()}),
+        "procedures": sorted({procedure for _, procedure in known.values()}),
         "adjusted": apart,
     }
 
 
-def _difference(sweep: RecordedSweep, other: RecordedSweep) -> dict[str, Any] | None:
-    """The p of no difference of two groups at their best rates; None if nothing is known of the noise.
-
-    With four seeds or more that both have at all rates, pairs of them are repetitions: one chooses both rates, the other reports. With fewer
-    the rates are those of the lowest means; without common seeds it is Student's t of these, with the pooled deviation.
-    """
+def _difference(sweep: RecordedSweep, other: RecordedSweep) -> tuple[float, str] | None:
+    """P of no difference of two lowest losses, and its procedure: paired over seeds where that can be; None if nothing is known."""
     if sweep.paired is not None and other.paired is not None and sweep.seeds == other.seeds:
-        mine, theirs = (_halves(group.paired) for group in (sweep, other) if group.paired is not None)
-        if len(mine) > 1 and np.isfinite(mine).all() and np.isfinite(theirs).all():
-            return {"p": t_interval(mine - theirs)["p"], "procedure": f"paired t, Holm, n = {len(mine)}"}
         values = sweep.paired[:, sweep.best] - other.paired[:, other.best]
         if np.isfinite(values).all():
-            return {
-                "p": t_interval(values)["p"],
-                "procedure": f"paired t, rates not chosen anew, Holm, n = {len(values)}",
-            }
+            return t_interval(values)["p"], f"paired t, Holm, n = {len(values)}"
     if sweep.noise is None:
         return None
     error = sweep.noise.deviation * np.sqrt(1.0 / sweep.counts[sweep.best] + 1.0 / other.counts[other.best])
-    gap = float(sweep.losses.min() - other.losses.min())
+    gap = abs(float(sweep.losses.min() - other.losses.min()))
     if error == 0.0:
-        return {"p": 0.0 if gap else 1.0, "procedure": "t with pooled noise, Holm"}
-    p = 2.0 * float(stdtr(sweep.noise.freedom, -abs(gap) / error))
-    return {"p": p, "procedure": f"t with pooled noise, Holm, {sweep.noise.freedom} degrees of freedom"}
-
-
-def _halves(losses: Array) -> Array:
-    """The loss on the second half of the seeds, ``[S, L] -> [S // 2]``, each at the rate that is best on one of the first half."""
-    half = len(losses) // 2
-    choices = losses[:half].argmin(1)
-    return np.asarray(losses[half : 2 * half][np.arange(half), choices], dtype=np.float64)
+        return float(gap == 0.0), "t with pooled noise, Holm"
+    p = 2.0 * float(stdtr(sweep.noise.freedom, -gap / error))
+    return p, f"t with pooled noise, Holm, {sweep.noise.freedom} degrees of freedom"
 
 
 def _warnings(selection: Selection) -> list[str]:

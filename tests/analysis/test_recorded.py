@@ -9,9 +9,10 @@ import pytest
 import scipy.stats
 
 from adaptive_lr.analysis.recorded import Request, select
-from adaptive_lr.analysis.recorded_summary import summarise
-from adaptive_lr.analysis.recorded_sweep import Noise
+from adaptive_lr.analysis.recorded_summary import best_group, summarise
+from adaptive_lr.analysis.recorded_sweep import Noise, RecordedSweep
 from adaptive_lr.analysis.robustness import Sweep
+from adaptive_lr.analysis.simulated import Basin, World
 from adaptive_lr.analysis.table_files import read_table
 from adaptive_lr.errors import InputError
 from tests.recorded_runs import COINCIDENTAL, CURVES, REQUEST, sweep, sweep_lines, table
@@ -360,3 +361,28 @@ def test_window_leaves_runs_out_and_says_so(tmp_path: Path) -> None:
 def test_bad_input_is_named(tmp_path: Path, lines: list[str], request_: Request, message: str) -> None:
     with pytest.raises(InputError, match=message):
         summarise(table(tmp_path, *lines), request_)
+
+
+@pytest.mark.parametrize(("seeds", "paired"), [(3, True), (6, True), (3, False)])
+def test_identical_groups_are_seldom_told_apart(seeds: int, paired: bool) -> None:
+    world, source, repeats = World(optimum_known=False, per_decade=2), np.random.default_rng(seeds), 500
+    wrong = 0
+    for _ in range(repeats):
+        losses = world.losses([Basin()] * 3, seeds, source)
+        noise = Noise.pooled([[np.sort(column) for column in group.T] for group in losses])
+        sweeps = {
+            f"{index}": RecordedSweep(
+                rates=world.rates,
+                losses=group.mean(0),
+                counts=np.full(len(world.rates), seeds),
+                diverged=np.zeros(len(world.rates)),
+                paired=group if paired else None,
+                noise=noise,
+                seeds=tuple(map(str, range(seeds))),
+            )
+            for index, group in enumerate(losses)
+        }
+        lowest = best_group(sweeps)
+        assert (lowest["pairs"], lowest["known"]) == (3, True)
+        wrong += len(lowest["tied"]) < 2
+    assert wrong / repeats <= 0.05 + 3.7 * (0.05 * 0.95 / repeats) ** 0.5
