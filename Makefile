@@ -11,7 +11,7 @@ FETCHED := concrete fashion-mnist king-james-bible minilm shakespeare spam state
 BENCHMARKS := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: docs gallery help experiments experiments-all smoke report test check live pytest lint types layers integrations bench tensorboard clean
+.PHONY: calibrate docs gallery help experiments experiments-all smoke report test check live pytest lint types layers integrations bench tensorboard clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -82,11 +82,15 @@ $(BENCHMARKS): $(STAMP)
 bench: $(BENCHMARKS) ## Ratios of speed against the usual ways and JAX, which it installs; into docs/performance.md
 	$(BIN)/python benchmarks/bench.py
 
+calibrate: $(STAMP) ## How often intervals cover and identical schedules differ, simulated (half an hour of one core); into docs/calibration.md
+	$(BIN)/python docs/make_calibration.py --run
+
 gallery: $(STAMP) ## Draw docs/schedules.md from the schedules, and write the tables of other pages
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_data.py
 	$(BIN)/python docs/make_workloads.py
 	$(BIN)/python docs/make_horizons.py
+	$(BIN)/python docs/make_calibration.py
 	$(BIN)/python benchmarks/bench.py --write-docs
 
 docs: $(STAMP) gallery ## Build the documentation into site/, and read it

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import adaptive_lr as al
+from adaptive_lr.analysis.calibration import COVERAGE, FAMILY, KINDS, STUDIES
 from adaptive_lr.tasks.data import CATALOGUE
 from adaptive_lr.training.workloads import WORKLOADS
 from tests.docs.test_rendered import imported
@@ -123,3 +124,19 @@ def test_the_experiment_that_the_page_of_horizons_adds_is_one(capsys: pytest.Cap
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     exec(compile(code, "horizons.md", "exec"), {})
     assert capsys.readouterr().out == f"{3 * 2 * 2 * 5 * 20}\n"
+
+
+def test_the_page_of_calibration_is_what_its_evidence_says_and_meets_the_aims() -> None:
+    page = (DOCS / "calibration.md").read_text(encoding="utf-8")
+    make_calibration = imported("make_calibration")
+    assert make_calibration.with_tables(page) == page, "run python docs/make_calibration.py"
+    evidence = json.loads((DOCS / "calibration.json").read_text(encoding="utf-8"))
+    assert set(evidence["kinds"]) == set(KINDS)
+    for worlds in evidence["kinds"].values():
+        for measured in worlds.values():
+            for row in measured["covers"].values():
+                error = 4.0 * (0.05 * 0.95 / measured["repeats"][0]) ** 0.5
+                assert all(share >= COVERAGE - error for share in row.values())
+            for label, row in measured["differ"].items():
+                repeats = measured["repeats"][1] // (STUDIES if label == FAMILY else 1)
+                assert all(share <= 0.05 + 4.0 * (0.05 * 0.95 / repeats) ** 0.5 for share in row.values())
