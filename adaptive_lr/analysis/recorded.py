@@ -10,7 +10,8 @@ import numpy as np
 from adaptive_lr.analysis.confounders import Cells, unmixed
 from adaptive_lr.analysis.direction import doubt
 from adaptive_lr.analysis.outcomes import Outcomes, clipped, count_of_runs, only, outcomes
-from adaptive_lr.analysis.recorded_sweep import Noise, RecordedSweep
+from adaptive_lr.analysis.recorded_noise import Noise
+from adaptive_lr.analysis.recorded_sweep import RecordedSweep
 from adaptive_lr.analysis.request import Request
 from adaptive_lr.analysis.stats import Array
 from adaptive_lr.analysis.tables import Flags, Table, shortened
@@ -64,7 +65,7 @@ def select(table: Table, request: Request) -> Selection:
     notes += _repeats(runs.table, cells, request)
     losses, diverged, remarks = clipped(runs, request)
     notes += remarks
-    noise = Noise.pooled([_alike(group, losses, diverged) for group in cells.values()])
+    noise = _noise(runs.table, cells, losses, diverged, request)
     sweeps = {}
     for label, group in cells.items():
         if len(group) < 2:
@@ -146,6 +147,9 @@ def _cells(table: Table, rates: Array, request: Request) -> Cells:
 
 
 def _repeats(table: Table, cells: Cells, request: Request) -> Iterator[str]:
+    if request.deviation is not None:
+        yield f"Each row is a mean of {request.repeats} runs, whose standard deviation is {request.deviation}."
+        return
     several = [rows for group in cells.values() for rows in group.values() if len(rows) > 1]
     if not several:
         yield "One run at each rate of each group: nothing is known of the noise between runs, and there are no intervals."
@@ -161,6 +165,30 @@ def _repeats(table: Table, cells: Cells, request: Request) -> Iterator[str]:
                 f"Some runs at one rate share their {request.seed}: what differs between those is not the seed, and intervals that "
                 "rest on them may be too narrow."
             )
+
+
+def _noise(table: Table, cells: Cells, losses: Array, diverged: Flags, request: Request) -> Noise | None:
+    """From the runs at each rate, or from the standard deviations that the table has of its means.
+
+    Raises:
+        InputError: a standard deviation is below 0.
+    """
+    if request.deviation is None:
+        return Noise.pooled([_alike(group, losses, diverged) for group in cells.values()])
+    deviations = table.numbers(request.deviation)
+    negative = np.flatnonzero(deviations < 0.0)
+    if len(negative):
+        raise InputError(
+            f"{table.source}, {table.places[negative[0]]}: {request.deviation} is {deviations[negative[0]]:g}, a standard deviation is not "
+            "below 0"
+        )
+    squares = np.square(np.where(diverged | np.isnan(deviations), np.inf, deviations)) * (request.repeats - 1)
+    return Noise.reported(
+        [
+            [(float(losses[row]), float(squares[row]), request.repeats) for rows in group.values() for row in rows]
+            for group in cells.values()
+        ]
+    )
 
 
 def _alike(group: Mapping[float, list[int]], losses: Array, diverged: Flags) -> list[Array]:
@@ -182,7 +210,7 @@ def _sweep(
         rates=np.array(list(group)),
         # Sorted, so that the last bit does not depend on the order of the rows.
         losses=np.array([np.sort(losses[rows]).mean() for rows in cells]),
-        counts=np.array([len(rows) for rows in cells]),
+        counts=np.array([len(rows) * request.repeats for rows in cells]),
         diverged=np.array([diverged[rows].mean() for rows in cells]),
         paired=paired,
         seeds=seeds,

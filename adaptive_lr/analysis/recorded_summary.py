@@ -11,7 +11,7 @@ from scipy.special import stdtr
 
 from adaptive_lr.analysis.paired import ALPHA, holm, t_interval
 from adaptive_lr.analysis.recorded import Request, Selection, quoted, select
-from adaptive_lr.analysis.recorded_sweep import RATIOS, RecordedSweep
+from adaptive_lr.analysis.recorded_sweep import RATIOS, SHARES, RecordedSweep
 from adaptive_lr.analysis.request import TOLERANCE
 from adaptive_lr.analysis.tables import Table
 from adaptive_lr.errors import InputError
@@ -59,6 +59,8 @@ def summarise(
         "rate": request.rate,
         "by": list(request.by),
         "seed": request.seed,
+        "deviation": request.deviation,
+        "repeats": request.repeats,
         "where": [list(pair) for pair in request.where],
         "ignored": list(request.ignore),
         "diverged": [list(pair) for pair in request.diverged],
@@ -102,7 +104,7 @@ def check_ratios(ratios: Sequence[float]) -> None:
         raise InputError(f"--ratio: two ratios are {twice[0]} to three digits; say one of them")
 
 
-def _row(sweep: RecordedSweep, asked: _Asked, least: float | None = None) -> dict[str, Any]:
+def _row(sweep: RecordedSweep, asked: _Asked, lowest: RecordedSweep | None = None) -> dict[str, Any]:
     best = sweep.best
     cells = [_level(sweep.at(index), asked.sign) for index in range(len(sweep.rates))]
     basin = sweep.basin(asked.tolerance)
@@ -110,11 +112,12 @@ def _row(sweep: RecordedSweep, asked: _Asked, least: float | None = None) -> dic
         "best_rate": float(sweep.rates[best]),
         "best": cells[best],
         "at_boundary": sweep.at_boundary,
-        "resolution": {ratio_label(ratio): sweep.resolution(ratio, least) for ratio in asked.ratios},
+        "resolution": {ratio_label(ratio): sweep.resolution(ratio, lowest) for ratio in asked.ratios},
         "sensitivity": sweep.sensitivity(),
         "sensitivity_log": sweep.sensitivity_log(),
         "misspecification": sweep.misspecification(),
         "basin": basin | {"limit": asked.sign * basin["limit"]},
+        "tolerance": _tolerance(sweep, asked.sign),
         "slope": sweep.slope(),
         "reach": {
             "below": float(sweep.rates[best] / sweep.rates[0]),
@@ -129,6 +132,16 @@ def _row(sweep: RecordedSweep, asked: _Asked, least: float | None = None) -> dic
             end: [cell[name] for cell in cells] for end, name in (("mean", "value"), ("low", "low"), ("high", "high"))
         },
     }
+
+
+def _tolerance(sweep: RecordedSweep, sign: float) -> dict[str, dict[str, Any] | None]:
+    """How many decades the rate may be off, by how much worse the result may be: ``loss 0.05`` is 5 % of it, ``lost 0.05`` a lost share."""
+    widths = {
+        f"{name} {share:g}": sweep.tolerance(share, lost=name == "lost")
+        for name in ("loss", "lost")
+        for share in SHARES
+    }
+    return {key: width and width | {"limit": sign * width["limit"]} for key, width in widths.items()}
 
 
 def _level(estimate: Mapping[str, float | None], sign: float) -> dict[str, float | None]:
@@ -155,15 +168,15 @@ def _common(sweeps: Mapping[str, RecordedSweep], asked: _Asked) -> dict[str, Any
     if len(shared) < 2 or len(sweeps) < 2:
         return None
     narrowed = {label: sweep.within(np.flatnonzero(np.isin(sweep.rates, shared))) for label, sweep in sweeps.items()}
-    finite = [float(sweep.losses.min()) for sweep in narrowed.values() if np.isfinite(sweep.losses).any()]
-    if len(finite) < len(narrowed):
+    if not all(np.isfinite(sweep.losses).any() for sweep in narrowed.values()):
         return None
+    lowest = min(narrowed.values(), key=lambda sweep: float(sweep.losses.min()))
     outside = [label for label, sweep in sweeps.items() if float(sweep.rates[sweep.best]) not in shared]
     return {
         "rates": shared,
-        "least": asked.sign * min(finite),
+        "least": asked.sign * float(lowest.losses.min()),
         "optima_outside": outside,
-        "groups": {label: _row(sweep, asked, min(finite)) for label, sweep in narrowed.items()},
+        "groups": {label: _row(sweep, asked, lowest) for label, sweep in narrowed.items()},
     }
 
 

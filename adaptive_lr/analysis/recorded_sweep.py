@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
-from adaptive_lr.analysis.stats import LEVEL, Array, Places
+from adaptive_lr.analysis.recorded_noise import Noise, students_half
+from adaptive_lr.analysis.stats import Array, Places
 
 RATIOS = (2.0, 10**0.5, 5.0, 10.0, 100.0)
 """Grid resolutions that are asked for: neighbouring learning rates at least this factor apart."""
@@ -17,49 +17,14 @@ RATIOS = (2.0, 10**0.5, 5.0, 10.0, 100.0)
 RHO = (0.01, 0.1, 0.2, 0.5, 2 / 3, 1.5, 2.0, 5.0, 10.0, 100.0)
 """Misspecifications that are asked for, as factors on the best rate."""
 
+SHARES = (0.05, 0.1, 0.2)
+"""How much worse than at the best rate is asked for, as shares."""
+
 SLOPE_RANGE = 100.0
 _OFFSETS = 128
-_UNEVEN = 3.0
 _INSIDE = 4e-9
 _SAME = 1.0 + 1e-6
 """Rates nearer to each other than this are one."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How much runs that should be alike differ, at the better half of each group's rates.
-
-    Attributes:
-        deviation: the standard deviation of one run, pooled over those rates that have several runs.
-        freedom: its degrees of freedom.
-        uneven: whether runs at the worse half of the rates typically differ much more.
-    """
-
-    deviation: float
-    freedom: int
-    uneven: bool = False
-
-    @property
-    def quantile(self) -> float:
-        """Of Student's distribution, for a 95 % interval."""
-        return float(stdtrit(self.freedom, 0.5 + LEVEL / 2))
-
-    @classmethod
-    def pooled(cls, groups: Sequence[Sequence[Array]]) -> Noise | None:
-        """From the losses of the runs at each rate of each group; None if no rate among the better half has several finite ones."""
-        better, worse = list[Array](), list[Array]()
-        for cells in groups:
-            middle = float(np.median([losses.mean() for losses in cells]))
-            for losses in cells:
-                if len(losses) > 1 and np.isfinite(losses).all():
-                    (better if losses.mean() <= middle else worse).append(losses)
-        freedom = sum(len(losses) - 1 for losses in better)
-        if not freedom:
-            return None
-        squares = sum(float(np.square(losses - losses.mean()).sum()) for losses in better)
-        deviation = float(np.sqrt(squares / freedom))
-        typical = float(np.median([losses.std(ddof=1) for losses in worse])) if worse else 0.0
-        return cls(deviation, freedom, uneven=typical > _UNEVEN * deviation)
 
 
 @dataclass(frozen=True)
@@ -177,22 +142,31 @@ class RecordedSweep:
         """The indices of the rates that whoever tunes on each of the sub-grids ends with."""
         return np.array([grid[np.argmin(self.losses[grid])] for grid in self.subgrids(ratio)], dtype=np.int_)
 
-    def resolution(self, ratio: float, least: float | None = None) -> dict[str, Any] | None:
+    def near_boundary(self, ratio: float) -> bool:
+        """Whether the best rate is less than half a stride of a grid of that ratio from an end of the rates.
+
+        A grid placed anywhere then has, at some of its places, its nearest rate outside, and what it costs may be off.
+        """
+        reach = min(self.rates[self.best] / self.rates[0], self.rates[-1] / self.rates[self.best])
+        return self.at_boundary or bool(reach * _SAME < np.sqrt(ratio))
+
+    def resolution(self, ratio: float, lowest: RecordedSweep | None = None) -> dict[str, Any] | None:
         """What a grid of that ratio costs; None if there is no such grid in the recorded rates.
 
         Args:
             ratio: the least factor between neighbours.
-            least: the loss that costs are counted from, by default this group's own least.
+            lowest: the group whose lowest loss costs are counted from, by default this one.
         """
         tuned, best = self.tuned(ratio), self._unit(self.best)
         if not len(tuned):
             return None
         worst = int(tuned[np.argmax(self.losses[tuned])])
         mean_interpolated, worst_interpolated = self.interpolated(ratio)
-        own = float(self.losses[self.best])
-        reference = own if least is None else least
+        own, other = float(self.losses[self.best]), lowest or self
+        reference = float(other.losses[other.best])
         return {
             "grids": len(tuned),
+            "at_boundary": self.near_boundary(ratio),
             "regret_mean": self.estimate(self._mean_of(tuned) - best),
             "regret_worst": self.estimate(self._unit(worst) - best),
             "regret_mean_interpolated": _finite(mean_interpolated - own),
@@ -200,7 +174,42 @@ class RecordedSweep:
             "cost_mean": _finite(float(self.losses[tuned].mean()) - reference),
             "cost_worst": _finite(float(self.losses[worst]) - reference),
             "cost_mean_interpolated": _finite(mean_interpolated - reference),
+            "half": self._halves(ratio, other),
         }
+
+    def _halves(self, ratio: float, lowest: RecordedSweep) -> dict[str, float | None]:
+        """Half the 95 % intervals of the interpolated regret and cost; None where nothing is known of the noise."""
+        if self.noise is None and self.paired is None:
+            return {"regret_mean_interpolated": None, "cost_mean_interpolated": None}
+        weights = self.interpolated_weights(ratio)
+        return {
+            "regret_mean_interpolated": self.half_difference(weights, self),
+            "cost_mean_interpolated": self.half_difference(weights, lowest),
+        }
+
+    def half_difference(self, weights: Array, other: RecordedSweep) -> float | None:
+        """Half the 95 % interval of weights @ losses less the lowest loss of a group, this one or another; None if not known.
+
+        Student's t on the differences of each seed where both groups have the same ones at all rates, otherwise with the pooled noise.
+        """
+        best = other._unit(other.best)
+        if other is self:
+            return self._half_width_of(weights - best)
+        mine, theirs = np.flatnonzero(weights), other.best
+        if not np.isfinite(self.losses[mine]).all():
+            return None
+        if self.paired is not None and other.paired is not None and self.seeds == other.seeds:
+            values = self.paired[:, mine] @ weights[mine] - other.paired[:, theirs]
+            if np.isfinite(values).all():
+                return students_half(values)
+        if self.noise is None:
+            return None
+        variance = np.square(weights[mine]) @ (1.0 / self.counts[mine]) + 1.0 / other.counts[theirs]
+        return float(self.noise.quantile * self.noise.deviation * np.sqrt(variance))
+
+    def _half_width_of(self, weights: Array) -> float | None:
+        used = np.flatnonzero(weights)
+        return self._half_width(weights[used], used) if np.isfinite(self.losses[used]).all() else None
 
     def interpolated(self, ratio: float) -> tuple[float, float]:
         """Mean and worst tuned loss of grids of exactly that ratio, placed anywhere; the loss linear in log rate between runs.
@@ -209,9 +218,7 @@ class RecordedSweep:
         midpoints give exactly; what is left is an error where two lines cross, of second order in the width of the pieces.
         """
         points, period = np.log(self.rates), float(np.log(ratio))
-        cuts = np.unique(
-            np.concatenate([[0.0, 1.0], ((points - points[0]) / period) % 1.0, np.arange(_OFFSETS) / _OFFSETS])
-        )
+        cuts = self._cuts(period)
         middles, widths = (cuts[1:] + cuts[:-1]) / 2.0, np.diff(cuts)
         inside = max(_INSIDE, _INSIDE / period)
         ends = np.clip(np.concatenate([cuts[:-1] + inside, cuts[1:] - inside]), 0.0, 1.0)
@@ -220,6 +227,37 @@ class RecordedSweep:
         for step in range(int((points[-1] - points[0]) / period) + 1):
             tuned = np.fmin(tuned, self._loss_at_log(points[0] + (offsets + step) * period))
         return float(tuned[: len(middles)] @ widths), float(tuned.max())
+
+    def _cuts(self, period: float) -> Array:
+        """Offsets in units of a period at which a rate of the grid passes a recorded one, and some between."""
+        points = np.log(self.rates)
+        passed = ((points - points[0]) / period) % 1.0
+        return np.unique(np.concatenate([[0.0, 1.0], passed, np.arange(_OFFSETS) / _OFFSETS]))
+
+    def interpolated_weights(self, ratio: float) -> Array:
+        """The weights ``[L]`` with which the recorded losses make up the mean of `interpolated`: they sum to 1.
+
+        At the middle of every piece between two cuts, the tuned loss is that of one point of the grid, and so a share of two losses.
+        """
+        points, period = np.log(self.rates), float(np.log(ratio))
+        cuts = self._cuts(period)
+        middles, widths = (cuts[1:] + cuts[:-1]) / 2.0, np.diff(cuts)
+        least, chosen = np.full(len(middles), np.inf), np.full(len(middles), points[self.best])
+        for step in range(int((points[-1] - points[0]) / period) + 1):
+            x = points[0] + (middles + step) * period
+            losses = self._loss_at_log(x)
+            lower = losses < least
+            least, chosen = np.where(lower, losses, least), np.where(lower, x, chosen)
+        return self._weights_at_log(chosen, widths)
+
+    def _weights_at_log(self, x: Array, weights: Array) -> Array:
+        """Weights of the recorded losses in a weighted sum of those at points in log rate."""
+        points = np.log(self.rates)
+        right = np.clip(np.searchsorted(points, x - 1e-9), 1, len(points) - 1)
+        share = np.clip((x - points[right - 1]) / (points[right] - points[right - 1]), 0.0, 1.0)
+        upper = np.bincount(right, weights * share, minlength=len(points))
+        lower = np.bincount(right - 1, weights * (1.0 - share), minlength=len(points))
+        return np.asarray(upper + lower, dtype=np.float64)
 
     def loss_at(self, rates: Array) -> Array:
         """Losses at any rates, linear in the logarithm between recorded ones; NaN outside, infinite beside a divergence."""
@@ -246,7 +284,13 @@ class RecordedSweep:
                 continue
             best, recorded = float(self.losses[self.best]), bool(np.isclose(self.rates, rate, rtol=1e-6, atol=0).any())
             ratio = None if self.optimum is None else (loss - self.optimum) / max(best - self.optimum, 1e-300)
-            costs[f"{rho:.3g}"] = {"difference": loss - best, "ratio": ratio, "interpolated": not recorded}
+            half = self.half_difference(self._weights_at_log(np.log([rate]), np.ones(1)), self)
+            costs[f"{rho:.3g}"] = {
+                "difference": loss - best,
+                "half": half,
+                "ratio": ratio,
+                "interpolated": not recorded,
+            }
         return costs
 
     def sensitivity(self) -> dict[str, float | None]:
@@ -266,7 +310,16 @@ class RecordedSweep:
         """
         best = float(self.losses[self.best])
         limit = best + tolerance * abs(best) if self.optimum is None else self.optimum + 2.0 * (best - self.optimum)
-        axis, ends, cut = np.log10(self.rates), [], []
+        return self.stays_within(limit)
+
+    def stays_within(self, limit: float) -> dict[str, Any]:
+        """Decades below and above the best rate up to which the loss stays within a limit, linear in log rate between runs.
+
+        Returns:
+            ``decades``, their sum; ``below`` and ``above``; ``limit``; and whether the window ``cut_below`` or ``cut_above``: then the
+            loss may stay within the limit for longer.
+        """
+        axis, sides, cut = np.log10(self.rates), [], []
         for step in (-1, 1):
             index = self.best
             while 0 <= index + step < len(axis) and self.losses[index + step] <= limit:
@@ -276,9 +329,29 @@ class RecordedSweep:
             if inside and np.isfinite(self.losses[index + step]):
                 share = (limit - self.losses[index]) / (self.losses[index + step] - self.losses[index])
                 end += share * (axis[index + step] - axis[index])
-            ends.append(end)
+            sides.append(end)
             cut.append(not inside)
-        return {"decades": float(ends[1] - ends[0]), "limit": limit, "cut_below": cut[0], "cut_above": cut[1]}
+        return {
+            "decades": float(sides[1] - sides[0]),
+            "below": float(axis[self.best] - sides[0]),
+            "above": float(sides[1] - axis[self.best]),
+            "limit": limit,
+            "cut_below": cut[0],
+            "cut_above": cut[1],
+        }
+
+    def tolerance(self, share: float, *, lost: bool = False) -> dict[str, Any] | None:
+        """`stays_within` of what is worse than the best rate by a share of its excess, or by a lost share; None if that has no meaning.
+
+        best + share x (best - optimum), where an optimum that is not known is 0; with ``lost``, best + share x (initial - best):
+        the share of what training gained that is lost, which does not depend on where the loss has its zero.
+        """
+        best = float(self.losses[self.best])
+        if not lost:
+            return self.stays_within(best + share * abs(best - (self.optimum or 0.0)))
+        if self.initial is None or self.initial <= best:
+            return None
+        return self.stays_within(best + share * (self.initial - best))
 
     def slope(self) -> float | None:
         """Slope of log excess against log rate from the best rate to 100 times it; None without an optimum or three rates."""
@@ -292,12 +365,6 @@ class RecordedSweep:
         if len(indices) < 3:
             return None
         return float(np.polyfit(np.log(self.rates[indices]), np.log(self.losses[indices] - self.optimum), 1)[0])
-
-
-def students_half(values: Array) -> float:
-    """Half of Student's 95 % interval of a mean."""
-    quantile = stdtrit(len(values) - 1, 0.5 + LEVEL / 2)
-    return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _finite(value: float) -> float | None:

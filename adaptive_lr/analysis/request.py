@@ -29,6 +29,8 @@ class Request:
         optimum: the best possible loss.
         window: lowest and highest rate to look at.
         most_groups: more groups than this are refused.
+        deviation: the column of the standard deviation over runs, with n - 1 below the root, if a row is a mean of several.
+        repeats: how many runs a row is the mean of.
     """
 
     rate: str
@@ -43,6 +45,8 @@ class Request:
     optimum: float | None = None
     window: tuple[float, float] | None = None
     most_groups: int = MOST_GROUPS
+    deviation: str | None = None
+    repeats: int = 1
 
     @property
     def maximise(self) -> bool:
@@ -52,22 +56,46 @@ class Request:
     @property
     def told(self) -> tuple[str, ...]:
         """Columns that somebody has spoken about, other than to say that their value means a divergence."""
-        names = (self.rate, self.loss, self.seed, *self.by, *(name for name, _ in self.where), *self.ignore)
+        names = (
+            self.rate,
+            self.loss,
+            self.seed,
+            self.deviation,
+            *self.by,
+            *(name for name, _ in self.where),
+            *self.ignore,
+        )
         return tuple(name for name in names if name is not None)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Columns that go with the loss, see `adaptive_lr.analysis.run_steps.one_row_a_run`."""
+        return () if self.deviation is None else (self.deviation,)
 
     def signed(self, value: float | None) -> float | None:
         """A value in units of which less is better."""
         return value if value is None or not self.maximise else -value
 
     def check(self) -> None:
-        """Refuse one column in two roles.
+        """Refuse one column in two roles, and a standard deviation of nobody knows how many runs.
 
         Raises:
-            InputError: there is such a column.
+            InputError: there is such a column, or one of ``deviation`` and ``repeats`` is given without the other, or with a seed.
         """
+        if (self.deviation is None) != (self.repeats == 1) or self.repeats < 1:
+            raise InputError(
+                "--deviation, the column of the standard deviation over runs, and --repeats, how many runs (2 or more) a row is the mean "
+                "of, go together"
+            )
+        if self.deviation is not None and self.seed is not None:
+            raise InputError(
+                "--deviation is of rows that are means over seeds, and such rows have no --seed; leave one out"
+            )
         roles: dict[str, str] = {}
         seed = [] if self.seed is None else [("--seed", self.seed)]
-        for role, name in (("--lr", self.rate), ("--loss", self.loss), *seed, *(("--by", name) for name in self.by)):
+        spread = [] if self.deviation is None else [("--deviation", self.deviation)]
+        by = [("--by", name) for name in self.by]
+        for role, name in (("--lr", self.rate), ("--loss", self.loss), *seed, *spread, *by):
             if name in roles:
                 twice = f"{role} twice" if roles[name] == role else f"both {roles[name]} and {role}"
                 raise InputError(f"the column {name!r} is {twice}; one column is one thing")

@@ -57,7 +57,9 @@ def reduced(values: Sequence[float], reduce: str) -> float:
     return max(finite, default=math.nan) if reduce == "max" else min(finite, default=math.nan)
 
 
-def one_row_a_run(table: Table, *, rate: str, loss: str, steps: Steps) -> tuple[Table, list[str]]:
+def one_row_a_run(
+    table: Table, *, rate: str, loss: str, steps: Steps, beside: Sequence[str] = ()
+) -> tuple[Table, list[str]]:
     """One row a run, and sentences about what was done.
 
     The loss is that of the last step that has one, or the best of all; the rate is the largest, which is the peak of a schedule.
@@ -68,6 +70,7 @@ def one_row_a_run(table: Table, *, rate: str, loss: str, steps: Steps) -> tuple[
         rate: the column of the learning rate.
         loss: the column of the loss.
         steps: what names a run, and what becomes of its rows.
+        beside: columns that go with the loss, as its standard deviation does: a run has those of the step that its loss is of.
 
     An `InputError` says if a column is missing, a number is none, or no run is long enough.
     """
@@ -78,7 +81,8 @@ def one_row_a_run(table: Table, *, rate: str, loss: str, steps: Steps) -> tuple[
     # A row without a step stands before all others, so that it is not taken for a run's last.
     for row in np.argsort(np.where(np.isnan(positions), -np.inf, positions), kind="stable").tolist():
         members.setdefault(table.column(run)[row], []).append(row)
-    steady = _steady(table, members, (loss, rate, run))
+    with_loss = {column: table.column(column) for column in beside}
+    steady = _steady(table, members, (loss, rate, run, *beside))
     records, ends = [], {}
     for name, rows in members.items():
         # A row without the loss (of training only, say) does not end a run; a run that never has one has no result.
@@ -87,8 +91,11 @@ def one_row_a_run(table: Table, *, rate: str, loss: str, steps: Steps) -> tuple[
         value = repr(float(reduced(losses[valued].tolist(), steps.reduce))) if valued else ""
         peak = rates[rows][np.isfinite(rates[rows])]
         record = {column: next(iter(values[name]), "") for column, values in steady.items()}
-        records.append(record | {run: name, loss: value, rate: repr(float(peak.max())) if len(peak) else ""})
-    notes = [_words(table, steps, (rate, loss), len(members), list(steady))]
+        record |= {run: name, loss: value, rate: repr(float(peak.max())) if len(peak) else ""}
+        source = next((row for row in reversed(valued) if repr(float(losses[row])) == value), None)
+        record |= {column: "" if source is None else texts[source] for column, texts in with_loss.items()}
+        records.append(record)
+    notes = [_words(table, steps, (rate, loss), len(members), [*steady, *beside])]
     if steps.step and np.isnan(positions).any():
         count = int(np.isnan(positions).sum())
         notes.append(f"{count} row{'s have' if count > 1 else ' has'} no {steps.step}: taken as before the others.")

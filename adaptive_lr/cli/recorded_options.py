@@ -77,6 +77,13 @@ class Options:
     tolerance: Annotated[
         float, _option("--tolerance", "The basin: losses worse than the best by at most this share of it.")
     ] = TOLERANCE
+    deviation: Annotated[
+        str | None,
+        _option("--deviation", "Column of the standard deviation over seeds, if a row is a mean; with --repeats."),
+    ] = None
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, help="How many runs a row is the mean of; with --deviation.")
+    ] = 1
     most_groups: Annotated[int, typer.Option("--most-groups", min=1, help="Refuse more groups than this.")] = (
         MOST_GROUPS
     )
@@ -106,6 +113,8 @@ class Options:
             optimum=_finite("--optimum", self.optimum),
             window=_window(self.window),
             most_groups=self.most_groups,
+            deviation=self.deviation,
+            repeats=self.repeats,
         )
 
     def steps(self, source: Path) -> Steps:
@@ -150,7 +159,7 @@ class Options:
             return (
                 (table, [])
                 if steps.run is None
-                else one_row_a_run(table, rate=request.rate, loss=request.loss, steps=steps)
+                else one_row_a_run(table, rate=request.rate, loss=request.loss, steps=steps, beside=request.beside)
             )
 
     def given(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from adaptive_lr.experiment.exponent_search import ExponentSearch
 from adaptive_lr.experiment.exponents import TailExponents
 from adaptive_lr.experiment.grid_resolution import Experiment, Study
 from adaptive_lr.experiment.horizons import Horizons, HorizonStudy
-from adaptive_lr.experiment.recorded import RecordedRuns, RecordedStudy
+from adaptive_lr.experiment.recorded import Names, RecordedRuns, RecordedStudy
 
 __all__ = [
     "FOLDER",
@@ -26,6 +26,7 @@ __all__ = [
     "ExponentSearch",
     "HorizonStudy",
     "Horizons",
+    "Names",
     "RateStudy",
     "RecordedRuns",
     "RecordedStudy",

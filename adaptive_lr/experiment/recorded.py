@@ -7,15 +7,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adaptive_lr.analysis import robustness
 from adaptive_lr.analysis.recorded import Request
 from adaptive_lr.analysis.recorded_summary import summarise
+from adaptive_lr.analysis.run_steps import Steps, one_row_a_run
 from adaptive_lr.analysis.table_files import read_table
+from adaptive_lr.analysis.tables import Table
 from adaptive_lr.experiment.base import AbstractExperiment
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.training import Trial
 from adaptive_lr.trials.store import Store
 
 KIND = "recorded"
+
+RATIOS = tuple(sorted({2.0, *robustness.RATIOS.values(), 5.0}))
+"""The grid ratios of the other experiments, and 2 and 5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """A column that says in words what several columns say together.
+
+    Attributes:
+        column: what it is called.
+        of: the columns that it takes the place of.
+        words: by their values; other values stand as they are, with a space between them.
+    """
+
+    column: str
+    of: tuple[str, ...]
+    words: Mapping[tuple[str, ...], str]
+
+    def applied(self, table: Table) -> Table:
+        """A table with this column instead of the others; an `InputError` says which of them is missing."""
+        values = list(zip(*(table.column(name) for name in self.of), strict=True))
+        columns = {name: texts for name, texts in table.columns.items() if name not in self.of}
+        columns[self.column] = [self.words.get(key, " ".join(key)) for key in values]
+        return Table(table.source, columns, table.places)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +55,34 @@ class RecordedStudy:
         title: a line for the report.
         file: below the folder of the experiment.
         request: which runs, and by what they are grouped.
+        steps: how the rows of a run become one, if a row is a step.
+        names: words for what several columns say together.
+        ratios: of the grids that are asked for.
     """
 
     name: str
     title: str
     file: str
     request: Request
+    steps: Steps | None = None
+    names: Names | None = None
+    ratios: Sequence[float] = RATIOS
+
+    def summary(self, table: Table) -> dict[str, Any]:
+        """All numbers, and notes on what was done with the rows; an `InputError` says what is wrong with the table."""
+        notes: list[str] = []
+        if self.steps is not None:
+            table, notes = one_row_a_run(
+                table,
+                rate=self.request.rate,
+                loss=self.request.loss,
+                steps=self.steps,
+                beside=self.request.beside,
+            )
+        if self.names is not None:
+            table = self.names.applied(table)
+        numbers = summarise(table, self.request, ratios=self.ratios)
+        return {"title": self.title, **numbers, "notes": [*notes, *numbers["notes"]]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +124,7 @@ class RecordedRuns(AbstractExperiment):
         if missing:
             return page | {"skipped": f"{missing[0]} is not there. {self.absent}", "is_experiment": True}
         tables = {file: read_table(self.folder / file) for file in {study.file for study in self.studies}}
-        studies = {
-            study.name: {"title": study.title, **summarise(tables[study.file], study.request)} for study in self.studies
-        }
+        studies = {study.name: study.summary(tables[study.file]) for study in self.studies}
         return page | {"studies": studies, "is_experiment": True}
 
     def runs_to_show(self, numbers: Mapping[str, Any], *, everything: bool) -> list[Run]:

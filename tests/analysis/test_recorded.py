@@ -9,8 +9,9 @@ import pytest
 import scipy.stats
 
 from adaptive_lr.analysis.recorded import Request, select
+from adaptive_lr.analysis.recorded_noise import Noise
 from adaptive_lr.analysis.recorded_summary import best_group, summarise
-from adaptive_lr.analysis.recorded_sweep import Noise, RecordedSweep
+from adaptive_lr.analysis.recorded_sweep import RecordedSweep
 from adaptive_lr.analysis.robustness import Sweep
 from adaptive_lr.analysis.simulated import Basin, World
 from adaptive_lr.analysis.table_files import read_table
@@ -126,7 +127,7 @@ def test_interpolated_grid_is_what_a_line_says() -> None:
 
 def test_misspecification_is_marked_where_it_is_interpolated() -> None:
     found = sweep([0.1, 1.0, 2.0, 100.0], [3.0, 1.0, 1.5, 4.0]).misspecification()
-    assert found["2"] == {"difference": pytest.approx(0.5), "ratio": None, "interpolated": False}
+    assert found["2"] == {"difference": pytest.approx(0.5), "half": None, "ratio": None, "interpolated": False}
     assert found["10"] is not None
     assert found["10"]["interpolated"]
     assert found["0.01"] is None

@@ -28,11 +28,22 @@ GIVEN = Options(
     window="1e-4:1",
     ratios=[2.0, 10.0 / 3.0],
     tolerance=0.02,
+    deviation="l",
+    repeats=3,
     most_groups=7,
 )
 OF_ADVISE = [
     *("--lr", "--loss", "--direction", "--by", "--seed", "--where", "--ignore", "--diverged", "--run", "--step"),
-    *("--reduce", "--least-step", "--initial-loss", "--optimum", "--window", "--most-groups"),
+    *(
+        "--reduce",
+        "--least-step",
+        "--initial-loss",
+        "--optimum",
+        "--window",
+        "--deviation",
+        "--repeats",
+        "--most-groups",
+    ),
 ]
 
 
@@ -66,7 +77,9 @@ def advise(*words: str) -> Result:
 
 @pytest.mark.parametrize("name", OF_ADVISE)
 def test_an_option_about_runs_is_refused_where_there_are_none(name: str) -> None:
-    value = {"--reduce": "min", "--least-step": "0", "--initial-loss": "0", "--optimum": "0"}.get(name, "1")
+    value = {"--repeats": "2", "--reduce": "min", "--least-step": "0", "--initial-loss": "0", "--optimum": "0"}.get(
+        name, "1"
+    )
     result = advise(name, value)
     assert (result.exit_code, result.stderr) == (2, f"error: {name} says how to read --runs, which is not given\n")
 

@@ -42,7 +42,7 @@ def test_a_report_from_a_changed_store_ends_in_a_result_or_one_line(examples: in
             (folder / "results").mkdir()
             (folder / "results/store.sqlite").write_bytes(changed)
             (folder / "report").mkdir()
-            (folder / "report/report.json").write_text('{"format": 3, "experiments": {}}')
+            (folder / "report/report.json").write_text('{"format": 4, "experiments": {}}')
             assert_ends_well(["report"])
             assert_ends_well(["report", str(Path(__file__).parents[1] / "tiny.py")])
 
