@@ -40,7 +40,7 @@ PLAIN: dict[tuple[str, ...], str] = {
 
 
 def imagenet(decay: str, title: str) -> RecordedStudy:
-    """Eight optimizers at ten rates from 1e-6 to 1e3, one run each."""
+    """Eight settings of six optimizers at ten rates from 1e-6 to 1e3, one run each."""
     return RecordedStudy(
         name=f"imagenet32-decay-{decay}",
         title=title,

@@ -168,27 +168,33 @@ def _repeats(table: Table, cells: Cells, request: Request) -> Iterator[str]:
 
 
 def _noise(table: Table, cells: Cells, losses: Array, diverged: Flags, request: Request) -> Noise | None:
-    """From the runs at each rate, or from the standard deviations that the table has of its means.
-
-    Raises:
-        InputError: a standard deviation is below 0.
-    """
+    """From the runs at each rate, or from the standard deviations that the table has of its means."""
     if request.deviation is None:
         return Noise.pooled([_alike(group, losses, diverged) for group in cells.values()])
-    deviations = table.numbers(request.deviation)
-    negative = np.flatnonzero(deviations < 0.0)
-    if len(negative):
-        raise InputError(
-            f"{table.source}, {table.places[negative[0]]}: {request.deviation} is {deviations[negative[0]]:g}, a standard deviation is not "
-            "below 0"
-        )
-    squares = np.square(np.where(diverged | np.isnan(deviations), np.inf, deviations)) * (request.repeats - 1)
+    squares = _variances(table, diverged, request) * (request.repeats - 1)
+    squares = np.where(diverged | np.isnan(squares), np.inf, squares)
     return Noise.reported(
         [
             [(float(losses[row]), float(squares[row]), request.repeats) for rows in group.values() for row in rows]
             for group in cells.values()
         ]
     )
+
+
+def _variances(table: Table, diverged: Flags, request: Request) -> Array:
+    """Of the runs of each row, NaN where they are not known; 0 where they count as untrained, since that is one number.
+
+    Raises:
+        InputError: a standard deviation is below 0.
+    """
+    deviations = table.numbers(str(request.deviation))
+    negative = np.flatnonzero(deviations < 0.0)
+    if len(negative):
+        raise InputError(
+            f"{table.source}, {table.places[negative[0]]}: {request.deviation} is {deviations[negative[0]]:g}, a standard deviation is not "
+            "below 0"
+        )
+    return np.where(diverged, 0.0, np.square(deviations))
 
 
 def _alike(group: Mapping[float, list[int]], losses: Array, diverged: Flags) -> list[Array]:
@@ -217,7 +223,15 @@ def _sweep(
         noise=noise,
         optimum=request.signed(request.optimum),
         initial=request.signed(request.initial),
+        variances=None
+        if request.deviation is None
+        else _of_means(_variances(table, diverged, request), cells, request),
     )
+
+
+def _of_means(variances: Array, cells: Sequence[list[int]], request: Request) -> Array:
+    """The variance of the mean over all rows at each rate, ``[L]``: each row is the mean of as many runs."""
+    return np.array([variances[rows].sum() / len(rows) ** 2 / request.repeats for rows in cells])
 
 
 def _paired(

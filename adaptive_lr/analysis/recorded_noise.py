@@ -68,6 +68,22 @@ def students_half(values: Array) -> float:
     return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
 
 
+def welchs_half(variances: Array, freedom: Array) -> float:
+    """Half of the 95 % interval of a sum of independent estimates, from the variance ``[N]`` of each.
+
+    t_f sqrt(v), v = sum v_i, f = v^2 / sum (v_i^2 / freedom): Satterthwaite 1946, Biometrics Bulletin 2, and Welch 1947, Biometrika 34.
+
+    Args:
+        variances: estimated, of each term of the sum.
+        freedom: the degrees of freedom of each of them, ``[N]``.
+    """
+    total = float(variances.sum())
+    if total <= 0.0:
+        return 0.0
+    shares = np.square(variances / total) / freedom
+    return float(stdtrit(1.0 / shares.sum(), 0.5 + LEVEL / 2.0) * np.sqrt(total))
+
+
 def _squares(losses: Array) -> float:
     """The sum of squares about the mean; infinite if a loss is not finite."""
     if not np.isfinite(losses).all():

@@ -18,6 +18,9 @@ from adaptive_lr.errors import InputError
 
 LEAST_RATIO, GREATEST_RATIO = 1.01, 1e6
 
+DRAWN = 1000.0
+"""Nobody tunes on a coarser grid than this."""
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -155,8 +158,8 @@ def _level(estimate: Mapping[str, float | None], sign: float) -> dict[str, float
 
 
 def _grid(sweep: RecordedSweep) -> dict[str, list[float | None]]:
-    """The mean regret of grids of many ratios, interpolated: a curve to be drawn."""
-    span = float(sweep.rates[-1] / sweep.rates[0])
+    """The mean regret of grids of many ratios up to `DRAWN`, interpolated: a curve to be drawn."""
+    span = min(float(sweep.rates[-1] / sweep.rates[0]), DRAWN)
     ratios = np.geomspace(min(1.25, span), span, 24).tolist()
     regrets = [sweep.interpolated(ratio)[0] - float(sweep.losses[sweep.best]) for ratio in ratios]
     return {"ratios": ratios, "regret": [regret if np.isfinite(regret) else None for regret in regrets]}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_lr.analysis.recorded_noise import Noise, students_half
+from adaptive_lr.analysis.recorded_noise import Noise, students_half, welchs_half
 from adaptive_lr.analysis.stats import Array, Places
 
 RATIOS = (2.0, 10**0.5, 5.0, 10.0, 100.0)
@@ -41,6 +41,7 @@ class RecordedSweep:
         optimum: the least possible loss, or None if it is not known.
         initial: the loss before training, or None.
         seeds: the names of the seeds of ``paired``, in its order.
+        variances: of the mean at each rate, ``[L]``, where the table has the deviations of its means; NaN where it has none; else None.
     """
 
     rates: Array
@@ -52,6 +53,7 @@ class RecordedSweep:
     optimum: float | None = None
     initial: float | None = None
     seeds: tuple[str, ...] = ()
+    variances: Array | None = None
 
     def within(self, keep: Sequence[int] | Places) -> RecordedSweep:
         """At some of the rates only."""
@@ -66,6 +68,7 @@ class RecordedSweep:
             self.optimum,
             self.initial,
             self.seeds,
+            None if self.variances is None else self.variances[indices],
         )
 
     @property
@@ -82,7 +85,7 @@ class RecordedSweep:
         """A weighted sum of the losses with its 95 % interval, None where it is not finite or nothing is known of the noise.
 
         With paired seeds the interval is Student's, from the sum of each seed. Otherwise each mean has the pooled deviation over
-        the root of its runs. Neither includes the choice of the rate. A loss without weight need not be finite.
+        the root of its runs, or its own where the table has it. None of them includes the choice of the rate. A loss without weight need not be finite.
 
         Args:
             weights: of the loss at each rate, ``[L]``.
@@ -98,10 +101,23 @@ class RecordedSweep:
     def _half_width(self, weights: Array, used: Places) -> float | None:
         if self.paired is not None and np.isfinite(self.paired[:, used]).all():
             return students_half(self.paired[:, used] @ weights)
-        if self.noise is None:
-            return None
-        return float(
-            self.noise.quantile * self.noise.deviation * np.sqrt(np.square(weights) @ (1.0 / self.counts[used]))
+        return self._unpaired(*self._terms(weights, used))
+
+    def _terms(self, weights: Array, used: Places) -> tuple[Array, Array, Array]:
+        """Of a weighted sum: the squares over the runs, the variance of each term where it is known, and their degrees of freedom."""
+        squares, counts = np.square(weights), self.counts[used]
+        known = np.full(len(used), np.nan) if self.variances is None else self.variances[used]
+        return (
+            squares / counts,
+            np.asarray(squares * known, dtype=np.float64),
+            np.asarray(counts - 1.0, dtype=np.float64),
+        )
+
+    def _unpaired(self, squares: Array, variances: Array, freedom: Array) -> float | None:
+        if np.isfinite(variances).all():
+            return welchs_half(variances, freedom)
+        return (
+            None if self.noise is None else float(self.noise.quantile * self.noise.deviation * np.sqrt(squares.sum()))
         )
 
     def at(self, index: int) -> dict[str, float | None]:
@@ -190,7 +206,7 @@ class RecordedSweep:
     def half_difference(self, weights: Array, other: RecordedSweep) -> float | None:
         """Half the 95 % interval of weights @ losses less the lowest loss of a group, this one or another; None if not known.
 
-        Student's t on the differences of each seed where both groups have the same ones at all rates, otherwise with the pooled noise.
+        Student's t on the differences of each seed where both groups have the same ones at all rates, otherwise as in `estimate`.
         """
         best = other._unit(other.best)
         if other is self:
@@ -202,10 +218,8 @@ class RecordedSweep:
             values = self.paired[:, mine] @ weights[mine] - other.paired[:, theirs]
             if np.isfinite(values).all():
                 return students_half(values)
-        if self.noise is None:
-            return None
-        variance = np.square(weights[mine]) @ (1.0 / self.counts[mine]) + 1.0 / other.counts[theirs]
-        return float(self.noise.quantile * self.noise.deviation * np.sqrt(variance))
+        terms = zip(self._terms(weights[mine], mine), other._terms(np.ones(1), np.array([theirs])), strict=True)
+        return self._unpaired(*(np.concatenate(pair) for pair in terms))
 
     def _half_width_of(self, weights: Array) -> float | None:
         used = np.flatnonzero(weights)

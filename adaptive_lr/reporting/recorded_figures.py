@@ -45,7 +45,7 @@ def study(numbers: Mapping[str, Any]) -> Figure:
         ylabel=f"regret: {wording.level} {wording.worse} own {wording.best}{shared}",
     )
     low, high = right.get_xlim()
-    steps = (1.5, 2, 3, 5, 10, 20, 50, 100) if high < 60.0 else (2, 5, 10, 30, 100, 1000, 10_000)
+    steps = (1.5, 2, 3, 5, 10, 20, 50, 100) if high < 60.0 else (2, 5, 10, 30, 100, 300, 1000)
     ticks = [tick for tick in steps if low <= tick <= high]
     right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     right.minorticks_off()

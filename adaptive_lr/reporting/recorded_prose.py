@@ -116,7 +116,7 @@ def sides(row: Mapping[str, Any], key: str) -> str:
     if width is None:
         return ""
     below, above = ("≥" if width[f"cut_{side}"] else "" for side in ("below", "above"))
-    return f"{below}{width['below']:.2f} below, {above}{width['above']:.2f} above"
+    return f"{below}{width['below']:.2f}\u00a0↓ {above}{width['above']:.2f}\u00a0↑"
 
 
 def tolerances(study: Mapping[str, Any]) -> dict[str, str]:
@@ -189,13 +189,12 @@ def intervals(study: Mapping[str, Any]) -> str:
     if noise is None and not paired:
         return "There are no intervals: each rate has one run, and nothing is known of what another seed would have changed."
     if study["deviation"] is not None:
-        source = f"pooled from the recorded deviations of means over {study['repeats']} runs"
-    else:
-        source = "pooled over the rates with several runs"
+        return f"± is half a 95 % interval: Welch's t, from the recorded deviation of each mean over {study['repeats']} runs."
     if noise is None:
         return "± is half a 95 % interval: Student's t over seeds where all rates of a group have them; nothing is known of the others."
+    degrees = f"{noise['freedom']} degree{'' if noise['freedom'] == 1 else 's'}"
     others = f"over seeds for {len(paired)} groups, for the others " if paired else ""
-    return f"± is half a 95 % interval: Student's t {others}with one standard deviation, {source} ({noise['freedom']} degrees of freedom)."
+    return f"± is half a 95 % interval: Student's t {others}with one standard deviation, pooled over the rates with several runs ({degrees} of freedom)."
 
 
 _TOLERANT = ("lost 0.1", "loss 0.1")
@@ -256,11 +255,11 @@ def _compared(study: Mapping[str, Any]) -> list[str]:
         cheapest = sorted(costs, key=costs.__getitem__)
         if len(cheapest) > 1:
             parts = [
-                f"{label} {difference(_with_ends(costs[label], halves[label]))}"
+                f"{difference(_with_ends(costs[label], halves[label]))} ({label})"
                 for label in (*cheapest[:3], *cheapest[3:][-1:])
             ]
             sentences.append(
-                f"Tuned on a grid of ratio {ratio} placed anywhere in that window, the {wording.level} lies {wording.worse} the {wording.best} of all by: "
+                f"Tuned on a grid of ratio {ratio} placed anywhere in that window, the {wording.level} lies {wording.worse} the {wording.best} of all by "
                 f"{', '.join(parts[:3])}{f', …, {parts[3]}' if len(parts) > 3 else ''}.{_too_near(near, costs)}"
             )
     return sentences
