@@ -68,20 +68,28 @@ def students_half(values: Array) -> float:
     return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def welchs_half(variances: Array, freedom: Array) -> float:
-    """Half of the 95 % interval of a sum of independent estimates, from the variance ``[N]`` of each.
+def welch(variances: Array, freedom: Array) -> tuple[float, float]:
+    """The standard error of a sum of independent estimates, and its degrees of freedom, infinite if nothing varies.
 
-    t_f sqrt(v), v = sum v_i, f = v^2 / sum (v_i^2 / freedom): Satterthwaite 1946, Biometrics Bulletin 2, and Welch 1947, Biometrika 34.
+    sqrt(v), v = sum v_i, f = v^2 / sum (v_i^2 / f_i): Satterthwaite 1946, Biometrics Bulletin 2, and Welch 1947, Biometrika 34.
 
     Args:
-        variances: estimated, of each term of the sum.
-        freedom: the degrees of freedom of each of them, ``[N]``.
+        variances: estimated, of each term of the sum, ``[N]``.
+        freedom: the degrees of freedom f_i of each of them, ``[N]``.
+
+    >>> welch(np.array([1.0, 1.0]), np.array([2.0, 2.0]))
+    (1.4142135623730951, 4.0)
     """
     total = float(variances.sum())
     if total <= 0.0:
-        return 0.0
-    shares = np.square(variances / total) / freedom
-    return float(stdtrit(1.0 / shares.sum(), 0.5 + LEVEL / 2.0) * np.sqrt(total))
+        return 0.0, float("inf")
+    return float(np.sqrt(total)), float(1.0 / (np.square(variances / total) / freedom).sum())
+
+
+def welchs_half(variances: Array, freedom: Array) -> float:
+    """Half of the 95 % interval of such a sum, see `welch`."""
+    error, degrees = welch(variances, freedom)
+    return 0.0 if error == 0.0 else float(stdtrit(degrees, 0.5 + LEVEL / 2.0)) * error
 
 
 def _squares(losses: Array) -> float:

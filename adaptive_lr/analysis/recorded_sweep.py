@@ -122,9 +122,10 @@ class RecordedSweep:
 
     def at(self, index: int) -> dict[str, float | None]:
         """The mean loss at a rate, with its interval."""
-        return self.estimate(self._unit(index))
+        return self.estimate(self.unit(index))
 
-    def _unit(self, index: int) -> Array:
+    def unit(self, index: int) -> Array:
+        """The weights ``[L]`` of one loss alone."""
         weights = np.zeros(len(self.rates))
         weights[index] = 1.0
         return weights
@@ -173,7 +174,7 @@ class RecordedSweep:
             ratio: the least factor between neighbours.
             lowest: the group whose lowest loss costs are counted from, by default this one.
         """
-        tuned, best = self.tuned(ratio), self._unit(self.best)
+        tuned, best = self.tuned(ratio), self.unit(self.best)
         if not len(tuned):
             return None
         worst = int(tuned[np.argmax(self.losses[tuned])])
@@ -184,7 +185,7 @@ class RecordedSweep:
             "grids": len(tuned),
             "at_boundary": self.near_boundary(ratio),
             "regret_mean": self.estimate(self._mean_of(tuned) - best),
-            "regret_worst": self.estimate(self._unit(worst) - best),
+            "regret_worst": self.estimate(self.unit(worst) - best),
             "regret_mean_interpolated": _finite(mean_interpolated - own),
             "regret_worst_interpolated": _finite(worst_interpolated - own),
             "cost_mean": _finite(float(self.losses[tuned].mean()) - reference),
@@ -208,7 +209,7 @@ class RecordedSweep:
 
         Student's t on the differences of each seed where both groups have the same ones at all rates, otherwise as in `estimate`.
         """
-        best = other._unit(other.best)
+        best = other.unit(other.best)
         if other is self:
             return self._half_width_of(weights - best)
         mine, theirs = np.flatnonzero(weights), other.best
@@ -309,13 +310,13 @@ class RecordedSweep:
 
     def sensitivity(self) -> dict[str, float | None]:
         """Mean over the recorded rates of the loss less the least one (Wortsman et al. 2023, arXiv:2309.14322, section 2)."""
-        return self.estimate(1.0 / len(self.rates) - self._unit(self.best))
+        return self.estimate(1.0 / len(self.rates) - self.unit(self.best))
 
     def sensitivity_log(self) -> dict[str, float | None]:
         """The same mean with every part of the logarithmic window counted alike: the trapezoidal rule in log rate."""
         gaps = np.diff(np.log(self.rates))
         weights = np.concatenate([[gaps[0]], gaps[1:] + gaps[:-1], [gaps[-1]]]) / (2.0 * gaps.sum())
-        return self.estimate(weights - self._unit(self.best))
+        return self.estimate(weights - self.unit(self.best))
 
     def basin(self, tolerance: float) -> dict[str, Any]:
         """Decades around the best rate in which the loss stays within a limit, and whether the window cut it off on either side.

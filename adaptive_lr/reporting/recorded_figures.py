@@ -74,7 +74,7 @@ def _curve(axes: Axes, row: Mapping[str, Any], style: Mapping[str, Any]) -> Line
 
 
 def _limit(axes: Axes, numbers: Mapping[str, Any]) -> None:
-    """Cut off what is far worse than the rest, and mark it with an arrow."""
+    """The axis of the means, whatever their bands reach; what is far worse than the rest is cut off, and marked with an arrow."""
     sign = -1.0 if numbers["direction"] == "maximize" else 1.0
     points = [
         (rate, sign * loss)
@@ -85,12 +85,12 @@ def _limit(axes: Axes, numbers: Mapping[str, Any]) -> None:
     losses = np.array([loss for _, loss in points])
     least = losses.min()
     top = least + _SHOWN * max(float(np.median(losses - least)), 1e-12)
-    if losses.max() <= top:
+    top = float(losses.max()) if losses.max() <= top else max(top, float(losses[losses <= top].max()))
+    if top == least:
         return
-    top = max(top, float(losses[losses <= top].max()))
     margin = 0.05 * (top - least)
     axes.set_ylim(*sorted((sign * (least - margin), sign * (top + margin))))
-    for rate, loss in points:
-        if loss > top:
+    for rate, loss in sorted(points):  # of several at one rate the worst, or they would lie over one another
+        if loss > top and loss == max(other for at, other in points if at == rate):
             text = f"{'↓' if sign < 0 else '↑'} {sign * loss:.3g}"
             axes.annotate(text, (rate, sign * top), fontsize=7, color="#667085", ha="center", va="bottom")

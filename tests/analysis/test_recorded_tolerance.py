@@ -188,3 +188,14 @@ def test_deviation_below_zero_is_named(tmp_path: Path) -> None:
     runs = table(tmp_path, "g,lr,loss,std", "a,0.1,2.0,0.3", "a,1,1.0,-0.1")
     with pytest.raises(InputError, match=r"line 3: std is -0\.1, a standard deviation is not below 0"):
         summarise(runs, MEANS)
+
+
+def test_groups_are_told_apart_by_their_own_deviations(tmp_path: Path) -> None:
+    """The good rates of b are noisy: pooled with them, a and c could not be told apart."""
+    lines = ["g,lr,loss,std"]
+    for group, level, spread in (("a", 1.0, 0.01), ("b", 1.2, 0.8), ("c", 1.1, 0.01)):
+        lines += [f"{group},0.1,{level},{spread}", f"{group},1,{level + 1.0},{spread}"]
+    lowest = summarise(table(tmp_path, *lines), MEANS)["lowest"]
+    assert lowest["label"] == "a"
+    assert lowest["tied"] == ["b"]
+    assert lowest["known"]
