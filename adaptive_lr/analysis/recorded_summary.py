@@ -219,14 +219,16 @@ def _difference(sweep: RecordedSweep, other: RecordedSweep) -> tuple[float, str]
         values = sweep.paired[:, sweep.best] - other.paired[:, other.best]
         if np.isfinite(values).all():
             return t_interval(values)["p"], f"paired t, Holm, n = {len(values)}"
-    if sweep.noise is None:
+    known = sweep.error_of_difference(other)
+    if known is None:
         return None
-    error = sweep.noise.deviation * np.sqrt(1.0 / sweep.counts[sweep.best] + 1.0 / other.counts[other.best])
-    gap = abs(float(sweep.losses.min() - other.losses.min()))
+    (error, freedom, procedure), gap = known, abs(float(sweep.losses.min() - other.losses.min()))
     if error == 0.0:
-        return float(gap == 0.0), "t with pooled noise, Holm"
-    p = 2.0 * float(stdtr(sweep.noise.freedom, -gap / error))
-    return p, f"t with pooled noise, Holm, {sweep.noise.freedom} degrees of freedom"
+        return float(gap == 0.0), f"{procedure}, Holm"
+    p = 2.0 * float(stdtr(freedom, -gap / error))
+    return p, f"{procedure}, Holm" if procedure.startswith(
+        "Welch"
+    ) else f"{procedure}, Holm, {freedom:g} degrees of freedom"
 
 
 def _warnings(selection: Selection) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_lr.analysis.recorded_noise import Noise, students_half, welchs_half
+from adaptive_lr.analysis.recorded_noise import Noise, students_half, welch, welchs_half
 from adaptive_lr.analysis.stats import Array, Places
 
 RATIOS = (2.0, 10**0.5, 5.0, 10.0, 100.0)
@@ -221,6 +221,16 @@ class RecordedSweep:
                 return students_half(values)
         terms = zip(self._terms(weights[mine], mine), other._terms(np.ones(1), np.array([theirs])), strict=True)
         return self._unpaired(*(np.concatenate(pair) for pair in terms))
+
+    def error_of_difference(self, other: RecordedSweep) -> tuple[float, float, str] | None:
+        """Of the lowest losses of two groups: the standard error, its degrees of freedom and the procedure; None if not known."""
+        each = [sweep._terms(np.ones(1), np.array([sweep.best])) for sweep in (self, other)]
+        squares, variances, freedom = (np.concatenate(pair) for pair in zip(*each, strict=True))
+        if np.isfinite(variances).all():
+            return *welch(variances, freedom), "Welch's t"
+        if self.noise is None:
+            return None
+        return self.noise.deviation * float(np.sqrt(squares.sum())), float(self.noise.freedom), "t with pooled noise"
 
     def _half_width_of(self, weights: Array) -> float | None:
         used = np.flatnonzero(weights)
