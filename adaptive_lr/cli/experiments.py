@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from adaptive_lr.experiment import AbstractExperiment
     from adaptive_lr.training import Trial
     from adaptive_lr.trials.planning import Choice
+    from adaptive_lr.trials.processes import Processes
+    from adaptive_lr.trials.runner import Job
     from adaptive_lr.trials.store import Store
 
 Runs = Annotated[Path, typer.Option(help="Folder that TensorBoard events are written to.")]
@@ -38,14 +41,17 @@ def run(
     """
     with clear_errors():
         from adaptive_lr.reporting.kept import kept_numbers
+        from adaptive_lr.trials.processes import Processes
+        from adaptive_lr.trials.runner import do
         from adaptive_lr.trials.store import Store
 
         loaded = _loaded(experiments, smoke)
         report, runs = (report / "smoke", runs / "smoke") if smoke else (report, runs)
         kept_numbers(report)  # says now, not after hours, that something else stands where the report will
         with Store(store_path(results), write=True) as store:
-            for experiment in loaded:
-                _run_one(experiment, store, workers)
+            with Processes(workers, do) as processes:
+                for experiment in loaded:
+                    _run_one(experiment, store, workers, processes)
             _report(loaded, store, report, runs, everything)
 
 
@@ -124,7 +130,9 @@ def _draw_again(report: Path, results: Path) -> None:
     _say_where(page)
 
 
-def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None:
+def _run_one(experiment: AbstractExperiment, store: Store, workers: int, processes: Processes[Job, Any]) -> None:
+    from adaptive_lr.experiment import run_experiment
+
     trials = experiment.trials()
     stored = len(store.finished(trial.digest() for trial in trials))
     out.print(f"[bold]{experiment.name}[/bold]: {escape(experiment.question)}")
@@ -140,10 +148,11 @@ def _run_one(experiment: AbstractExperiment, store: Store, workers: int) -> None
         return
     out.print(f"{len(trials)} trials, {stored} of them finished before; {workers} processes")
     if stored < len(trials):
-        _train(experiment, store, workers, len(trials) - stored)
+        train = functools.partial(run_experiment, experiment, store, workers=workers, processes=processes)
+        _train(train, len(trials) - stored)
 
 
-def _train(experiment: AbstractExperiment, store: Store, workers: int, count: int) -> None:
+def _train(train: Callable[..., int], count: int) -> None:
     """Train the trials that are not stored, so many of them, behind a bar."""
     from rich.progress import (
         BarColumn,
@@ -153,8 +162,6 @@ def _train(experiment: AbstractExperiment, store: Store, workers: int, count: in
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
-
-    from adaptive_lr.experiment import run_experiment
 
     columns = (
         BarColumn(),
@@ -189,7 +196,7 @@ def _train(experiment: AbstractExperiment, store: Store, workers: int, count: in
                 what = f"{trial.task.label}, {trial.optimizer.kind}"
                 err.print(escape(f"{what}: trained {choice.backend} (a step of a trial: {rates})"), soft_wrap=True)
 
-        run_experiment(experiment, store, workers=workers, advance=advance, chosen=chosen)
+        train(advance=advance, chosen=chosen)
 
 
 def _report(experiments: list[AbstractExperiment], store: Store, report: Path, runs: Path, everything: bool) -> None:

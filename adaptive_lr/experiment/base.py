@@ -20,7 +20,8 @@ from adaptive_lr.errors import ExperimentError
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.training import Trial
 from adaptive_lr.trials.planning import Choice
-from adaptive_lr.trials.runner import run_trials
+from adaptive_lr.trials.processes import Processes
+from adaptive_lr.trials.runner import Job, run_trials
 from adaptive_lr.trials.scripts import load_script
 from adaptive_lr.trials.store import Store
 
@@ -148,11 +149,22 @@ def run_experiment(
     store: Store,
     *,
     workers: int,
+    processes: Processes[Job, Any] | None = None,
     advance: Callable[[int], None] = lambda count: None,
     chosen: Callable[[Choice, Trial], None] = lambda choice, trial: None,
 ) -> int:
-    """Run the trials that are not stored yet; how many those were. A `RunError` says why it could not go on."""
-    return run_trials(experiment.trials(), store, workers=workers, advance=advance, chosen=chosen)
+    """Run the trials that are not stored yet; how many those were. A `RunError` says why it could not go on.
+
+    Args:
+        experiment: whose trials.
+        store: see `run_trials`, as for the rest.
+        workers: processes.
+        processes: these, for several experiments.
+        advance: called with the number of trials after each batch.
+        chosen: called with each choice how to train.
+    """
+    trials = experiment.trials()
+    return run_trials(trials, store, workers=workers, processes=processes, advance=advance, chosen=chosen)
 
 
 def slug(label: str) -> str:

@@ -13,7 +13,7 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from adaptive_lr.errors import ExperimentError, RunError, in_a_line
 from adaptive_lr.processes import cause_of_death, end_with_parent, perhaps_memory
@@ -32,28 +32,34 @@ class _Worker:
 
 
 class Processes(Generic[J, R]):
-    """``count`` processes that do ``work`` with the jobs that they are sent, and have loaded the files that this process has.
+    """At most ``count`` processes that do ``work`` with the jobs that they are sent, list after list; one starts when it has a job.
 
     Ctrl-C reaches only this process. A pool of the standard library would wait for the jobs in flight when it is closed, and
     might wait for ever once its workers are killed while they write into the pipe that they share.
+
+    Args:
+        count: of processes.
+        work: a function of a module.
+        scripts: whether they load the files that this process has loaded by then.
     """
 
-    def __init__(self, count: int, work: Callable[[J], R]) -> None:
-        self._do = work
+    def __init__(self, count: int, work: Callable[[J], R], *, scripts: bool = True) -> None:
+        self._count, self._do, self._scripts = count, work, scripts
         self._workers: list[_Worker] = []
         self._unclaimed: list[R] = []
-        try:
-            for _ in range(count):
-                self._start()
-        except BaseException:
-            self.close()
-            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _start(self) -> None:
         context = get_context("spawn")
+        scripts = loaded_scripts() if self._scripts else {}
         with unheard_by_children():
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, self._do, loaded_scripts()))
+            process = context.Process(target=_work, args=(theirs, self._do, scripts))
             process.start()
             theirs.close()  # so that this process reads the end of the pipe when the worker is gone
             self._workers.append(_Worker(process, ours))
@@ -64,6 +70,8 @@ class Processes(Generic[J, R]):
         Yields:
             What each gave, in the order in which they end.
         """
+        while len(self._workers) < min(self._count, len(todo)):
+            self._start()
         waiting = iter(todo)
         while True:
             for worker in self._workers:

@@ -31,6 +31,7 @@ def run_trials(
     store: Store,
     *,
     workers: int,
+    processes: Processes[Job, Any] | None = None,
     advance: Callable[[int], None] = lambda count: None,
     run: Callable[[Sequence[list[Trial]]], Generator[list[RunResult], None, None]] | None = None,
     chosen: Callable[[Choice, Trial], None] = lambda choice, trial: None,
@@ -45,6 +46,7 @@ def run_trials(
         trials: the whole plan, stored trials included.
         store: open for writing.
         workers: processes, each on one thread; 1 runs in this process.
+        processes: as many of them that `do` jobs, for several plans: starting one takes seconds. They are left as they are.
         advance: called with the number of trials after each batch.
         run: does the batches, in any order, for callers that have processes of their own.
         chosen: called with each choice how to train, and a trial that it is for.
@@ -66,8 +68,7 @@ def run_trials(
         start: _Start = _in_this_process
         ended: Callable[[], list[list[RunResult]]] = list
         if run is None and workers > 1 and len(todo) > 1:
-            processes: Processes[_Job, Any] = Processes(min(workers, len(todo)), do)
-            stack.callback(processes.close)
+            processes = processes or stack.enter_context(Processes(workers, do))
             start, ended = processes.results, processes.ended
         if run is None:
             choices = Choices(planned, store.path)
@@ -130,11 +131,13 @@ class Training:
             return train_batch(self.trials)
 
 
-_Job = Training | Measurement
+Job = Training | Measurement
+"""What a worker process does."""
+
 _Start = Callable[[Sequence[Any]], Generator[Any, None, None]]
 
 
-def do(job: _Job) -> Any:
+def do(job: Job) -> Any:
     """Train a batch, or measure how it is trained best: then the key and the choice."""
     if isinstance(job, Training):
         return on_one_thread(job.results, job.trials)

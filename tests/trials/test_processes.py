@@ -14,6 +14,7 @@ from adaptive_lr.errors import RunError
 from adaptive_lr.tasks import StreamingLeastSquares
 from adaptive_lr.training import SGD, RunResult, Trial, train_batch
 from adaptive_lr.trials.processes import Processes
+from adaptive_lr.trials.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 Pool = Processes[list[Trial], list[RunResult]]
@@ -105,3 +106,38 @@ def test_results_that_cannot_be_sent_or_read_are_errors_that_say_so(
         list(pool.results([batch(UNREADABLE)]))
     (results,) = pool.results([batch(FINISHES)])
     assert [result.trial for result in results] == batch(FINISHES)
+
+
+def own_number(seeds: Sequence[int]) -> int:
+    time.sleep(0.2)
+    return os.getpid()
+
+
+def test_processes_start_when_there_is_work_for_them_and_serve_list_after_list(
+    processes: Callable[[int, Any], Any],
+) -> None:
+    pool = processes(2, own_number)
+    assert list(pool.results([])) == []
+    assert pool._workers == []
+    (first,) = set(pool.results([[0]]))
+    assert first != os.getpid()
+    both = set(pool.results([[seed] for seed in range(6)]))
+    assert first in both
+    assert len(both) == 2
+    assert set(pool.results([[0], [1]])) == both
+
+
+def test_processes_without_scripts_do_not_load_them(
+    processes: Callable[[int, Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adaptive_lr.trials.scripts._LOADED", {})
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from pathlib import Path\nwith (Path(__file__).parent / 'loads').open('a') as file:\n    file.write('x')\n"
+    )
+    load_script(script)
+    with Processes[Any, int](1, own_number, scripts=False) as light:
+        list(light.results([[0]]))
+    assert (tmp_path / "loads").read_text() == "x"
+    list(processes(1, own_number).results([[0]]))
+    assert (tmp_path / "loads").read_text() == "xx"

@@ -18,7 +18,8 @@ from adaptive_lr.errors import RunError, StoreError
 from adaptive_lr.spec import encode
 from adaptive_lr.tasks import AbstractTask, StreamingLeastSquares, StreamingLogistic
 from adaptive_lr.training import SGD, Status, Trial, batches, train_batch
-from adaptive_lr.trials.runner import provenance, run_trials
+from adaptive_lr.trials.processes import Processes
+from adaptive_lr.trials.runner import do, provenance, run_trials
 from adaptive_lr.trials.store import Store
 from tests.processes import descendants, living
 from tests.reference.tasks import DyingTask, RaisingTask
@@ -134,6 +135,18 @@ def test_two_workers_store_the_same_bits_as_one(store: Store, tmp_path: Path, th
     assert len(found) == len(trials)
     assert found == numbers(tmp_path / "alone.sqlite", trials)
     assert {status for status, *_ in found.values()} == {Status.OK, Status.DIVERGED}
+
+
+def test_plans_that_share_their_processes_store_the_same_bits(store: Store, tmp_path: Path) -> None:
+    plans = [plan(StreamingLeastSquares(dimension=5), seeds=range(3)), plan(StreamingLogistic(), seeds=range(3))]
+    with Processes(2, do) as processes, Store(tmp_path / "alone.sqlite", write=True) as alone:
+        for trials in plans:
+            run_trials(trials, store, workers=2, processes=processes)
+            assert len(processes._workers) == 2
+            run_trials(trials, alone, workers=1)
+    trials = [trial for part in plans for trial in part]
+    assert len(store) == len(trials)
+    assert numbers(store.path, trials) == numbers(tmp_path / "alone.sqlite", trials)
 
 
 def test_results_do_not_depend_on_the_threads_of_the_process(tmp_path: Path) -> None:
