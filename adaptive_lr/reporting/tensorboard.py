@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_lr.reporting.event_writing import Series, write_event_file
 from adaptive_lr.schedules import table
 from adaptive_lr.training import Trial
 from adaptive_lr.trials.store import Record, Store
@@ -19,10 +20,9 @@ from adaptive_lr.trials.store import Record, Store
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-_LARGEST = 3e38
+Array = NDArray[np.float64]
 
-_QUEUE = 100_000
-"""Events that may wait to be written; with torch's ten most of the time goes into waiting."""
+_LARGEST = 3e38
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,9 @@ def write_events(runs: Iterable[Run], store: Store, logdir: Path) -> int:
 
 
 def _write(run: Run, record: Record, store: Store, logdir: Path) -> None:
-    from torch.utils.tensorboard import SummaryWriter  # a third of a second to import
-    from torch.utils.tensorboard.summary import hparams
+    from torch.utils.tensorboard.summary import hparams  # a third of a second to import
 
     trial, curves = run.trial, store.curves(record.digest)
-    multipliers = table([trial.schedule], trial.steps)[0]
-    monitored = trial.task.selection_metric
     values: dict[str, Any] = {
         **run.words,
         "base_lr": trial.base_lr,
@@ -68,31 +65,41 @@ def _write(run: Run, record: Record, store: Store, logdir: Path) -> None:
     }
     # Event files hold single precision; a loss beyond it says no more than the status does.
     final = {f"final/{name}": value for name, value in record.metrics.items() if abs(value) < _LARGEST}
-    with SummaryWriter(str(logdir / run.folder), max_queue=_QUEUE) as writer:
-        assert writer.file_writer is not None
-        for summary in hparams(values, final):
-            writer.file_writer.add_summary(summary)
-        for name, value in final.items():
-            writer.add_scalar(name, value, trial.steps)
-        for step, loss, metric in zip(curves["step"], curves["train_loss"], curves[monitored], strict=True):
-            if not abs(loss) < _LARGEST:
-                break
-            writer.add_scalar("train/loss", loss, step)
-            if "control/step" not in curves:
-                writer.add_scalar("train/learning_rate", trial.base_lr * float(multipliers[step - 1]), step)
-            if abs(metric) < _LARGEST:
-                writer.add_scalar(f"validation/{monitored.removeprefix('validation_')}", metric, step)
-        _write_control(writer, trial, curves)
+    ends = [Series(name, np.array([trial.steps]), np.array([value])) for name, value in final.items()]
+    series = [*ends, *_trained(trial, curves), *_controlled(trial, curves)]
+    summaries = [summary.SerializeToString() for summary in hparams(values, final)]
+    write_event_file(logdir / run.folder, series, summaries)
 
 
-def _write_control(writer: SummaryWriter, trial: Trial, curves: Mapping[str, NDArray[np.float64]]) -> None:
-    for index, step in enumerate(curves.get("control/step", ())):
-        for name, row in curves.items():
-            value = float(row[index]) if name.startswith("control/") else math.nan
-            if name != "control/step" and abs(value) < _LARGEST:
-                writer.add_scalar(f"damping/{name.removeprefix('control/')}", value, int(step))
-                if name == "control/multiplier":
-                    writer.add_scalar("train/learning_rate", trial.base_lr * value, int(step))
+def _trained(trial: Trial, curves: Mapping[str, Array]) -> list[Series]:
+    """Loss, metric, and the rate of a schedule alone, until the loss is too large for words."""
+    monitored = trial.task.selection_metric
+    fallen = ~(np.abs(curves["train_loss"]) < _LARGEST)
+    count = int(fallen.argmax()) if fallen.any() else len(fallen)
+    steps = curves["step"][:count].astype(np.int64)
+    series = [Series("train/loss", steps, curves["train_loss"][:count])]
+    if "control/step" not in curves:
+        multipliers = table([trial.schedule], trial.steps)[0].numpy()
+        series.append(Series("train/learning_rate", steps, trial.base_lr * multipliers[steps - 1]))
+    return [*series, _finite(f"validation/{monitored.removeprefix('validation_')}", steps, curves[monitored][:count])]
+
+
+def _controlled(trial: Trial, curves: Mapping[str, Array]) -> list[Series]:
+    """What a controller saw and did."""
+    series = []
+    for name, row in curves.items():
+        if name.startswith("control/") and name != "control/step":
+            steps = curves["control/step"].astype(np.int64)
+            series.append(_finite(f"damping/{name.removeprefix('control/')}", steps, row))
+            if name == "control/multiplier":
+                shown = series[-1]
+                series.append(_finite("train/learning_rate", shown.steps, trial.base_lr * shown.values))
+    return series
+
+
+def _finite(tag: str, steps: NDArray[np.int64], values: Array) -> Series:
+    shown = np.abs(values) < _LARGEST
+    return Series(tag, steps[shown], values[shown])
 
 
 @runtime_checkable

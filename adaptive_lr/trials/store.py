@@ -77,6 +77,7 @@ class Store:
         self.damaged: set[str] = set()
         self._sound: set[str] = set()
         self._damaged_batches: set[int] | None = None
+        self._last: tuple[Any, dict[str, np.ndarray]] | None = None
         self._lock = FileLock(path.with_name(path.name + ".lock")) if write else None
         with self._explained():
             if self._lock is not None:
@@ -218,15 +219,26 @@ class Store:
             raise KeyError(f"trial {digest} is not in {self.path}")
         _, row, sound = stored
         damage = self._damage([digest], "damaged in its curves")
-        with self._explained():
-            batch = self._batch(row[1]) if sound else None
-        if batch is None:
+        if not sound:
             raise StoreError(damage)
         try:
-            with np.load(io.BytesIO(batch[1])) as arrays:
-                return {name: arrays[name][row[2]] for name in arrays.files}
+            arrays = self._arrays(row[1])
+            if arrays is not None:
+                return {name: array[row[2]].copy() for name, array in arrays.items()}
         except (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise StoreError(f"{damage} [{error}]") from error
+        raise StoreError(damage)
+
+    def _arrays(self, number: Any) -> dict[str, np.ndarray] | None:
+        """The curves of a batch, None if it is damaged; kept until another one is read, as trials of a batch follow each other."""
+        if self._last is None or self._last[0] != number:
+            with self._explained():
+                batch = self._batch(number)
+            if batch is None:
+                return None
+            with np.load(io.BytesIO(batch[1])) as arrays:
+                self._last = number, {name: arrays[name] for name in arrays.files}
+        return self._last[1]
 
     def add(self, results: Sequence[RunResult], provenance: Mapping[str, Any]) -> None:
         """Store a finished batch in one transaction; a trial that is already there is kept as it is.
