@@ -81,9 +81,18 @@ def thumbnail(row: Array, u: Array, name: str, ending: str) -> bytes:
 
 def as_svg(figure: Figure, name: str) -> str:
     """The figure as an ``svg`` element; ``name`` keeps its identifiers apart from those of others on the same page."""
+    return element(with_words(figure, name))
+
+
+def with_words(figure: Figure, name: str) -> bytes:
+    """The figure as the content of an SVG file whose words can be selected; ``name`` as for `as_svg`."""
     with mpl.rc_context({"svg.fonttype": "none"}):
-        markup = _drawn(figure, "svg", name).decode()
-    return markup[markup.index("<svg") :]
+        return _drawn(figure, "svg", name)
+
+
+def element(content: bytes) -> str:
+    """The ``svg`` element of the content of an SVG file."""
+    return content[content.index(b"<svg") :].decode()
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -100,15 +109,22 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def save_both(figure: Figure, folder: Path, name: str) -> str:
-    """Write a figure as PNG and as SVG, and return its ``svg`` element; an `OutputError` says what cannot be written.
+    """Write a figure as PNG and as SVG, and return its ``svg`` element; an `OutputError` says what cannot be written."""
+    make_folder(folder)
+    files = both(figure, name)
+    for ending, content in files.items():
+        replace_file(folder / f"{name}.{ending}", content)
+    return element(files["svg"])
+
+
+def both(figure: Figure, name: str) -> dict[str, bytes]:
+    """The contents of the figure's files, ``png`` and ``svg``.
 
     It is laid out once, which takes as long as all the rest of drawing: what is placed for one fits the other.
     """
-    save(figure, folder / f"{name}.png")
+    image = _drawn(figure, "png", name, dpi=130)
     figure.set_layout_engine("none")
-    markup = _drawn(figure, "svg", name, dpi=130)
-    replace_file(folder / f"{name}.svg", markup)
-    return markup[markup.index(b"<svg") :].decode()
+    return {"png": image, "svg": _drawn(figure, "svg", name, dpi=130)}
 
 
 def _drawn(figure: Figure, ending: str, name: str, *, dpi: int = 100) -> bytes:

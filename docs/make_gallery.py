@@ -21,7 +21,7 @@ from adaptive_lr import (
 )
 from adaptive_lr.controllers import Signal
 from adaptive_lr.drawing import save
-from adaptive_lr.reporting.figures import schedules_figure
+from adaptive_lr.reporting.schedule_figures import schedules_figure
 from adaptive_lr.schedules.parse import parse_schedules
 from adaptive_lr.spec import Spec, encode
 

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from adaptive_lr.trials.runner import Job
     from adaptive_lr.trials.store import Store
 
+CORES = os.cpu_count() or 1
+
 Runs = Annotated[Path, typer.Option(help="Folder that TensorBoard events are written to.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A tiny version that ends in seconds; its numbers mean nothing.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes, each on one core.")]
 Everything = Annotated[bool, typer.Option("--all", help="Write TensorBoard events of all trials, not of a selection.")]
 
 
 def run(
     experiments: Annotated[list[str], typer.Argument(help="Names as in `adaptive-lr list`, or paths of their files.")],
     smoke: Smoke = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each on one core.")] = os.cpu_count() or 1,
+    workers: Workers = CORES,
     results: Results = Path("results"),
     report: Report = Path("report"),
     runs: Runs = Path("runs"),
@@ -52,7 +55,7 @@ def run(
             with Processes(workers, do) as processes:
                 for experiment in loaded:
                     _run_one(experiment, store, workers, processes)
-            _report(loaded, store, report, runs, everything)
+            _report(loaded, store, report, runs, everything, workers)
 
 
 def rebuild(
@@ -60,6 +63,7 @@ def rebuild(
         list[str] | None, typer.Argument(help="Experiments to analyse anew, whose files are executed.")
     ] = None,
     smoke: Smoke = False,
+    workers: Workers = CORES,
     results: Results = Path("results"),
     report: Report = Path("report"),
     runs: Runs = Path("runs"),
@@ -77,9 +81,9 @@ def rebuild(
         if experiments:
             loaded = _loaded(experiments, smoke)
             with Store(store_path(results)) as store:
-                _report(loaded, store, report, runs, everything)
+                _report(loaded, store, report, runs, everything, workers)
         else:
-            _draw_again(report, results)
+            _draw_again(report, results, workers)
 
 
 def _loaded(names: Sequence[str], smoke: bool) -> list[AbstractExperiment]:
@@ -101,7 +105,7 @@ def _loaded(names: Sequence[str], smoke: bool) -> list[AbstractExperiment]:
     return loaded
 
 
-def _draw_again(report: Path, results: Path) -> None:
+def _draw_again(report: Path, results: Path, workers: int) -> None:
     """The page and the figures from the numbers that are there.
 
     Raises:
@@ -126,7 +130,7 @@ def _draw_again(report: Path, results: Path) -> None:
         with Store(store_path(results)) as store:
             provenance = store.provenance()
     with err.status("writing the report"):
-        page = write_report([], provenance, report)
+        page = write_report([], provenance, report, workers=workers)
     _say_where(page)
 
 
@@ -199,14 +203,16 @@ def _train(train: Callable[..., int], count: int) -> None:
         train(advance=advance, chosen=chosen)
 
 
-def _report(experiments: list[AbstractExperiment], store: Store, report: Path, runs: Path, everything: bool) -> None:
+def _report(
+    experiments: list[AbstractExperiment], store: Store, report: Path, runs: Path, everything: bool, workers: int
+) -> None:
     from adaptive_lr.reporting.report import write_report
     from adaptive_lr.reporting.tensorboard import write_events
 
     with err.status("analysing"):
         analysed = [experiment.analyse(store) for experiment in experiments]
     with err.status("writing the report"):
-        page = write_report(analysed, store.provenance(), report)
+        page = write_report(analysed, store.provenance(), report, workers=workers)
     with err.status("writing TensorBoard events"):
         for experiment, numbers in zip(experiments, analysed, strict=True):
             write_events(experiment.runs_to_show(numbers, everything=everything), store, runs / experiment.name)

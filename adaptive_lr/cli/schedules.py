@@ -36,7 +36,7 @@ def plot(
         from adaptive_lr.controllers import CONTROLLERS
         from adaptive_lr.drawing import save
         from adaptive_lr.errors import SpecError
-        from adaptive_lr.reporting.figures import schedules_figure
+        from adaptive_lr.reporting.schedule_figures import schedules_figure
         from adaptive_lr.schedules.parse import parse_schedules
 
         for word in schedules:

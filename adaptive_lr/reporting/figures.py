@@ -1,4 +1,4 @@
-"""Figures of an analysed experiment and of schedules, as matplotlib figures."""
+"""Figures of an analysed experiment on grids, as matplotlib figures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adaptive_lr.analysis.robustness import RATIOS
-from adaptive_lr.drawing import draw_multipliers, plain
-from adaptive_lr.schedules import AbstractSchedule, progress, table
+from adaptive_lr.drawing import plain
 
 SHADES = {
     "fixed": ("#111111",),
@@ -108,14 +107,6 @@ def metric_title(study: Mapping[str, Any]) -> str:
     if study["optimum_known"]:
         return "excess loss over the optimum"
     return str(study["metric"]).replace("_", " ").replace("error", "error rate")
-
-
-def schedules_figure(schedules: Mapping[str, AbstractSchedule], total_steps: int) -> Figure:
-    """Multipliers against progress."""
-    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
-    rows = table(list(schedules.values()), total_steps).numpy()
-    draw_multipliers(dict(zip(schedules, rows, strict=True)), progress(total_steps).numpy(), figure.subplots())
-    return figure
 
 
 def _loss_curve(

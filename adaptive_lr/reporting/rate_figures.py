@@ -57,9 +57,13 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def trace(experiment: Mapping[str, Any], label: str, name: str) -> Figure:
-    """What a controller did in one study: the rate, and the numbers that it decided by."""
-    study, starts = experiment["studies"][name], experiment["traces"][label][name]
+def trace(starts: Mapping[str, Mapping[str, Any]], cosine: Mapping[str, float] | None) -> Figure:
+    """What a controller did in one study: the rate, and the numbers that it decided by.
+
+    Args:
+        starts: of each starting rate that is shown the curves, by name.
+        cosine: ``rate`` and ``steps`` of the cosine that an oracle tuned, to compare with.
+    """
     first = next(iter(starts.values()))
     readings = [key for key in first if key not in ("step", "rate")][:SHOWN_READINGS]
     figure = Figure(figsize=(12.5, 2.5))  # a constrained layout would take most of the time of a report
@@ -71,10 +75,10 @@ def trace(experiment: Mapping[str, Any], label: str, name: str) -> Figure:
             values = np.array([np.nan if value is None else value for value in curves[key]])
             shown = np.where(values > 0.0, values, np.nan) if key == "rate" else values
             axes.plot(steps + 1, shown, color=colour, linewidth=1.3, label=f"from {start}")
-    if experiment["contestants"][experiment["reference"]]["schedule"] == "DampedCosine()":
-        u = np.arange(study["steps"]) / study["steps"]
-        rates = study["oracle"]["rate"] * (1 + np.cos(np.pi * u)) / 2
-        panels[0].plot(u * study["steps"] + 1, rates, color="#888888", linestyle=":", linewidth=1.2)
+    if cosine is not None:
+        u = np.arange(cosine["steps"]) / cosine["steps"]
+        rates = cosine["rate"] * (1 + np.cos(np.pi * u)) / 2
+        panels[0].plot(u * cosine["steps"] + 1, rates, color="#888888", linestyle=":", linewidth=1.2)
     panels[0].set(yscale="log", xscale="log", xlabel="step", ylabel="learning rate")
     panels[0].legend(fontsize=7, frameon=False)
     for axes, key in zip(panels[1:], readings, strict=True):

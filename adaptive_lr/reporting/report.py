@@ -10,9 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateError
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from adaptive_lr import drawing
 from adaptive_lr.errors import AdaptiveLRError, OutputError
 from adaptive_lr.files import make_folder
 from adaptive_lr.reporting import (
@@ -29,6 +27,7 @@ from adaptive_lr.reporting import (
     tail_figures,
     tail_prose,
 )
+from adaptive_lr.reporting.drawn import Drawing, draw_all
 from adaptive_lr.reporting.kept import FORMAT, kept_numbers
 from adaptive_lr.reporting.pages import page_environment, replace_page
 
@@ -37,16 +36,18 @@ KINDS = ("grid_resolution", "recorded", "exponent_search", "tail_exponents", "an
 
 
 def write_report(
-    experiments: Sequence[Mapping[str, Any]], provenance: Sequence[Mapping[str, Any]], folder: Path
+    experiments: Sequence[Mapping[str, Any]], provenance: Sequence[Mapping[str, Any]], folder: Path, *, workers: int = 1
 ) -> Path:
     """Write ``index.html``, ``controllers/``, ``report.json`` and ``figures/`` from analysed experiments.
 
-    Experiments that are in ``report.json`` already stay in the report, unless they are among those that are given.
+    Experiments that are in ``report.json`` already stay in the report, unless they are among those that are given. A figure is
+    drawn again only if its numbers or what draws it have changed.
 
     Args:
         experiments: what their ``analyse`` returned.
         provenance: where the trials come from; shown on the page, not part of the numbers.
         folder: made if it does not exist.
+        workers: processes that draw.
 
     Returns:
         The path of the page. An `OutputError` says what cannot be written, or cannot be shown.
@@ -55,7 +56,7 @@ def write_report(
     shown = kept_numbers(folder) | {numbers["name"]: dict(numbers) for numbers in experiments}
     shown = {name: shown[name] for name in sorted(shown)}
     text = json.dumps({"format": FORMAT, "experiments": shown}, indent=1, allow_nan=False) + "\n"
-    pages = _pages(shown, provenance, folder)
+    pages = _pages(shown, provenance, folder, workers)
     replace_page(folder / "report.json", text)
     for path, page in pages.items():
         make_folder((folder / path).parent)
@@ -64,24 +65,38 @@ def write_report(
 
 
 def _pages(
-    experiments: Mapping[str, Mapping[str, Any]], provenance: Sequence[Mapping[str, Any]], folder: Path
+    experiments: Mapping[str, Mapping[str, Any]], provenance: Sequence[Mapping[str, Any]], folder: Path, workers: int
 ) -> dict[str, str]:
     """All pages by their paths; the figures are written."""
     environment = _environment()
-    drawn, pages = {}, {}
+    drawings: dict[tuple[str, ...], Drawing] = {}
     for name, experiment in experiments.items():
         with _explained(name, folder):
-            drawn[name] = _drawn(experiment, folder / "figures")
+            drawings |= {(name, *figure): drawing for figure, drawing in _drawings(experiment).items()}
+    drawn = dict(zip(drawings, draw_all(list(drawings.values()), folder, workers=workers), strict=True))
+    inline: dict[str, dict[str, Markup]] = {}
+    pages: dict[str, str] = {}
+    for name, experiment in experiments.items():
+        with _explained(name, folder):
+            figures = {key[1:]: _markup(result) for key, result in drawn.items() if key[0] == name}
+            inline[name] = {key[0]: markup for key, markup in figures.items() if len(key) == 1}
             for label in experiment.get("traces", {}):
-                page = _controller_page(environment, experiment, label, provenance)
+                traces = {key[1]: markup for key, markup in figures.items() if len(key) == 2 and key[0] == label}
+                page = _controller_page(environment, experiment, label, traces, provenance)
                 pages[page_of(experiment, label)] = page
             # rendered alone first, so that it is known which one cannot be shown
             template = environment.get_template("report.html.j2")
-            template.render(experiments=[experiment], figures=drawn, provenance=provenance)
+            template.render(experiments=[experiment], figures=inline, provenance=provenance)
     page = environment.get_template("report.html.j2").render(
-        experiments=list(experiments.values()), figures=drawn, provenance=provenance
+        experiments=list(experiments.values()), figures=inline, provenance=provenance
     )
     return {**pages, "index.html": page}
+
+
+def _markup(result: str | Exception) -> Markup:
+    if isinstance(result, Exception):
+        raise result
+    return Markup(result)  # noqa: S704  # written by matplotlib, and as it wrote it
 
 
 @contextlib.contextmanager
@@ -134,14 +149,17 @@ def _environment() -> Environment:
 
 
 def _controller_page(
-    environment: Environment, experiment: Mapping[str, Any], label: str, provenance: Sequence[Mapping[str, Any]]
+    environment: Environment,
+    experiment: Mapping[str, Any],
+    label: str,
+    traces: Mapping[str, Markup],
+    provenance: Sequence[Mapping[str, Any]],
 ) -> str:
-    plots = {name: rate_figures.trace(experiment, label, name) for name in experiment["traces"][label]}
     return environment.get_template("controller.html.j2").render(
         experiment=experiment,
         label=label,
         about=experiment["contestants"][label],
-        figures={name: Markup(drawing.as_svg(figure, f"{label}-{name}")) for name, figure in plots.items()},  # noqa: S704
+        figures=traces,
         provenance=provenance,
     )
 
@@ -161,32 +179,51 @@ def _cheapest(study: Mapping[str, Any]) -> str:
     return min(costs, key=costs.__getitem__)
 
 
-def _drawn(experiment: Mapping[str, Any], folder: Path) -> dict[str, Markup]:
-    """The experiment's figures as inline SVG, by study and ``overview``; also written as PNG and SVG.
+def _drawings(experiment: Mapping[str, Any]) -> dict[tuple[str, ...], Drawing]:
+    """The experiment's figures by study and ``overview``, and those of its controllers' pages by controller and study."""
+    drawings: dict[tuple[str, ...], Drawing] = {}
+    for figure, (draw, *numbers) in _figures(experiment).items():
+        name = f"{experiment['name']}-{figure}"
+        drawings[figure,] = Drawing(draw, tuple(numbers), f"figures/{name}", name)
+    for label, studies in experiment.get("traces", {}).items():
+        page = page_of(experiment, label).removeprefix("controllers/").removesuffix(".html")
+        for number, (study, starts) in enumerate(studies.items(), 1):
+            path = f"controllers/figures/{page}-{number}-{_slug(study)}"
+            shown = (starts, _oracle(experiment, study))
+            drawings[label, study] = Drawing(rate_figures.trace, shown, path, f"{label}-{study}", words=True)
+    return drawings
+
+
+def _figures(experiment: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The functions that draw the experiment's figures and what they are given, by study and ``overview``.
 
     Raises:
         ValueError: there is no page for its kind.
     """
-    studies, plots = experiment["studies"], dict[str, Figure]()
-    if experiment["kind"] not in KINDS:
-        raise ValueError(f"unknown kind {experiment['kind']!r}")
-    if experiment["kind"] == "grid_resolution":
-        plots["overview"] = figures.overview_figure(studies)
-        plots |= {name: figures.study_figure(study) for name, study in studies.items()}
-    elif experiment["kind"] == "recorded":
-        plots |= {name: recorded_figures.study(study) for name, study in studies.items()}
-    elif experiment["kind"] == "exponent_search":
-        plots["overview"] = search_figures.overview(experiment)
-    elif experiment["kind"] == "tail_exponents":
-        plots["overview"] = tail_figures.overview(experiment)
-        plots |= {name: tail_figures.study(study) for name, study in studies.items()}
-    elif experiment["kind"] == "horizons":
-        plots |= {"overview": horizon_figures.overview(experiment)} if studies else {}
-        plots |= {name: horizon_figures.study(experiment, study) for name, study in studies.items()}
-    else:
-        plots["overview"] = rate_figures.overview(experiment)
-    inline = {}
-    for name, figure in plots.items():
-        markup = drawing.save_both(figure, folder, f"{experiment['name']}-{name}")
-        inline[name] = Markup(markup)  # noqa: S704  # written by matplotlib just now
-    return inline
+    kind, studies = experiment["kind"], experiment["studies"]
+    each: dict[str, tuple[Any, ...]]
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}")
+    if kind == "grid_resolution":
+        each = {name: (figures.study_figure, study) for name, study in studies.items()}
+        return {"overview": (figures.overview_figure, studies), **each}
+    if kind == "recorded":
+        return {name: (recorded_figures.study, study) for name, study in studies.items()}
+    if kind == "exponent_search":
+        return {"overview": (search_figures.overview, experiment)}
+    if kind == "tail_exponents":
+        each = {name: (tail_figures.study, study) for name, study in studies.items()}
+        return {"overview": (tail_figures.overview, experiment), **each}
+    if kind == "horizons":
+        overview = {"overview": (horizon_figures.overview, experiment)} if studies else {}
+        about = {key: experiment[key] for key in ("factors", "schedules")} if studies else {}
+        return overview | {name: (horizon_figures.study, about, study) for name, study in studies.items()}
+    return {"overview": (rate_figures.overview, {key: experiment[key] for key in experiment if key != "traces"})}
+
+
+def _oracle(experiment: Mapping[str, Any], study: str) -> dict[str, float] | None:
+    """Rate and steps of the cosine in a study, if the reference is one."""
+    if experiment["contestants"][experiment["reference"]]["schedule"] != "DampedCosine()":
+        return None
+    numbers = experiment["studies"][study]
+    return {"rate": numbers["oracle"]["rate"], "steps": numbers["steps"]}
