@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from adaptive_lr.analysis.any_rate import Starts, headline, judge, summarise
 from adaptive_lr.controllers import AbstractController, Static
 from adaptive_lr.errors import ExperimentError, StoreError
-from adaptive_lr.experiment.base import AbstractExperiment, check_study_name, geometric_grid, refuse_repeated, slug
+from adaptive_lr.experiment.base import (
+    AbstractExperiment,
+    check_study_name,
+    geometric_grid,
+    refuse_repeated,
+    slug,
+    smoke_seeds,
+)
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
 from adaptive_lr.tasks import AbstractTask
@@ -44,6 +51,12 @@ class RateStudy:
         if not self.seeds:
             raise ExperimentError(f"study {self.name}: seeds must not be empty")
         geometric_grid(self.low, self.high, 1)
+
+    def small(self, seeds: int = 1) -> RateStudy:
+        """The same with so many seeds, from three starts below the highest, and long enough for the controllers' own windows."""
+        high = self.high / 10.0 if self.high > 150.0 * self.low else self.high
+        steps = max(30, self.steps // 33)
+        return replace(self, steps=steps, low=max(self.low, high / 100.0), high=high, seeds=self.seeds[:seeds])
 
     @property
     def title(self) -> str:
@@ -170,7 +183,7 @@ class AnyRate(AbstractExperiment):
 
     def smoke(self) -> AnyRate:
         """See the base class."""
-        studies = [replace(study, steps=max(30, study.steps // 25), seeds=study.seeds[:2]) for study in self.studies]
+        studies = [study.small(seeds) for study, seeds in zip(self.studies, smoke_seeds(), strict=False)]
         contestants = {
             group: {
                 label: replace(contestant, per_decade=1, rates=contestant.rates[::2])

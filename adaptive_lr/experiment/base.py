@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import re
 import tokenize
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -170,6 +171,11 @@ def run_experiment(
 def slug(label: str) -> str:
     """A label as the name of a folder."""
     return "".join(letter if letter.isalnum() or letter in ".=^-" else "_" for letter in label)
+
+
+def smoke_seeds() -> Iterator[int]:
+    """How many report seeds a study has at smoke size: two for the first, so that there are intervals, one for each other."""
+    return itertools.chain((2,), itertools.repeat(1))
 
 
 def check_study_name(name: str) -> str:

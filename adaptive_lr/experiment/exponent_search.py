@@ -10,7 +10,7 @@ import numpy as np
 
 from adaptive_lr.analysis.transfer import summarise
 from adaptive_lr.errors import ExperimentError
-from adaptive_lr.experiment.base import AbstractExperiment, check_study_name, refuse_repeated
+from adaptive_lr.experiment.base import AbstractExperiment, check_study_name, refuse_repeated, smoke_seeds
 from adaptive_lr.experiment.grid_resolution import Study, sweep_of
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
@@ -93,7 +93,7 @@ class ExponentSearch(AbstractExperiment):
     def smoke(self) -> ExponentSearch:
         """See the base class."""
         few = dict(list(self.shapes.items())[:6])
-        studies = [study.small() for study in self.studies]
+        studies = [study.small(seeds).narrowed(1) for study, seeds in zip(self.studies, smoke_seeds(), strict=False)]
         return replace(self, title=f"{self.title} (smoke size)", shapes=few, studies=studies)
 
     def analyse(self, store: Store) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from adaptive_lr.experiment.base import (
     geometric_grid,
     refuse_repeated,
     slug,
+    smoke_seeds,
 )
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule
@@ -67,14 +68,20 @@ class Study:
         """The seed that chooses and the one that reports, of each repetition."""
         return pairs(self.selection_seeds, self.report_seeds)
 
-    def small(self) -> Study:
-        """The same study at a size that ends at once."""
+    def small(self, seeds: int = 1) -> Self:
+        """The same study at a size that ends at once, with so many report seeds."""
         return replace(
             self,
-            steps=max(20, self.steps // 20),
+            steps=max(20, self.steps // 100),
             selection_seeds=self.selection_seeds[:1],
-            report_seeds=self.report_seeds[:2],
+            report_seeds=self.report_seeds[:seeds],
         )
+
+    def narrowed(self, decades: int) -> Self:
+        """On the middle of its window, where that is wider."""
+        spare = len(self.rates) - 1 - decades * self.per_decade
+        low = float(self.rates[max(spare, 0) // 2])
+        return replace(self, low=low, high=low * 10.0**decades) if spare > 0 else self
 
     def facts(self) -> dict[str, Any]:
         """What a report says of the study, as plain data."""
@@ -181,8 +188,8 @@ class Experiment(AbstractExperiment):
         ]
 
     def smoke(self) -> Experiment:
-        """See the base class."""
-        studies = [study.small() for study in self.studies]
+        """See the base class; two decades, the fewest that the coarse grids can be taken from."""
+        studies = [study.small(seeds).narrowed(2) for study, seeds in zip(self.studies, smoke_seeds(), strict=False)]
         return replace(self, title=f"{self.title} (smoke size)", studies=studies)
 
     def analyse(self, store: Store) -> dict[str, Any]:

@@ -122,15 +122,15 @@ class HorizonStudy(Study):
         """The same at another horizon, a multiple of its own."""
         return replace(self, steps=max(1, round(self.steps * factor)))
 
-    def small(self) -> Self:
-        """See the base class; one repetition, and two rates."""
+    def small(self, seeds: int = 1) -> Self:
+        """See the base class; as many repetitions, and two rates."""
         return replace(
             self,
             steps=max(4, self.steps // 40),
             high=self.low * 10.0,
             per_decade=1,
-            selection_seeds=self.selection_seeds[:1],
-            report_seeds=self.report_seeds[:1],
+            selection_seeds=self.selection_seeds[:seeds],
+            report_seeds=self.report_seeds[:seeds],
         )
 
 

@@ -21,7 +21,7 @@ from adaptive_lr.errors import SpecError
 from adaptive_lr.files import make_folder, replace_file
 from adaptive_lr.trials.processes import Processes
 
-INDEX = Path("figures") / "drawn.json"
+INDEX = Path("drawn.json")
 """What was drawn, below the folder of a report: of each figure a hash of all that it depends on, and those of its files."""
 
 _FEW = 6
@@ -95,7 +95,7 @@ def draw_all(drawings: Sequence[Drawing], folder: Path, *, workers: int = 1) -> 
             after[figure.path] = {"key": keys[index]} | {ending: _hash(content) for ending, content in files.items()}
     finally:
         if after != before:
-            make_folder((folder / INDEX).parent)
+            make_folder(folder)
             replace_file(folder / INDEX, (json.dumps(after, indent=0, sort_keys=True) + "\n").encode())
     return [results[index] for index in range(len(drawings))]
 
