@@ -25,10 +25,12 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)  # 3 ms; else a power loss could leave the name to a file without its content
         part.replace(path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C, too, leaves nothing half written behind
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise
 
 
 def make_folder(path: Path) -> None:

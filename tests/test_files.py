@@ -152,3 +152,19 @@ def test_a_name_reaches_no_terminal_with_control_characters() -> None:
     text = draw_schedules(rows, 50, 100)
     assert "\x1b" not in text
     assert "\x00" not in text
+
+
+def test_ctrl_c_while_a_file_is_written_leaves_the_old_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.json"
+    replace_file(path, b"old")
+
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(path, b"new")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
+    assert path.read_bytes() == b"old"
