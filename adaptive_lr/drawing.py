@@ -18,6 +18,9 @@ from adaptive_lr.files import make_folder, replace_file
 
 Array = NDArray[Any]
 
+_DPI = 130
+"""Of a PNG."""
+
 LONGEST = 80
 """Characters of a name that a figure shows."""
 
@@ -105,7 +108,7 @@ def save(figure: Figure, path: Path) -> None:
     if ending not in (".png", ".svg"):
         raise OutputError(f"a figure is written as .png or .svg, got {path.name}")
     make_folder(path.parent)
-    replace_file(path, _drawn(figure, ending[1:], path.stem, dpi=130))
+    replace_file(path, _drawn(figure, ending[1:], path.stem, dpi=_DPI))
 
 
 def save_both(figure: Figure, folder: Path, name: str) -> str:
@@ -120,11 +123,15 @@ def save_both(figure: Figure, folder: Path, name: str) -> str:
 def both(figure: Figure, name: str) -> dict[str, bytes]:
     """The contents of the figure's files, ``png`` and ``svg``.
 
-    It is laid out once, which takes as long as all the rest of drawing: what is placed for one fits the other.
+    It is laid out once, which takes as long as all the rest of drawing: what is placed for one fits the other. Matplotlib would
+    also go through all of the figure once more before it draws each, as long as that has a layout engine.
     """
-    image = _drawn(figure, "png", name, dpi=130)
-    figure.set_layout_engine("none")
-    return {"png": image, "svg": _drawn(figure, "svg", name, dpi=130)}
+    figure.set_dpi(_DPI)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+    return {ending: _drawn(figure, ending, name, dpi=_DPI) for ending in ("png", "svg")}
 
 
 def _drawn(figure: Figure, ending: str, name: str, *, dpi: int = 100) -> bytes:

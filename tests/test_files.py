@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from adaptive_lr.drawing import as_svg, draw_multipliers, plain, save
+from adaptive_lr.drawing import as_svg, both, draw_multipliers, plain, save
 from adaptive_lr.errors import OutputError
 from adaptive_lr.files import replace_file
 from adaptive_lr.reporting.pages import replace_page
@@ -112,6 +112,29 @@ def test_a_name_is_drawn_as_it_is_and_never_read_as_a_formula(tmp_path: Path, na
     if set(name) <= set("$x\\"):
         assert texts.count(name[:80] if len(name) <= 80 else name[:79] + "…") == 4
     element.encode()
+
+
+def test_a_figure_is_laid_out_once_for_both_of_its_files(tmp_path: Path) -> None:
+    def drawn() -> Figure:
+        figure = Figure(figsize=(5.0, 3.0), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.set(xlabel="x", ylabel="y\nof two lines", yscale="log")
+        left.plot([0.0, 1.0], [1e-5, 10.0], label="a")
+        figure.colorbar(right.scatter([0.0, 1.0], [0.0, 1.0], c=[0.0, 1.0]), ax=right)
+        figure.legend(loc="outside right center")
+        return figure
+
+    save(drawn(), tmp_path / "name.png")
+    files = both(drawn(), "name")
+    assert files["png"] == (tmp_path / "name.png").read_bytes()
+    boxes = re.findall(rb'<rect x="([0-9.]+)" y="[0-9.]+" width="([0-9.]+)"', files["svg"])
+    figure = drawn()
+    figure.set_dpi(130)
+    figure.draw_without_rendering()
+    for box, axes in zip(boxes, figure.axes[:2], strict=True):  # of the bar no rectangle is cut out
+        assert [float(number) for number in box] == pytest.approx(
+            [72 * 5.0 * axes.get_position().x0, 72 * 5.0 * axes.get_position().width]
+        )
 
 
 def test_a_killed_writer_leaves_the_old_figure_or_the_new_one(tmp_path: Path) -> None:
