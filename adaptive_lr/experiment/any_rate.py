@@ -19,7 +19,6 @@ from adaptive_lr.experiment.base import (
     geometric_grid,
     refuse_repeated,
     slug,
-    smoke_seeds,
 )
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
@@ -52,11 +51,16 @@ class RateStudy:
             raise ExperimentError(f"study {self.name}: seeds must not be empty")
         geometric_grid(self.low, self.high, 1)
 
-    def small(self, seeds: int = 1) -> RateStudy:
-        """The same with so many seeds, from three starts below the highest, and long enough for the controllers' own windows."""
+    def small(self, *, first: bool = False) -> RateStudy:
+        """The same, small: three starts below the highest, one seed.
+
+        The first of an experiment has two seeds, so that there are intervals, and is long enough for what controllers do after their windows,
+        of 40 steps by default.
+        """
         high = self.high / 10.0 if self.high > 150.0 * self.low else self.high
-        steps = max(30, self.steps // 33)
-        return replace(self, steps=steps, low=max(self.low, high / 100.0), high=high, seeds=self.seeds[:seeds])
+        steps, seeds = (200, 2) if first else (30, 1)
+        low = max(self.low, high / 100.0)
+        return replace(self, steps=min(self.steps, steps), low=low, high=high, seeds=self.seeds[:seeds])
 
     @property
     def title(self) -> str:
@@ -183,7 +187,7 @@ class AnyRate(AbstractExperiment):
 
     def smoke(self) -> AnyRate:
         """See the base class."""
-        studies = [study.small(seeds) for study, seeds in zip(self.studies, smoke_seeds(), strict=False)]
+        studies = [study.small(first=index == 0) for index, study in enumerate(self.studies)]
         contestants = {
             group: {
                 label: replace(contestant, per_decade=1, rates=contestant.rates[::2])

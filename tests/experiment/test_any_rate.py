@@ -9,7 +9,7 @@ import pytest
 
 from adaptive_lr.analysis.any_rate import Starts, headline, judge, summarise
 from adaptive_lr.errors import ExperimentError, StoreError
-from adaptive_lr.experiment import run_experiment
+from adaptive_lr.experiment import AnyRate, geometric_grid, load_experiment, run_experiment
 from adaptive_lr.experiment.any_rate import traced
 from adaptive_lr.reporting.report import page_of, write_report
 from adaptive_lr.reporting.tensorboard import write_events
@@ -211,4 +211,32 @@ def test_events_show_the_rate_that_was_used(finished: Path, numbers: dict[str, A
 
 def test_smoke_size_is_small() -> None:
     small = EXPERIMENT.smoke()
-    assert sum(trial.steps for trial in small.trials()) < 0.3 * sum(trial.steps for trial in EXPERIMENT.trials())
+    assert sum(trial.steps for trial in small.trials()) < 0.1 * sum(trial.steps for trial in EXPERIMENT.trials())
+
+
+@pytest.mark.parametrize("name", ["e02_any_learning_rate", "e03_controller_ablation"])
+def test_smoke_size_has_every_study_and_in_the_first_all_that_controllers_do(name: str) -> None:
+    experiment = load_experiment(name)
+    assert isinstance(experiment, AnyRate)
+    small = experiment.smoke()
+    assert [study.name for study in small.studies] == [study.name for study in experiment.studies]
+    assert small.by_label.keys() == experiment.by_label.keys()
+    first, *others = small.studies
+    assert len(first.seeds) == 2
+    for study in (first, *others):
+        for contestant in small.cells(study).values():
+            assert len(contestant.grid(study)) == 3
+    for contestant in experiment.by_label.values():
+        asked = {contestant.controller.signals(step, first.steps) for step in range(first.steps)}
+        assert asked == {contestant.controller.signals(step, 2000) for step in range(2000)}, contestant.controller
+
+
+def test_smoke_size_takes_the_middle_of_windows_that_are_wide_enough() -> None:
+    def window(low: float, high: float) -> list[float]:
+        small = replace(STUDY, low=low, high=high).small()
+        return [float(f"{rate:.6g}") for rate in geometric_grid(small.low, small.high, 1)]
+
+    assert window(1e-3, 1e2) == [0.1, 1.0, 10.0]
+    assert window(1e-3, 1.0) == [1e-3, 1e-2, 1e-1]
+    assert window(0.3, 30.0) == [0.3, 3.0, 30.0]
+    assert window(0.3, 3.0) == [0.3, 3.0]

@@ -139,8 +139,14 @@ def test_all_trials_can_be_shown(numbers: dict[str, Any]) -> None:
 
 def test_smoke_is_a_fraction_of_the_experiment() -> None:
     smoke = EXPERIMENT.smoke()
-    assert sum(trial.steps for trial in smoke.trials()) < 0.5 * sum(trial.steps for trial in EXPERIMENT.trials())
+    assert sum(trial.steps for trial in smoke.trials()) < 0.1 * sum(trial.steps for trial in EXPERIMENT.trials())
     assert "smoke" in smoke.title
+    assert smoke.by_label == EXPERIMENT.by_label
+    assert [(study.name, len(study.report_seeds)) for study in smoke.studies] == [("squares", 2), ("absolute", 1)]
+    for small, whole in zip(smoke.studies, EXPERIMENT.studies, strict=True):
+        assert set(small.rates.round(9)) < set(whole.rates.round(9))
+        assert small.rates[-1] / small.rates[0] == pytest.approx(100.0)
+        assert small.rates[0] / whole.rates[0] == pytest.approx(whole.rates[-1] / small.rates[-1])
 
 
 def test_declared_experiments_load_and_their_trials_are_distinct() -> None:
