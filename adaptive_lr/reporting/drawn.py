@@ -170,7 +170,7 @@ def _settings() -> dict[str, Any]:
 
 def sources() -> list[Path]:
     """The files of the code that draws, and of what it shows of other code."""
-    others = [_PACKAGE / "drawing.py", _PACKAGE / "analysis/robustness.py"]
+    others = [_PACKAGE / name for name in ("drawing.py", "analysis/robustness.py", "analysis/exponents.py")]
     return [*sorted((_PACKAGE / "reporting").glob("*.py")), *others]
 
 

@@ -20,6 +20,7 @@ from adaptive_lr.errors import OutputError
 from adaptive_lr.experiment import AbstractExperiment, run_experiment
 from adaptive_lr.reporting import drawn
 from adaptive_lr.reporting.drawn import INDEX, Drawing, draw_all
+from adaptive_lr.reporting.kept import FORMAT
 from adaptive_lr.reporting.report import write_report
 from adaptive_lr.trials.store import Store
 from tests import tiny, tiny_rates
@@ -202,7 +203,7 @@ def test_what_figures_import_is_part_of_their_version() -> None:
     assert {"figures.py", "drawing.py", "robustness.py", "prose.py"} <= {path.name for path in reached}
     # What remains has no part in figures: how a file is written, what an error is, intervals that stand in the numbers.
     beyond = {str(path.relative_to(package)) for path in reached - set(drawn.sources())}
-    assert beyond <= {"errors.py", "files.py", "analysis/stats.py", "analysis/any_rate.py"}
+    assert beyond <= {"errors.py", "files.py", "analysis/stats.py", "analysis/any_rate.py", "analysis/paired.py"}
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +255,7 @@ def test_ctrl_c_ends_the_command_and_its_processes(analysed: list[dict[str, Any]
     folder = tmp_path / "report"
     folder.mkdir()
     copies = {f"copy{index}": {**numbers, "name": f"copy{index}"} for index, numbers in enumerate(analysed * 8)}
-    (folder / "report.json").write_text(json.dumps({"format": 3, "experiments": copies}))
+    (folder / "report.json").write_text(json.dumps({"format": FORMAT, "experiments": copies}))
     command = [sys.executable, "-m", "adaptive_lr", "report", "--workers", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
