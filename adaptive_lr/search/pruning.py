@@ -43,7 +43,7 @@ def cuts(curves: Sequence[Sequence[float]], *, maximise: bool) -> tuple[tuple[in
 
 
 def rungs(steps: int) -> tuple[int, ...]:
-    """The steps at which runs that are trained side by side are compared: a ninth and a third of the way.
+    """The lengths of the short runs in which shapes that are trained side by side are compared: a ninth and a third of the steps.
 
     >>> rungs(2000), rungs(3)
     ((222, 667), (1,))

@@ -34,8 +34,7 @@ def search_shapes(
 ) -> SearchResult:
     """Try so many shapes; what is trained is stored, and never trained again.
 
-    With a pruner only the shapes that come to the end are stored, and none is read: a shape is compared with those of its round,
-    which are trained side by side.
+    With a pruner a shape is compared with those of its round, in runs that are shorter and whole.
 
     Args:
         shapes: what is searched.
@@ -66,10 +65,4 @@ def search_shapes(
         raise SpecError(f"with a pruner trials must be a multiple of together, {shapes.together}, got {trials}")
     rounds = (HalvedRounds if shapes.pruner else WholeRounds)(shapes, store, workers)
 
-    def settle_and_advance(progress: Progress) -> None:
-        rounds.settle()  # results are told when they are in the journal
-        advance(progress)
-
-    return run_plan(
-        plan, directory, lambda: rounds, storage=storage, advance=settle_and_advance, identity=shapes.identity()
-    )
+    return run_plan(plan, directory, lambda: rounds, storage=storage, advance=advance, identity=shapes.identity())

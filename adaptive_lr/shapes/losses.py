@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,37 +17,17 @@ OBJECTIVES: tuple[Objective, ...] = ("best", "worst", "mean", "best and worst")
 Array = NDArray[np.float64]
 
 
-class Measured(NamedTuple):
-    """A trial: its loss now and before training, and the processor time that it has taken."""
-
-    loss: float
-    initial: float
-    seconds: float
-
-
 def read_losses(store: Store, rows: Sequence[Sequence[Trial]], metric: str) -> tuple[Array, float, float]:
-    """The same as `losses_of` of stored trials."""
-    digests = {trial: trial.digest() for row in rows for trial in row}
-    records = store.read(digests.values())
-    by_trial = {trial: records[digest] for trial, digest in digests.items()}
-    return losses_of(
-        rows,
-        {
-            trial: Measured(record.metrics[metric], record.initial[metric], record.seconds)
-            for trial, record in by_trial.items()
-        },
-    )
-
-
-def losses_of(rows: Sequence[Sequence[Trial]], measured: Mapping[Trial, Measured]) -> tuple[Array, float, float]:
-    """Losses ``[seed, rate]``, the mean loss before training, and the time that the training took.
+    """Losses ``[seed, rate]`` of stored trials, the mean loss before training, and the processor time that the training took.
 
     A trial that diverged, or stands worse than it began, counts as no training at all.
     """
-    raw = np.array([[measured[trial].loss for trial in row] for row in rows])
-    first = np.array([measured[row[0]].initial for row in rows])
-    seconds = sum(measured[trial].seconds for row in rows for trial in row)
-    return np.fmin(raw, first[:, None]), float(first.mean()), seconds
+    digests = [[trial.digest() for trial in row] for row in rows]
+    records = store.read(digest for row in digests for digest in row)
+    losses = np.array([[records[digest].metrics[metric] for digest in row] for row in digests])
+    first = np.array([records[row[0]].initial[metric] for row in digests])
+    seconds = sum(records[digest].seconds for row in digests for digest in row)
+    return np.fmin(losses, first[:, None]), float(first.mean()), seconds
 
 
 def score(losses: Array, objective: Objective, *, reach: int, outside: float) -> tuple[float, ...]:

@@ -1,20 +1,20 @@
-"""Train the shapes of a round together: all to the end, or those that are behind only as far as that can be seen."""
+"""Train the shapes of a round together: all of them for the whole time, or those that are behind in short runs only."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from adaptive_lr.errors import RunError
 from adaptive_lr.search.executor import Job, ProcessPool
 from adaptive_lr.search.pruning import ahead, rungs
 from adaptive_lr.search.task import Outcome, Task
-from adaptive_lr.shapes.losses import Measured, losses_of, read_losses, score
+from adaptive_lr.shapes.losses import read_losses, score
 from adaptive_lr.shapes.shape_search import ShapeSearch
-from adaptive_lr.training import BatchRun, Paused, RunResult, Trial, batches
-from adaptive_lr.trials.runner import as_it_was, on_one_thread, provenance, run_batch, run_trials
+from adaptive_lr.training import RunResult, Trial
+from adaptive_lr.trials.runner import as_it_was, run_batch, run_trials
 from adaptive_lr.trials.store import Store
 
 
@@ -48,11 +48,7 @@ class AbstractRounds(ABC):
     def collect(self) -> list[tuple[Task, Outcome]]:
         """See `Executor`: the whole round."""
         tasks, self._waiting = self._waiting, []
-        return self._round([_Entrant(task, self._planned(task)) for task in tasks])
-
-    @abstractmethod
-    def settle(self) -> None:
-        """To be called once the outcomes of a round are in the journal."""
+        return self._round([_Entrant(task) for task in tasks])
 
     def close(self) -> None:
         """See `Executor`."""
@@ -63,9 +59,21 @@ class AbstractRounds(ABC):
     def _round(self, entrants: list[_Entrant]) -> list[tuple[Task, Outcome]]:
         """Train them."""
 
-    def _planned(self, task: Task) -> list[list[Trial]]:
-        shapes, point = self._shapes, task.trial.point
-        return shapes.trials(shapes.shape(point), shapes.selection_seeds, shapes.grid(point))
+    def _train(self, entrants: Sequence[_Entrant], steps: int) -> None:
+        """Train runs of so many steps of every shape, and note what it is worth in them."""
+        shapes = self._shapes
+        planned = [shapes.trials_at(entrant.task.trial.point, steps) for entrant in entrants]
+        run_trials(
+            [trial for rows in planned for row in rows for trial in row],
+            self._store,
+            workers=self._workers,
+            run=lambda todo: self._done([_Batch(batch) for batch in todo]),
+        )
+        for entrant, rows in zip(entrants, planned, strict=True):
+            losses, initial, seconds = read_losses(self._store, rows, shapes.task.selection_metric)
+            entrant.values = score(losses.mean(0), shapes.objective, reach=shapes.reach, outside=initial)
+            entrant.curve.append(entrant.values[0])
+            entrant.seconds += seconds
 
     def _done(self, jobs: Sequence[Job]) -> Generator[Any, None, None]:
         """Do the jobs.
@@ -93,75 +101,37 @@ class AbstractRounds(ABC):
 class WholeRounds(AbstractRounds):
     """Trains every shape to the end; what the store has is not trained again."""
 
-    def settle(self) -> None:
-        """See the base class: every batch was stored when it was done."""
-
     def _round(self, entrants: list[_Entrant]) -> list[tuple[Task, Outcome]]:
-        shapes = self._shapes
-        trials = [trial for entrant in entrants for row in entrant.rows for trial in row]
-        run_trials(
-            trials, self._store, workers=self._workers, run=lambda todo: self._done([_Batch(batch) for batch in todo])
-        )
-        outcomes = []
-        for entrant in entrants:
-            losses, initial, seconds = read_losses(self._store, entrant.rows, shapes.task.selection_metric)
-            values = score(losses.mean(0), shapes.objective, reach=shapes.reach, outside=initial)
-            outcomes.append((entrant.task, Outcome(values=values, seconds=seconds)))
-        return outcomes
+        self._train(entrants, self._shapes.steps)
+        return [(entrant.task, Outcome(values=entrant.values, seconds=entrant.seconds)) for entrant in entrants]
 
 
 class HalvedRounds(AbstractRounds):
-    """Of the shapes of a round a third goes on at each rung, in batches of its own; what it trains to the end is stored.
+    """Trains runs of T/9 steps, for the best third of a round runs of T/3, and for the best third of those runs of T.
 
-    Nothing is read from the store: what a round gives depends on the round alone.
+    Each of them is a run of its own, with its schedule from beginning to end: a loss on the way through a long run favours shapes that
+    decay early, which the end of the run does not. They are trials like others, and stored.
     """
 
-    def __init__(self, shapes: ShapeSearch, store: Store, workers: int) -> None:
-        super().__init__(shapes, store, workers)
-        self._unstored: list[list[RunResult]] = []
-
-    def settle(self) -> None:
-        """See the base class: store what was trained to the end."""
-        source = provenance() if self._unstored else {}
-        while self._unstored:
-            self._store.add(self._unstored.pop(0), source)
-
     def _round(self, entrants: list[_Entrant]) -> list[tuple[Task, Outcome]]:
-        steps, racing, outcomes = self._shapes.steps, entrants, []
-        paused: Paused | None = None
-        for rung in rungs(steps):
-            parts: list[_Part] = list(self._done(_legs(racing, paused, rung)))
-            paused = Paused.joined([part.paused for part in parts])
-            self._measure(racing, {trial: measured for part in parts for trial, measured in part.measured.items()})
+        racing, outcomes = entrants, list[tuple[Task, Outcome]]()
+        for rung in rungs(self._shapes.steps):
+            self._train(racing, rung)
             going = {racing[index].task.key for index in ahead([entrant.curve[-1] for entrant in racing])}
             outcomes += [
                 (entrant.task, entrant.outcome(pruned=True)) for entrant in racing if entrant.task.key not in going
             ]
             racing = [entrant for entrant in racing if entrant.task.key in going]
-        metric = self._shapes.task.selection_metric
-        finished: dict[Trial, Measured] = {}
-        for results in self._done(_legs(racing, paused, steps)):
-            self._unstored.append(results)
-            finished |= {
-                result.trial: Measured(result.metrics[metric], result.initial[metric], result.seconds)
-                for result in results
-            }
-        self._measure(racing, finished)
+        self._train(racing, self._shapes.steps)
         return outcomes + [(entrant.task, entrant.outcome(pruned=False)) for entrant in racing]
-
-    def _measure(self, racing: Iterable[_Entrant], measured: Mapping[Trial, Measured]) -> None:
-        shapes = self._shapes
-        for entrant in racing:
-            losses, initial, entrant.seconds = losses_of(entrant.rows, measured)
-            entrant.curve += score(losses.mean(0), shapes.objective, reach=shapes.reach, outside=initial)
 
 
 @dataclass
 class _Entrant:
-    """A shape in a round: its trials ``[seed][rate]``, what it was worth at each rung, and what it has cost."""
+    """A shape in a round: what it was worth in runs of each length, and what these have cost."""
 
     task: Task
-    rows: list[list[Trial]]
+    values: tuple[float, ...] = ()
     curve: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -185,49 +155,6 @@ class _Batch:
             return run_batch(self.trials)
         except RunError as error:
             return error
-
-
-class _Part(NamedTuple):
-    """A batch at a rung."""
-
-    paused: Paused
-    measured: dict[Trial, Measured]
-
-
-@dataclass(frozen=True)
-class _Leg:
-    """Trials to train together from where they are to the step ``until``."""
-
-    trials: list[Trial]
-    paused: Paused | None
-    until: int
-    function: bytes = b""
-
-    @property
-    def key(self) -> str:
-        return "-".join([str(self.until), *(trial.digest() for trial in self.trials)])
-
-    def run(self) -> _Part | list[RunResult] | RunError:
-        try:
-            return on_one_thread(self._trained, self.trials)
-        except RunError as error:
-            return error
-
-    def _trained(self) -> _Part | list[RunResult]:
-        run = BatchRun(self.paused or Paused.begun(self.trials))
-        run.advance(self.until)
-        if self.until == self.trials[0].steps:
-            return run.results()
-        losses = run.metric().tolist()
-        initial = run.initial[run.task.selection_metric].tolist()
-        measured = map(Measured, losses, initial, run.seconds.tolist())
-        return _Part(run.paused(), dict(zip(self.trials, measured, strict=True)))
-
-
-def _legs(racing: Iterable[_Entrant], paused: Paused | None, until: int) -> list[_Leg]:
-    """The trials of these shapes in as few batches as can be: of those that are no longer among them nothing is left."""
-    trials = dict.fromkeys(trial for entrant in racing for row in entrant.rows for trial in row)
-    return [_Leg(batch, paused and paused.only(batch), until) for batch in batches(list(trials))]
 
 
 def _went_wrong(outcome: Any) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules import AbstractSchedule
+from adaptive_lr.search.pruning import rungs
 from adaptive_lr.search.space import Point, Space, SpaceLike
 from adaptive_lr.shapes.losses import OBJECTIVES, Objective
 from adaptive_lr.spec import encode, lookup
@@ -39,13 +40,10 @@ class ShapeSearch:
         space: by default the ranges that ``schedule`` declares.
         together: how many shapes are asked for and trained at once.
         dtype: of the training.
-        pruner: halving, or None. A ninth and a third of the way the best third of the shapes of a round goes on, by the objective
-            as it stands there, and the others leave the batch.
+        pruner: halving, or None: runs of T/9 steps for all shapes of a round, of T/3 for the best third, and of T for the best third of
+            those. Each is a whole run, its schedule from beginning to end, at every rate of the grid.
 
-    A loss on the way favours shapes that decay early, so halving is for a rough look: over five searches of 32 damped cosines, digits
-    with a perceptron took 0.33 of the processor time, and the winner's loss on other seeds was 1.03 (1.01 to 1.23) of that without
-    halving, worse beyond the interval in all five. With logistic regression on a stream, where drawing minibatches costs as much as
-    the updates, it took 0.96 of the time, and the loss was 1.27 (1.05 to 1.67), worse in four (``benchmarks/search_cost.py``).
+    What halving saves and costs is measured in ``benchmarks/search_cost.py``.
     """
 
     task: AbstractTask
@@ -84,10 +82,11 @@ class ShapeSearch:
         lookup(self.pruner, ["halving"], "pruner")
         if self.objective == "best and worst":
             raise SpecError(f"pruner {self.pruner!r} needs a single objective, got {self.objective!r}")
-        if not self.optimizer.batched:
-            raise SpecError(
-                f"pruner {self.pruner!r} is for trials in batches, and {self.optimizer!r} has them one by one"
-            )
+        for rung in rungs(self.steps):
+            try:
+                self.schedule.resolve(rung)
+            except SpecError as error:
+                raise SpecError(f"pruner {self.pruner!r} compares whole runs of {rung} steps, but {error}") from None
 
     @property
     def searched(self) -> Space:
@@ -110,10 +109,18 @@ class ShapeSearch:
         rate = point.get(BASE_LR)
         return self.rates if rate is None else (float(rate),)
 
+    def trials_at(self, point: Point, steps: int) -> list[list[Trial]]:
+        """The trials of a point in runs of so many steps, ``[selection seed][rate]``."""
+        return self.trials(self.shape(point), self.selection_seeds, self.grid(point), steps)
+
     def trials(
-        self, schedule: AbstractSchedule, seeds: Sequence[int], rates: Sequence[float] | None = None
+        self,
+        schedule: AbstractSchedule,
+        seeds: Sequence[int],
+        rates: Sequence[float] | None = None,
+        steps: int | None = None,
     ) -> list[list[Trial]]:
-        """The trials of a schedule, ``[seed][rate]``."""
+        """The trials of a schedule, ``[seed][rate]``, by default at the rates and with the steps of the search."""
         return [
             [
                 Trial(
@@ -121,7 +128,7 @@ class ShapeSearch:
                     schedule=schedule,
                     optimizer=self.optimizer,
                     base_lr=float(f"{rate:.12g}"),
-                    steps=self.steps,
+                    steps=self.steps if steps is None else steps,
                     seed=seed,
                     dtype=self.dtype,
                 )
@@ -132,7 +139,11 @@ class ShapeSearch:
 
     def identity(self) -> dict[str, Any]:
         """What tells this search from another one, apart from the plan."""
+        rounds = (
+            {} if self.pruner is None else {"halving": "whole short runs"}
+        )  # earlier versions compared losses on the way
         return {
+            **rounds,
             "task": encode(self.task),
             "optimizer": encode(self.optimizer),
             "schedule": encode(self.schedule),

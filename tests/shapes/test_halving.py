@@ -1,3 +1,4 @@
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -6,18 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_lr import DampedCosine, Range
+from adaptive_lr import DampedCosine, Range, Warmup
 from adaptive_lr.errors import SpecError
 from adaptive_lr.search.directory import Directory
 from adaptive_lr.search.ledger import Ledger
 from adaptive_lr.search.result import SearchResult
+from adaptive_lr.shapes import rounds
 from adaptive_lr.shapes.batched import search_shapes
 from adaptive_lr.shapes.judge import judge
 from adaptive_lr.shapes.losses import read_losses, score
 from adaptive_lr.shapes.rounds import HalvedRounds
 from adaptive_lr.shapes.shape_search import ShapeSearch
 from adaptive_lr.tasks import Perceptron
-from adaptive_lr.training import SGD, BatchRun, Paused, Peer, batches
+from adaptive_lr.training import SGD, BatchRun, Paused, Trial
+from adaptive_lr.trials.runner import run_batch, run_trials
 from adaptive_lr.trials.store import Store
 from tests.searched import history, journaled, states
 from tests.shapes.test_batched import GRID, found_in, shapes
@@ -51,7 +54,7 @@ def test_of_every_round_a_third_goes_on_at_each_rung(tmp_path: Path) -> None:
         assert sorted(len(one.curve) for one in found.trials[begin : begin + 7]) == [1, 1, 1, 1, 2, 2, 3]
     pruned = [one for one in found.trials if len(one.curve) < 3]
     assert [one.state for one in found.trials] == ["pruned" if one in pruned else "complete" for one in found.trials]
-    assert (found.pruned, found.ran, stored) == (12, 14, 2 * len(GRID) * 3)
+    assert (found.pruned, found.ran, stored) == (12, 14, 2 * (7 + 3 + 1) * len(GRID) * 3)
     assert states(path) == ["PRUNED" if one in pruned else "COMPLETE" for one in found.trials]
     assert intermediate(path) == [(one.number, len(one.curve), one.values[0]) for one in pruned]
     assert all(one.values == one.curve[-1:] for one in found.trials)
@@ -67,62 +70,69 @@ def test_who_goes_on_is_best_by_the_objective_at_the_rung(tmp_path: Path) -> Non
     assert [place for place in range(7) if len(by_number[place]) > 2] == second[:1]
 
 
-def test_what_a_shape_is_worth_at_a_rung_is_measured_there(tmp_path: Path) -> None:
-    searched = halved(dtype="float64", objective="worst", steps=90)
-    found, _ = found_in(tmp_path, searched, 7)
-    for one in found.trials:
-        rows = searched.trials(searched.shape(one.point), searched.selection_seeds)
-        run = BatchRun(Paused.begun([trial for row in rows for trial in row]))
-        initial = run.initial["excess"].view(3, -1)
-        for place, rung in enumerate((10, 30)[: len(one.curve)]):
-            run.advance(rung)
-            losses = np.fmin(run.metric().view(3, -1).numpy(), initial.numpy())
-            (expected,) = score(losses.mean(0), "worst", reach=2, outside=float(initial.mean()))
-            assert one.curve[place] == pytest.approx(expected, abs=1e-10)
+def test_what_is_compared_are_whole_runs_of_a_ninth_and_a_third_of_the_steps(tmp_path: Path) -> None:
+    searched = halved(objective="worst", steps=90)
+    result, _ = found_in(tmp_path, searched, 7)
+    with Store(tmp_path / "store.sqlite") as store:
+        for trial in result.trials:
+            schedule = searched.shape(trial.point)
+            for value, steps in zip(trial.curve, (10, 30, 90), strict=False):
+                rows = shapes(steps=steps).trials(schedule, searched.selection_seeds)
+                assert {run.steps for row in rows for run in row} == {steps}
+                losses, initial, _ = read_losses(store, rows, "excess")
+                assert (value,) == score(losses.mean(0), "worst", reach=2, outside=initial)
 
 
 def test_survivors_end_where_they_would_have_without_a_pruner(tmp_path: Path) -> None:
-    found, _ = found_in(tmp_path / "halved", halved(dtype="float64"), 14)
-    whole, _ = found_in(tmp_path / "whole", shapes(dtype="float64", together=7), 7)
-    assert [one.point for one in found.trials[:7]] == [one.point for one in whole.trials]
-    searched = shapes(dtype="float64")
-    with Store(tmp_path / "halved/store.sqlite") as one, Store(tmp_path / "whole/store.sqlite") as other:
-        for kept, full in zip(found.trials[:7], whole.trials, strict=True):
-            if kept.state == "pruned":
-                continue
-            np.testing.assert_allclose(kept.values, full.values, rtol=0, atol=1e-10)
-            rows = searched.trials(searched.shape(kept.point), searched.selection_seeds)
-            (losses, _, _), (others, _, _) = (read_losses(store, rows, "excess") for store in (one, other))
-            np.testing.assert_allclose(losses, others, rtol=0, atol=1e-10)
-            digest = rows[0][2].digest()
-            for name, curve in one.curves(digest).items():
-                np.testing.assert_allclose(curve, other.curves(digest)[name], rtol=0, atol=1e-10, equal_nan=True)
+    result, _ = found_in(tmp_path / "halved", halved(dtype="float64"), 14)
+    full, _ = found_in(tmp_path / "full", shapes(dtype="float64", together=7), 7)
+    assert [trial.point for trial in result.trials[:7]] == [trial.point for trial in full.trials]
+    survivors = [pair for pair in zip(result.trials[:7], full.trials, strict=True) if pair[0].state == "complete"]
+    assert len(survivors) == 1
+    for survivor, other in survivors:
+        np.testing.assert_allclose(survivor.values, other.values, rtol=0, atol=1e-10)
 
 
-def test_shapes_that_are_dropped_leave_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained: list[tuple[int, int, int]] = []
-    advance = BatchRun.advance
+def test_shapes_that_are_behind_are_trained_in_short_runs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[int, int]] = []
+    run = run_batch
 
-    def watched(run: BatchRun, until: int) -> None:
-        trained.append((run.step, until, len(run.state.flat)))
-        advance(run, until)
+    def watched(batch: list[Trial]) -> Any:
+        trained.append((batch[0].steps, len(batch)))
+        return run(batch)
 
-    monkeypatch.setattr(BatchRun, "advance", watched)
+    monkeypatch.setattr(rounds, "run_batch", watched)
     found_in(tmp_path, halved(steps=90), 7)
-    row = 20 * len(GRID) * 3  # parameters of a shape, over rates and seeds
-    assert trained == [(0, 10, 7 * row), (10, 30, 3 * row), (30, 90, row)]
+    row = len(GRID) * 3  # runs of a shape, over rates and seeds
+    assert trained == [(10, 7 * row), (30, 3 * row), (90, row)]
+
+
+def test_a_shape_that_decays_late_is_not_ended_for_it(tmp_path: Path) -> None:
+    """On the way it is behind one that has decayed already; in a run of a third of the steps both have ended."""
+    late, early = DampedCosine(), DampedCosine(k=0.5, exponent=2.0)
+    searched = halved(steps=900, rates=(0.15,), together=2)
+    rows = [row for schedule in (late, early) for row in searched.trials(schedule, searched.selection_seeds)]
+    run = BatchRun(Paused.begun([trial for row in rows for trial in row]))
+    run.advance(300)
+    on_the_way = run.metric().view(2, -1).mean(1)
+    with Store(tmp_path / "store.sqlite", write=True) as store:
+        ends = []
+        for steps in (300, 900):
+            planned = [searched.trials(schedule, searched.selection_seeds, None, steps) for schedule in (late, early)]
+            run_trials([trial for rows in planned for row in rows for trial in row], store, workers=1)
+            ends.append([float(read_losses(store, rows, "excess")[0].mean()) for rows in planned])
+    assert on_the_way[0] > on_the_way[1]
+    assert ends[1][0] < ends[1][1]
+    assert ends[0][0] < ends[0][1]
 
 
 @pytest.mark.slow  # two processes that import torch
 def test_two_workers_find_what_one_does(tmp_path: Path) -> None:
     searched = halved(task=Perceptron(), optimizer=SGD(momentum=0.9), steps=30)
-    every = [searched.trials(DampedCosine(exponent=1 + place), searched.selection_seeds) for place in range(7)]
-    planned = [len(batches([trial for rows in part for row in rows for trial in row])) for part in (every, every[:3])]
-    assert planned == [3, 1]  # what is left of three batches goes on in one
-    one, stored = found_in(tmp_path / "1", searched, 14)
-    two, also = found_in(tmp_path / "2", searched, 14, workers=2)
-    assert history(one) == history(two)
-    assert stored == also == 2 * len(GRID) * 3
+    single, stored = found_in(tmp_path / "1", searched, 14)
+    double, also = found_in(tmp_path / "2", searched, 14, workers=2)
+    assert history(single) == history(double)
+    assert stored == also == 2 * (7 + 3 + 1) * len(GRID) * 3
 
 
 def killed_at(place: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -158,8 +168,10 @@ def test_whatever_was_the_last_to_be_written_the_search_goes_on_as_if_nothing_ha
         written = killed_at(10_000, patch)
         whole, stored = found_in(tmp_path / "whole", searched, 6)
     writes = len(written) // 2
-    assert writes == 6 + 2 + 6 + 2  # points, rounds in the journal, results, rounds in the store
-    assert stored == 2 * len(GRID)
+    assert (
+        writes == 6 + 2 + 6 + 2 * 3
+    )  # points, rounds in the journal, results, and of every round three lengths in the store
+    assert stored == 2 * (3 + 1 + 1) * len(GRID)
     for place in range(writes):
         folder = tmp_path / str(place)
         with monkeypatch.context() as patch:
@@ -173,7 +185,7 @@ def test_whatever_was_the_last_to_be_written_the_search_goes_on_as_if_nothing_ha
         assert intermediate(folder / "search") == intermediate(tmp_path / "whole/search")
 
 
-def test_a_round_is_in_the_journal_whole_and_before_it_is_stored(
+def test_a_round_is_in_the_journal_whole_and_after_it_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched, seen = halved(together=4), []
@@ -185,25 +197,24 @@ def test_a_round_is_in_the_journal_whole_and_before_it_is_stored(
         keep(directory, runs)
 
     monkeypatch.setattr(Directory, "keep", watched)
-    _, stored = found_in(tmp_path, searched, 12)
-    survivors = len(GRID) * 3
-    assert seen == [(0, 0), (4, survivors), (8, 2 * survivors)]
-    assert stored == 3 * survivors
+    found_in(tmp_path, searched, 12)
+    each = (4 + 2 + 1) * len(GRID) * 3
+    assert seen == [(0, each), (4, 2 * each), (8, 3 * each)]
 
 
 def test_a_journal_that_was_cut_after_any_round_gives_the_same_search(tmp_path: Path) -> None:
     searched = halved(together=3)
     whole, _ = found_in(tmp_path / "whole", searched, 9)
-    for rounds in range(4):
-        folder = tmp_path / str(rounds)
+    for count in range(4):
+        folder = tmp_path / str(count)
         shutil.copytree(tmp_path / "whole", folder)
         connection = sqlite3.connect(folder / "search/runs.sqlite")
-        connection.execute("DELETE FROM runs WHERE number >= ?", (3 * rounds,))
+        connection.execute("DELETE FROM runs WHERE number >= ?", (3 * count,))
         connection.commit()
         connection.close()
         (folder / "search/study.db").unlink()
         again, _ = found_in(folder, searched, 9)
-        assert again.ran == 9 - 3 * rounds
+        assert again.ran == 9 - 3 * count
         assert history(again) == history(whole)
 
 
@@ -224,13 +235,13 @@ def test_points_that_come_again_are_trained_once(tmp_path: Path) -> None:
     assert {(one.point["exponent"], one.state, one.values) for one in found.trials} == {
         (one.point["exponent"], one.state, one.values) for one in found.trials[:4]
     }
-    assert stored == len(GRID) * 3
+    assert stored == (2 + 1 + 1) * len(GRID) * 3
 
 
 def test_the_base_rate_may_be_searched_too(tmp_path: Path) -> None:
     searched = halved(space={"base_lr": Range(0.01, 1.0, log=True), "exponent": Range(0.5, 4.0)})
     found, stored = found_in(tmp_path, searched, 7)
-    assert (found.pruned, stored) == (6, 3)
+    assert (found.pruned, stored) == (6, (7 + 3 + 1) * 3)
 
 
 def test_the_winner_is_one_that_came_to_the_end(tmp_path: Path) -> None:
@@ -263,7 +274,10 @@ def test_processes_begin_with_the_first_round(tmp_path: Path) -> None:
     [
         ({"pruner": "wilcoxon"}, "unknown pruner 'wilcoxon'; known: halving"),
         ({"objective": "best and worst"}, "pruner 'halving' needs a single objective, got 'best and worst'"),
-        ({"optimizer": Peer(name="prodigy")}, r"pruner 'halving' is for trials in batches, and Peer\("),
+        (
+            {"schedule": Warmup(steps=10, then=DampedCosine()), "space": {"then.exponent": Range(0.5, 4.0)}},
+            "pruner 'halving' compares whole runs of 7 steps, but Warmup.steps must be below total_steps=7, got 10",
+        ),
     ],
 )
 def test_a_pruner_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -277,7 +291,19 @@ def test_rounds_must_be_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "search").exists()
 
 
+def test_a_search_that_compared_losses_on_the_way_is_another_one(tmp_path: Path) -> None:
+    found_in(tmp_path, halved(), 7)
+    file = tmp_path / "search/search.json"
+    held = json.loads(file.read_text())
+    del held["halving"]
+    file.write_text(json.dumps(held))
+    with pytest.raises(SpecError, match='holds a search with halving null, not "whole short runs"'):
+        found_in(tmp_path, halved(), 7)
+
+
 def test_with_a_pruner_it_is_another_search(tmp_path: Path) -> None:
     found_in(tmp_path, shapes(together=7), 7)
-    with pytest.raises(SpecError, match='holds a search with pruner null, not "halving"'):
+    with pytest.raises(
+        SpecError, match=r'holds a search with (pruner null, not "halving"|halving null, not "whole short runs")'
+    ):
         found_in(tmp_path, halved(), 7)
