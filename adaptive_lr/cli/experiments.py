@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CORES = os.cpu_count() or 1
 
 Runs = Annotated[Path, typer.Option(help="Folder that TensorBoard events are written to.")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="A tiny version that ends in seconds; its numbers mean nothing.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="A tiny version; its numbers mean nothing.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes, each on one core.")]
 Everything = Annotated[bool, typer.Option("--all", help="Write TensorBoard events of all trials, not of a selection.")]
 
