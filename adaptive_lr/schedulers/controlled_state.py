@@ -26,6 +26,7 @@ from adaptive_lr.schedulers.state import (
     text,
     truth,
 )
+from adaptive_lr.spec import NUMBERS
 
 _VECTOR = many(tensor())
 _RANDOM = each(tensor(dtype=torch.uint8), object)
@@ -91,7 +92,7 @@ def check_controlled(state: Any, control: Control, space: ModuleSpace) -> None:
         "kept": nothing_or(mapping) if space.keeper is None else record({"kept": _copy, "candidate": _copy}),
         "update": nothing_or(_UPDATE),
     }
-    record(fields, {"trial": finite(0.0), "numbers": _numbers})("the state", state)
+    record(fields, {"trial": finite(0.0), "numbers": _numbers, "observed": nothing_or(_metric)})("the state", state)
     if space.keeper is not None and bool(state["control"]["kept"].any()) != (state["kept"]["kept"] is not None):
         raise SpecError("the state.kept.kept must be there exactly if control.kept says so")
     _check_parameters(state, space)
@@ -104,6 +105,16 @@ def _numbers(name: str, value: Any) -> None:
     present = [number for number in value if number is not None]
     if len(set(present)) < len(present):
         raise SpecError(f"{name} must be different numbers, got {value}")
+
+
+def _metric(name: str, value: Any) -> None:
+    """A number, which may be infinite or NaN, as metrics are.
+
+    Raises:
+        SpecError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
+        raise SpecError(f"{name} must be a number or None, got {value!r}")
 
 
 def _copy(name: str, value: Any) -> None:
