@@ -28,6 +28,9 @@ HALF = torch.tensor(0.5, dtype=torch.float64)
 EXACT = torch.tensor(torch.finfo(torch.float64).eps, dtype=torch.float64)
 """What an `Observation` holds of the precision where nothing was said."""
 
+NO_MEMORY = torch.tensor(0.0, dtype=torch.float64)
+"""What an `Observation` holds of the optimizer's momentum where nothing was said."""
+
 LARGEST = 1e12
 """No controller goes further than this from the base rate, up or down."""
 
@@ -71,13 +74,15 @@ class Signal(Flag):
     CURVATURE = auto()
     """The Hessian times a fixed random direction, and its change since the last reading: one gradient."""
     START = auto()
-    """A copy of the parameters that training started from, for as long as every step asks for it; of one that joins later, its value then."""
+    """A copy of the parameters as they are when it is first asked for, for as long as every step asks for it; of one that joins later, its value at the first step after that at which something is read."""
     PROBE_START = auto()
     """The loss of those parameters on the minibatch (with ``STEP`` and ``START``): one evaluation of the loss."""
     PROBE_BACK = auto()
     """The loss after a step as long the other way on the same minibatch (with ``STEP``): one evaluation of the loss."""
     METRIC = auto()
     """A metric on data that is not trained on, smaller being better: as it was last observed, NaN if it was not since the last look."""
+    DISTANCE = auto()
+    """How far the parameters are from the copy of ``START``, and how long the step is (with ``START`` and ``STEP``): no evaluation, no further copy."""
     KEEP = auto()
     """A copy of parameters, optimizer state and buffers to go back to."""
 
@@ -134,10 +139,12 @@ class Observation:
         back_loss: f(theta + trial D).
         metric: what was measured on data that is not trained on, before the update.
         start_loss: f of the parameters that training started from.
+        distance_square: |theta - theta_0|^2, with theta_0 the copy of ``Signal.START``, before the step.
         half_square: |g of the first half of the minibatch|^2, or of a smaller first part.
         part_share: which part that is, b/B of the minibatch.
         curvature_square: |H z|^2 for a fixed direction z of length 1, from a finite difference of gradients.
         curvature_change: |H z - H z of the last reading|^2.
+        memory: beta, the decay of the mean over gradients that the optimizer's step is, with ``Signal.DISTANCE``; 0 if it is none.
         resolution: the distance of 1 from the next larger number in the precision of the losses.
     """
 
@@ -160,11 +167,13 @@ class Observation:
     start_loss: Tensor = NOT_SEEN
     back_loss: Tensor = NOT_SEEN
     metric: Tensor = NOT_SEEN
+    distance_square: Tensor = NOT_SEEN
     half_square: Tensor = NOT_SEEN
     part_share: Tensor = HALF
     curvature_square: Tensor = NOT_SEEN
     curvature_change: Tensor = NOT_SEEN
     resolution: Tensor = EXACT
+    memory: Tensor = NO_MEMORY
 
 
 class AbstractController(Spec, ABC):
@@ -222,7 +231,7 @@ class AbstractController(Spec, ABC):
     def remark(self, state: State, now: Moment) -> str | None:
         """What whoever trains should hear of the update at ``now``: that something is set wrongly, or was not found out. By default nothing.
 
-        Only of the first trial, and at most once a run.
+        Only of the first trial; a text is told once a run, whatever the numbers in it.
         """
         return None
 

@@ -13,6 +13,7 @@ from adaptive_lr.controllers.base import Signal
 from adaptive_lr.errors import SpecError
 from adaptive_lr.feedback.keeping import Keeper, parameters_of
 from adaptive_lr.feedback.last_gradient import LastGradient
+from adaptive_lr.feedback.momentum import momentum_of
 from adaptive_lr.feedback.sharding import local, part_of, sharded, shards
 from adaptive_lr.feedback.statistics import Vector
 
@@ -34,6 +35,13 @@ class ModuleSpace:
     def alone(self) -> bool:
         """See `Space`."""
         return self._processes() == 1 and self._unsharded
+
+    @property
+    def memory(self) -> float:
+        """See `Space`; where groups that are trained differ, the largest."""
+        groups = self._optimizer.param_groups
+        trained = [group for group in groups if any(p.requires_grad or p.grad is not None for p in group["params"])]
+        return max(map(momentum_of, trained), default=0.0)
 
     def __init__(self, optimizer: Optimizer, process_group: Any = None) -> None:
         self._optimizer, self._group = optimizer, process_group

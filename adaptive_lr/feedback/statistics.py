@@ -40,6 +40,10 @@ class Space(Protocol):
     def alone(self) -> bool:
         """Whether no other process must evaluate the same losses at the same time."""
 
+    @property
+    def memory(self) -> float:
+        """beta, the decay of the mean over gradients that the optimizer's step is; 0 if it is none."""
+
     def prepare(self, needs: Signal) -> None:
         """Be ready to see what a controller will ask for.
 
@@ -130,6 +134,9 @@ class Statistics:
             self.buffers.pop("initial", None)
         elif "initial" not in self.buffers:
             self._remember("initial", space.parameters())
+        if Signal.DISTANCE in signals:  # in the buffer that the step is written to afterwards
+            away = self._difference("step", self.buffers["initial"], space.parameters())
+            values["distance_square"] = space.dot(away, away)
         if Signal.KEEP in signals:
             space.keep()
 
@@ -142,8 +149,9 @@ class Statistics:
         step = self._difference("step", self.buffers["start"], parameters)
         scale = 1.0 / trial.to(step[0].device)
         values["descent"] = space.dot(gradients, step) * scale
-        if Signal.PARAMETERS in signals:
+        if signals & (Signal.PARAMETERS | Signal.DISTANCE):
             values["direction_square"] = space.dot(step, step) * scale * scale
+        if Signal.PARAMETERS in signals:
             values["parameters_dot_direction"] = space.dot(parameters, step) * scale
         if signals & (Signal.PROBE | Signal.PROBE_GRADIENT):
             values["probe_loss"], gradient = self._probed(replay, gradient=Signal.PROBE_GRADIENT in signals)

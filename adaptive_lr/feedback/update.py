@@ -120,7 +120,11 @@ class Control:
         resolution = self._resolution()
         self.seen = self.statistics.gathered()
         share = HALF if part is None else torch.tensor(part.share, dtype=torch.float64)
-        seen = Observation(now=now, trial=self.trial, part_share=share, resolution=resolution, **self.seen)
+        beta = self.space.memory if Signal.DISTANCE in signals else 0.0
+        memory = torch.tensor(beta, dtype=torch.float64, device="cpu")
+        seen = Observation(
+            now=now, trial=self.trial, part_share=share, resolution=resolution, memory=memory, **self.seen
+        )
         state, decided = self.controller.update(self.state, seen)
         self._seen_at = now
         sound = _sound(seen, signals)

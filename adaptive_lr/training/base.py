@@ -129,6 +129,11 @@ class AbstractOptimizer(Spec, ABC):
     """Whether it sets its step sizes itself, so that no controller can."""
 
     @property
+    def memory(self) -> float:
+        """beta, the decay of the mean over gradients that a step is, as a controller sees it; 0, for none, if a class says nothing."""
+        return 0.0
+
+    @property
     def batched(self) -> bool:
         """Whether it has a stacked form; trials of one that has none are trained one by one."""
         return True

@@ -245,7 +245,8 @@ class _Controlled:
     def __init__(self, run: BatchRun) -> None:
         trials, controller = run.trials, run.trials[0].controller
         self._run, self._controller, self._steps = run, controller, trials[0].steps
-        self._space = StackedSpace(run.state, run.update, list(run.buffers.values()), len(trials))
+        buffers, memory = list(run.buffers.values()), trials[0].optimizer.memory
+        self._space = StackedSpace(run.state, run.update, buffers, len(trials), memory=memory)
         self._control = Control(controller, self._space)
         self._base = Base([trial.schedule for trial in trials], self._steps)
         self._losses = run.task.loss_function()

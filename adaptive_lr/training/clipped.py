@@ -40,6 +40,11 @@ class Clipped(AbstractOptimizer):
             )
 
     @property
+    def memory(self) -> float:
+        """That of the optimizer."""
+        return self.then.memory
+
+    @property
     def batched(self) -> bool:
         """As that of ``then``."""
         return self.then.batched

@@ -24,11 +24,21 @@ class StackedSpace:
     """The parameters of B trials in a flat buffer; see `adaptive_lr.feedback.statistics.Space`.
 
     A vector is one buffer, so that an elementwise operation is one call; inner products go through views by parameter.
+
+    Args:
+        state: the parameters and their gradients.
+        update: the optimizer's, with what it remembers.
+        buffers: what the task changes in training beside the parameters, ``[B, …]`` each.
+        trials: B.
+        memory: beta of the optimizer, see the protocol.
     """
 
     alone = True
 
-    def __init__(self, state: FlatState, update: StackedUpdate, buffers: Sequence[Tensor], trials: int) -> None:
+    def __init__(
+        self, state: FlatState, update: StackedUpdate, buffers: Sequence[Tensor], trials: int, *, memory: float = 0.0
+    ) -> None:
+        self.memory = memory
         self._state, self._update, self._buffers, self.trials = state, update, buffers, trials
         self._direction: Vector = []
         self._last_gradient: Vector = []

@@ -33,6 +33,11 @@ class Muon(AbstractOptimizer):
     beta2: float = number("[0, 1)", default=0.95)
 
     @property
+    def memory(self) -> float:
+        """The larger of Muon's and AdamW's, as where groups differ in a loop of one's own."""
+        return max(self.momentum, self.beta1)
+
+    @property
     def batched(self) -> bool:
         """It has no stacked form."""
         return False

@@ -54,6 +54,11 @@ class SGD(AbstractOptimizer):
         if self.nesterov == "on" and self.momentum == 0.0:
             raise SpecError("SGD.nesterov must be 'off' where momentum is 0: there is nothing to look ahead along")
 
+    @property
+    def memory(self) -> float:
+        """Its momentum."""
+        return self.momentum
+
     def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
         """See the base class."""
         groups = decay_groups(parameters, self.weight_decay, self.decayed)
@@ -86,6 +91,11 @@ class AdamW(AbstractOptimizer):
     epsilon: float = number("(0, inf)", default=1e-8)
     weight_decay: float = number("[0, inf)", default=0.01)
     decayed: str = choice(_DECAYED, default="all")
+
+    @property
+    def memory(self) -> float:
+        """Its beta1."""
+        return self.beta1
 
     def literal(self, parameters: Iterable[Tensor], base_lr: float) -> Optimizer:
         """See the base class."""

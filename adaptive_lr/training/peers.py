@@ -86,6 +86,11 @@ class Peer(AbstractOptimizer):
         return DOCUMENTED[self.name]
 
     @property
+    def memory(self) -> float:
+        """Its momentum or beta1."""
+        return self.momentum
+
+    @property
     def batched(self) -> bool:
         """It has no stacked form."""
         return False
