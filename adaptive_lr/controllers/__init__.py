@@ -4,6 +4,7 @@ from adaptive_lr.controllers.anchor import Anchor
 from adaptive_lr.controllers.anchor_lift import AnchorLift
 from adaptive_lr.controllers.base import AbstractController, Moment, Observation, Signal
 from adaptive_lr.controllers.curvature_cap import CurvatureCap
+from adaptive_lr.controllers.distance_anchor import DistanceAnchor
 from adaptive_lr.controllers.evaluated_greedy import EvaluatedGreedy
 from adaptive_lr.controllers.generalized_newton import GeneralizedNewton
 from adaptive_lr.controllers.greedy import Greedy
@@ -24,6 +25,7 @@ CONTROLLERS: tuple[type[AbstractController], ...] = (
     Static,
     Anchor,
     ProgressAnchor,
+    DistanceAnchor,
     AnchorLift,
     Hypergradient,
     PolyakReanchor,
@@ -49,6 +51,7 @@ __all__ = [
     "AnchorLift",
     "CurvatureCap",
     "DampingWarp",
+    "DistanceAnchor",
     "EvaluatedGreedy",
     "GeneralizedNewton",
     "Greedy",

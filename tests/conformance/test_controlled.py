@@ -9,8 +9,10 @@ from torch.optim import Optimizer
 
 from adaptive_lr import (
     AbstractController,
+    Anchor,
     ControlledLR,
     DampedCosine,
+    DistanceAnchor,
     LossPlateau,
     NanRescue,
     ProgressAnchor,
@@ -46,7 +48,13 @@ def step(scheduler: Any, at: int) -> None:
 
 @pytest.mark.parametrize(
     "controller",
-    [pytest.param(Static(), marks=pytest.mark.slow), NanRescue(), LossPlateau(), ProgressAnchor()],
+    [
+        pytest.param(Static(), marks=pytest.mark.slow),
+        NanRescue(),
+        LossPlateau(),
+        ProgressAnchor(),
+        DistanceAnchor(probing=Anchor(fraction=0.12, least_steps=100)),  # all of what is timed is inside the window
+    ],
     ids=lambda controller: controller.kind,
 )
 def test_controlled_scheduler_conforms(controller: AbstractController) -> None:
@@ -64,6 +72,6 @@ def test_controlled_scheduler_conforms(controller: AbstractController) -> None:
         with_horizon=controlled,
         refused=[lambda scheduler: scheduler.extend(2)],
     )
-    exempt = BY_DESIGN | (PROBING if isinstance(controller, ProgressAnchor) else {})
+    exempt = BY_DESIGN | (PROBING if isinstance(controller, ProgressAnchor | DistanceAnchor) else {})
     checks = [check for check in CHECKS if check.name not in IN_WORK | exempt.keys()]
     assert failures(case, checks) == {}

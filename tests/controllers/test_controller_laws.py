@@ -20,6 +20,7 @@ from adaptive_lr import (
     CurvatureCap,
     DampedCosine,
     DampingWarp,
+    DistanceAnchor,
     Greedy,
     Hypergradient,
     LossPlateau,
@@ -87,6 +88,11 @@ def walk(
 
 CASES: dict[type[AbstractController], list[AbstractController]] = {
     AnchorLift: [AnchorLift(start=0.2, alignment=-0.5), AnchorLift(every=3, alignment=0.05)],
+    DistanceAnchor: [
+        DistanceAnchor(),
+        DistanceAnchor(until=0.9, every=0.03, target=0.7, begin=0.02, most=0.5),
+        DistanceAnchor(until=0.9, down=2.0, decrease=0.9, begin=0.9),
+    ],
     Hypergradient: [Hypergradient(), Hypergradient(gain=0.03, reference="gradient")],
     PolyakReanchor: [PolyakReanchor(k=0.3), PolyakReanchor(target=0.05, until=0.05)],
     MomoCap: [MomoCap(), MomoCap(target=0.1), MomoCap(estimate_target="on")],

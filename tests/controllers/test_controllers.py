@@ -22,6 +22,7 @@ from adaptive_lr import (
     ControlledLR,
     CurvatureCap,
     DampedCosine,
+    DistanceAnchor,
     EvaluatedGreedy,
     Greedy,
     Hypergradient,
@@ -46,6 +47,7 @@ from adaptive_lr.training import KINDS, SGD, AbstractOptimizer, AdamW, RunResult
 EXAMPLES: dict[type[AbstractController], AbstractController] = {
     AnchorLift: AnchorLift(anchor=Anchor(least_steps=10), alignment=-0.5, every=4),
     ProgressAnchor: ProgressAnchor(probing=Anchor(least_steps=10, fraction=0.15), alignment=-0.5, every=3),
+    DistanceAnchor: DistanceAnchor(probing=Anchor(least_steps=10, fraction=0.12), until=0.8, spacing=3),
     Hypergradient: Hypergradient(reference="gradient", until=0.5),
     MomoCap: MomoCap(estimate_target="on"),
     CurvatureCap: CurvatureCap(every=5),

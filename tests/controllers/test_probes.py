@@ -8,11 +8,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from adaptive_lr import AbstractController, Anchor, AnchorLift, Constant, ControlledLR, DampedCosine, ProgressAnchor
+from adaptive_lr import (
+    AbstractController,
+    Anchor,
+    AnchorLift,
+    Constant,
+    ControlledLR,
+    DampedCosine,
+    DistanceAnchor,
+    ProgressAnchor,
+)
 from adaptive_lr.controllers import Moment, Observation
 from adaptive_lr.controllers.probe import judged, ordinary, typical
 
-ANCHORS: list[Any] = [Anchor(), ProgressAnchor(), AnchorLift()]
+ANCHORS: list[Any] = [
+    Anchor(),
+    ProgressAnchor(),
+    AnchorLift(),
+    DistanceAnchor(probing=Anchor(fraction=0.12, least_steps=40)),
+]
 SINGLE = torch.tensor(torch.finfo(torch.float32).eps, dtype=torch.float64)
 
 

@@ -13,6 +13,7 @@ from adaptive_lr import (
     Anchor,
     ControlledLR,
     DampedCosine,
+    DistanceAnchor,
     LossPlateau,
     MomoCap,
     NanRescue,
@@ -31,7 +32,7 @@ NAME_A_LEAST_LOSS = (PolyakReanchor, MomoCap, StochasticPolyak)
 RELATIVE = (LossPlateau,)
 """Their margin is a share of the loss, as in torch."""
 INVARIANT: list[Any] = [kind() for kind in CONTROLLERS if kind not in (*NAME_A_LEAST_LOSS, *RELATIVE)]
-INVARIANT += [ProgressAnchor(alignment=-1.0), NanRescue(then=Anchor())]
+INVARIANT += [ProgressAnchor(alignment=-1.0), DistanceAnchor(until=0.9), NanRescue(then=Anchor())]
 
 
 class ShiftedLoss(SquaredLoss):
@@ -100,7 +101,7 @@ def test_a_shift_of_the_loss_changes_no_multiplier(controller: AbstractControlle
 
 
 @pytest.mark.parametrize("shift", [-100.0, 100.0])
-@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor()], ids=repr)
+@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor(), DistanceAnchor(until=0.9)], ids=repr)
 def test_a_shift_of_the_loss_changes_no_trial(controller: AbstractController, shift: float) -> None:
     def trials(constant: float) -> list[Trial]:
         return [

@@ -13,6 +13,7 @@ from adaptive_lr import (
     ControlledLR,
     DampedCosine,
     DampingWarp,
+    DistanceAnchor,
     Hypergradient,
     MomoCap,
     NanRescue,
@@ -24,6 +25,7 @@ END = 90
 CHANGES = ("freeze", "thaw", "add", "remove")
 CONTROLLERS: list[AbstractController] = [
     ProgressAnchor(),
+    DistanceAnchor(until=0.9),
     NanRescue(every=30, then=ProgressAnchor()),
     Hypergradient(until=1.0),
     DampingWarp(),

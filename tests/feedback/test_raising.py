@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from adaptive_lr import AbstractController, CurvatureCap, NanRescue, PolyakReanchor, ProgressAnchor
+from adaptive_lr import AbstractController, CurvatureCap, DistanceAnchor, NanRescue, PolyakReanchor, ProgressAnchor
 from adaptive_lr.feedback.statistics import Statistics
 from tests.controlled import Watch, controlled, loss_of, minibatches, same, train, values
 
 CONTROLLERS: list[AbstractController] = [
     ProgressAnchor(),
+    DistanceAnchor(),
     NanRescue(then=ProgressAnchor()),
     PolyakReanchor(),
     CurvatureCap(every=1),

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from adaptive_lr import AbstractController, Anchor, ControlledLR, CurvatureCap, DampedCosine, ProgressAnchor
+from adaptive_lr import (
+    AbstractController,
+    Anchor,
+    ControlledLR,
+    CurvatureCap,
+    DampedCosine,
+    DistanceAnchor,
+    ProgressAnchor,
+)
 
 HIGHEST = 50.0
 
@@ -59,7 +67,9 @@ def rates(loss_of: Loss, lr: float, controller: AbstractController) -> list[floa
 
 
 @pytest.mark.parametrize("error", [AssertionError, ValueError, RuntimeError, FloatingPointError])
-@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor()], ids=lambda controller: controller.kind)
+@pytest.mark.parametrize(
+    "controller", [Anchor(), ProgressAnchor(), DistanceAnchor()], ids=lambda controller: controller.kind
+)
 def test_loss_that_refuses_a_probe_trains_as_one_that_is_infinite_there(
     controller: AbstractController, error: type[Exception]
 ) -> None:

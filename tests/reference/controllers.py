@@ -17,6 +17,7 @@ from adaptive_lr import (
     AnchorLift,
     CurvatureCap,
     DampingWarp,
+    DistanceAnchor,
     EvaluatedGreedy,
     GeneralizedNewton,
     Greedy,
@@ -32,6 +33,7 @@ from adaptive_lr import (
     StationarityDrop,
     StochasticPolyak,
 )
+from tests.reference.distance_anchor import distance_anchor
 from tests.reference.probe import Window, says
 from tests.reference.progress_anchor import progress_anchor
 from tests.reference.walk import Walk, cos, dot
@@ -319,6 +321,7 @@ LOOPS: dict[type[AbstractController], Callable[[Any, Walk], Iterator[float]]] = 
     Static: static,
     Anchor: anchor,
     ProgressAnchor: progress_anchor,
+    DistanceAnchor: distance_anchor,
     AnchorLift: anchor_lift,
     Hypergradient: hypergradient,
     PolyakReanchor: polyak_reanchor,

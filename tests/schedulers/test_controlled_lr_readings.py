@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch.optim import SGD
 
-from adaptive_lr import Anchor, DampedCosine, MomoCap, ProgressAnchor, ScheduledLR, Static, log_damping
+from adaptive_lr import Anchor, DampedCosine, DistanceAnchor, MomoCap, ProgressAnchor, ScheduledLR, Static, log_damping
 from adaptive_lr.controllers import CONTROLLERS
 from adaptive_lr.controllers.base import AbstractController, Observation
 from adaptive_lr.integrations.minibatch import damping
@@ -32,7 +32,7 @@ def test_names_are_tags_and_no_two_mean_the_same(kind: type[AbstractController])
     assert all(re.fullmatch(r"[a-z_/]+", one) for one in names)
 
 
-@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor(), MomoCap()])
+@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor(), DistanceAnchor(), MomoCap()])
 def test_every_logger_uses_the_same_names(controller: Any) -> None:
     model = perceptron()
     optimizer = SGD(model.parameters(), lr=0.01)
@@ -70,7 +70,7 @@ def test_scheduler_without_a_controller_has_no_damping_to_log() -> None:
         log_damping(Written(), scheduler)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("controller", [Static(), Alignment(), Losses(), ProgressAnchor()])
+@pytest.mark.parametrize("controller", [Static(), Alignment(), Losses(), ProgressAnchor(), DistanceAnchor()])
 @pytest.mark.parametrize("bare", [True, False])
 def test_a_step_after_which_nothing_was_made_changes_no_reading(controller: Any, bare: bool) -> None:
     # Accelerate calls step() as often as there are processes.

@@ -13,6 +13,7 @@ from adaptive_lr import (
     Anchor,
     ControlledLR,
     DampedCosine,
+    DistanceAnchor,
     Hypergradient,
     NanRescue,
     NoiseScaleDamping,
@@ -139,6 +140,7 @@ CLIPPED = [
     Hypergradient(until=0.9),
     Hypergradient(until=0.9, reference="gradient"),
     ProgressAnchor(probing=Anchor(least_steps=8)),
+    DistanceAnchor(probing=Anchor(least_steps=8), until=0.9, begin=0.02),
     Watch(),
 ]
 
@@ -245,7 +247,9 @@ def test_the_error_names_the_fields_that_differ() -> None:
         fresh(NanRescue(then=Static())).load_state_dict(fresh(NanRescue(then=ProgressAnchor())).state_dict())
 
 
-@pytest.mark.parametrize("controller", [SHORT, ProgressAnchor(probing=SHORT), Static()])
+@pytest.mark.parametrize(
+    "controller", [SHORT, ProgressAnchor(probing=SHORT), DistanceAnchor(probing=SHORT, until=0.9), Static()]
+)
 @pytest.mark.parametrize("longer", [60, 100 * STEPS])
 def test_state_of_a_run_with_another_horizon_is_refused(controller: Any, longer: int) -> None:
     run = Run(SGD, controller)

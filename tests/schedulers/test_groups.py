@@ -13,6 +13,7 @@ from adaptive_lr import (
     Constant,
     ControlledLR,
     DampedCosine,
+    DistanceAnchor,
     Exponential,
     Linear,
     ProgressAnchor,
@@ -212,7 +213,7 @@ def test_a_group_added_in_a_warm_up_is_told_how_high_its_base_is(kind: str) -> N
     assert scheduler.base_lrs[4] == pytest.approx(1e-3 / 0.011)
 
 
-@pytest.mark.parametrize("controller", [Static(), ProgressAnchor()])
+@pytest.mark.parametrize("controller", [Static(), ProgressAnchor(), DistanceAnchor(until=0.9)])
 def test_an_added_group_keeps_its_ratio_under_a_controller(controller: Any) -> None:
     torch.manual_seed(0)
     body, head = nn.Linear(3, 3), nn.Linear(3, 1)

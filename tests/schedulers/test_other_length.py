@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
-from adaptive_lr import Anchor, ControlledLR, DampedCosine, NanRescue, ProgressAnchor, SpecError, Static
+from adaptive_lr import Anchor, ControlledLR, DampedCosine, DistanceAnchor, NanRescue, ProgressAnchor, SpecError, Static
 from tests.controlled import loss_of, minibatches, perceptron
 
 SAVED, DONE = 20, 12
@@ -43,7 +43,9 @@ def load(run: Run, source: Run) -> None:
     run.scheduler.load_state_dict(source.scheduler.state_dict())
 
 
-@pytest.mark.parametrize("controller", [Static(), Anchor(), ProgressAnchor(), NanRescue(then=Anchor())])
+@pytest.mark.parametrize(
+    "controller", [Static(), Anchor(), ProgressAnchor(), DistanceAnchor(until=0.9), NanRescue(then=Anchor())]
+)
 @pytest.mark.parametrize(
     ("how", "total_steps"), [("hold", 32), ("stretch", 32), ("continue", 32), ("stretch", 15), ("continue", 15)]
 )

@@ -10,6 +10,7 @@ from torch.optim import SGD
 
 from adaptive_lr import (
     AbstractController,
+    DistanceAnchor,
     Hypergradient,
     MomoCap,
     NanRescue,
@@ -22,6 +23,7 @@ from tests.controlled import Alignment, Watch, controlled, loss_of, minibatches,
 BATCHES = minibatches(70)
 CONTROLLERS: list[AbstractController] = [
     ProgressAnchor(),
+    DistanceAnchor(until=0.9, begin=0.02, spacing=1),
     NanRescue(every=20, then=ProgressAnchor()),
     Hypergradient(until=1.0),
     MomoCap(),
