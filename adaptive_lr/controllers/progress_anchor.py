@@ -43,6 +43,8 @@ class ProgressAnchorState(NamedTuple):
     """Running mean of cos(g_t, g_{t-1})."""
     lift: Tensor
     """ln of the factor on the peak."""
+    share: Tensor
+    """The part of the edge at which steps are made, lift aside, as of the last update that was seen; ``fraction`` in the window."""
 
 
 @spec
@@ -138,11 +140,11 @@ class ProgressAnchor(AbstractController):
     def init(self, trials: int) -> ProgressAnchorState:
         """The first step would be made at the base rate itself."""
         nothing = zeros(trials)
-        return ProgressAnchorState(self.probing.init(trials), nothing, nothing, nothing, nothing)
+        return ProgressAnchorState(self.probing.init(trials), *4 * (nothing,), share=nothing + self.probing.fraction)
 
     def limits(self) -> dict[str, Limits]:
         """See the base class."""
-        return self.probing.limits() | {"alignment": (-1.0, 1.0), "lift": (0.0, LOG_FACTOR[1])}
+        return self.probing.limits() | {"alignment": (-1.0, 1.0), "lift": (0.0, LOG_FACTOR[1]), "share": (0.0, 1.0)}
 
     def multiplier(self, state: ProgressAnchorState, now: Moment) -> Tensor:
         """See the class."""
@@ -171,6 +173,13 @@ class ProgressAnchor(AbstractController):
 
     def update(self, state: ProgressAnchorState, seen: Observation) -> tuple[ProgressAnchorState, Tensor]:
         """See the class."""
+        updated, made = self._updated(state, seen)
+        following = seen.now.step + 1
+        if following >= self.probing.length(seen.now.total_steps):
+            updated = updated._replace(share=self.share(updated, seen.now.total_steps))
+        return updated, made
+
+    def _updated(self, state: ProgressAnchorState, seen: Observation) -> tuple[ProgressAnchorState, Tensor]:
         step, total_steps = seen.now.step, seen.now.total_steps
         measured = self._measured(state, seen)
         if step < self.probing.length(total_steps):
@@ -186,10 +195,15 @@ class ProgressAnchor(AbstractController):
         return lifted, torch.where(too_far, 0.0, self.multiplier(lifted, seen.now))
 
     def readings(self, state: ProgressAnchorState) -> dict[str, Tensor]:
-        """The edge e, the progress P in units of what one step at the edge promises, eQ, the alignment of gradients, and the lift."""
+        """The edge e, its share and the lift, whose product is the rate after the window; the progress P in units of what one step at the edge promises, eQ; the alignment of gradients."""
         edge = self.probing.readings(state.probing)["edge"]
-        promised = state.progress / (edge * state.promise).clamp(min=1e-300)
-        return {"edge": edge, "promised_steps": promised, "alignment": state.alignment, "lift": state.lift.exp()}
+        return {
+            "edge": edge,
+            "promised_steps": state.progress / (edge * state.promise).clamp(min=1e-300),
+            "alignment": state.alignment,
+            "lift": state.lift.exp(),
+            "share": state.share,
+        }
 
     def _measured(self, state: ProgressAnchorState, seen: Observation) -> ProgressAnchorState:
         """P and Q after a step; a minibatch without a gradient, or one far out of proportion, counts in neither."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ RESOLUTION = {
 
 TOLD = (1, 10)
 """The rescues of which is told."""
+
+_NUMBER = re.compile(r"-?\d[\d.]*(e[-+]?\d+)?")
+"""What may differ in a remark that is the same all the same."""
 
 
 class Part(NamedTuple):
@@ -61,7 +65,7 @@ class Control:
         """How often they did so, ``[B]``."""
         self._step = 0
         self._seen_at: Moment | None = None
-        self._remarked = False
+        self._remarked: set[str] = set()
         self._held: tuple[Moment | None, Any, Tensor] = None, None, self.trial
         self._nobody = torch.zeros(space.trials, dtype=torch.bool, device="cpu")
         self.silent = False
@@ -178,11 +182,11 @@ class Control:
         )
 
     def _tell_remark(self) -> None:
-        """Warn once of what the controller remarks on after an update that it saw."""
+        """Warn of what the controller remarks on after an update that it saw; of the same, whatever its numbers, once."""
         seen_at, self._seen_at = self._seen_at, None
-        text = None if seen_at is None or self._remarked else self.controller.remark(self.state, seen_at)
-        if text is not None:
-            self._remarked = True
+        text = None if seen_at is None else self.controller.remark(self.state, seen_at)
+        if text is not None and (remark := _NUMBER.sub("#", text)) not in self._remarked:
+            self._remarked.add(remark)
             warnings.warn(text, UserWarning, stacklevel=4)
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from adaptive_lr import (
     Anchor,
     Constant,
     ControlledLR,
+    DistanceAnchor,
     NanRescue,
     ProgressAnchor,
     SpecError,
+    Static,
 )
-from adaptive_lr.controllers.base import FINITE
+from adaptive_lr.controllers.base import FINITE, Signal
 from adaptive_lr.feedback.update import flattened, rebuilt
 
 TESTED: list[Any] = [*(kind() for kind in CONTROLLERS), NanRescue(then=ProgressAnchor())]
@@ -121,4 +124,81 @@ def test_a_window_that_found_nothing_is_said_once() -> None:
         with pytest.warns(UserWarning, match=text) as caught:
             run(rate, steps, factor)
         assert len(caught) == 1
-    run(1e-4, 100, 1.0)
+    run(1e-4, 200, 1.0)
+
+
+def told(controller: AbstractController, steps: int, rate: float = 0.5) -> tuple[list[str], Any]:
+    """What is told of a run on noisy least squares, and its scheduler."""
+    source = torch.Generator().manual_seed(3)
+    inputs = torch.randn(steps, 4, 5, generator=source, dtype=torch.float64)
+    targets = inputs.sum(2) + torch.randn(steps, 4, generator=source, dtype=torch.float64)
+    w = torch.nn.Parameter(torch.zeros(5, dtype=torch.float64))
+    optimizer = torch.optim.SGD([w], lr=rate)
+    scheduler = ControlledLR(optimizer, Constant(), controller, total_steps=steps)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for x, y in zip(inputs, targets, strict=True):
+
+            def evaluate(x: Any = x, y: Any = y) -> Any:
+                return (x @ w - y).square().mean()
+
+            optimizer.zero_grad()
+            loss = evaluate()
+            loss.backward()
+            optimizer.step()
+            scheduler.step(loss.detach(), closure=evaluate)
+    return [str(warning.message) for warning in caught], scheduler
+
+
+@pytest.mark.parametrize("controller", [Anchor(), ProgressAnchor(), NanRescue(then=Anchor())], ids=repr)
+def test_a_window_that_takes_more_than_a_quarter_of_the_run_is_said_once(controller: AbstractController) -> None:
+    (text,) = told(controller, 159)[0]
+    assert text == (
+        "the window of 40 probed steps (T = 159) takes 25% of the run: train for 160 steps or more, or write Anchor(least_steps=39) for the window"
+    )
+    assert told(controller, 160)[0] == []
+
+
+def test_a_window_that_somebody_made_large_is_not_told_of() -> None:
+    assert told(Anchor(window=0.5, least_steps=10), 100)[0] == []
+    (text,) = told(DistanceAnchor(), 60)[0]
+    assert "takes 33% of the run: train for 80 steps or more, or write Anchor(least_steps=15) for the window" in text
+
+
+@pytest.mark.parametrize(
+    ("rate", "length", "way"), [(1e-9, 23, "failed"), (1e-9, 24, "failed"), (1e9, 27, "passed"), (1e-9, 30, None)]
+)
+def test_an_edge_that_still_moves_at_the_end_of_the_window_is_said_once(
+    rate: float, length: int, way: str | None
+) -> None:
+    # A search from nine decades off overshoots, and has just turned back.
+    texts, scheduler = told(ProgressAnchor(probing=Anchor(least_steps=length)), 400, rate)
+    state = scheduler.control.state.probing
+    assert bool(state.passed * state.failed)
+    assert (float(state.streak) >= 3) == (way is not None)
+    assert len(texts) == (way is not None)
+    if way is not None:
+        shown = f"the window of {length} probed steps (T = 400) ended while the edge of the rate still moved"
+        assert texts[0].startswith(f"{shown}: the last {int(state.streak) + 1} probes all {way}, the edge is")
+        assert f"start at some {float(state.log_edge.exp()):.2g} times the base rate" in texts[0]
+
+
+def test_a_remark_is_told_once_whatever_its_numbers() -> None:
+    class Talking(Static):
+        def signals(self, step: int, total_steps: int) -> Signal:
+            return Signal.LOSS
+
+        def remark(self, state: Any, now: Any) -> str | None:
+            return f"step {now.step}" if now.step < 5 else f"later than 1e-3, {now.step}"
+
+    assert told(Talking(), 10)[0] == ["step 0", "later than 1e-3, 5"]
+
+
+def test_readings_show_the_edge_and_the_share_that_are_used() -> None:
+    for controller in (ProgressAnchor(), DistanceAnchor()):
+        readings, held = told(controller, 400)[1].readings(), told(controller, 400)[1].get_last_lr()[0]
+        rate = readings["edge"] * readings["share"] * readings.get("lift", 1.0)
+        assert held / 0.5 == pytest.approx(rate, rel=1e-12)
+    scheduler = told(Anchor(), 400)[1]
+    assert scheduler.get_last_lr()[0] / 0.5 == pytest.approx(0.25 * scheduler.readings()["edge"], rel=1e-12)
+    assert scheduler.readings()["edge"] != pytest.approx(float(scheduler.control.state.log_edge.exp()), rel=1e-3)
