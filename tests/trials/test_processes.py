@@ -76,10 +76,15 @@ class Patient(Sequence[list[Trial]]):
 
     def __iter__(self) -> Iterator[list[Trial]]:
         yield from self._batches
-        deadline = time.monotonic() + 300.0
-        while not all(worker.pipe.poll() for worker in self._processes._workers if worker.busy):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for_all(self._processes)
+
+
+def wait_for_all(processes: Pool) -> None:
+    """Until every worker has answered or is gone."""
+    deadline = time.monotonic() + 300.0
+    while not all(worker.pipe.poll() for worker in processes._workers if worker.busy):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +97,7 @@ def test_what_has_ended_is_kept_when_several_others_go_wrong(
     taken: list[list[RunResult]] = []
     with pytest.raises(RunError, match=r"no luck|a worker process died \(code 3\)"):
         taken.extend(pool.results(Patient(pool, (others[0], FINISHES, others[1]))))
+    wait_for_all(pool)  # as many workers as batches: the error may have come before the others had ended
     taken += pool.ended()
     assert [[result.trial for result in results] for results in taken] == [batch(FINISHES)]
 
