@@ -20,7 +20,8 @@ from adaptive_lr import (
     SpecError,
     Static,
 )
-from adaptive_lr.controllers.base import FINITE, Signal
+from adaptive_lr.controllers import Moment, Signal
+from adaptive_lr.controllers.base import FINITE
 from adaptive_lr.feedback.update import flattened, rebuilt
 
 TESTED: list[Any] = [*(kind() for kind in CONTROLLERS), NanRescue(then=ProgressAnchor())]
@@ -181,6 +182,20 @@ def test_an_edge_that_still_moves_at_the_end_of_the_window_is_said_once(
         shown = f"the window of {length} probed steps (T = 400) ended while the edge of the rate still moved"
         assert texts[0].startswith(f"{shown}: the last {int(state.streak) + 1} probes all {way}, the edge is")
         assert f"start at some {float(state.log_edge.exp()):.2g} times the base rate" in texts[0]
+
+
+def test_a_short_window_whose_edge_moves_is_told_of_in_one_line() -> None:
+    state = Anchor().init(1)
+    ones, last = torch.ones(1, dtype=torch.float64), torch.tensor([-1.0], dtype=torch.float64)
+    state = state._replace(passed=ones, failed=ones, streak=4.0 * ones, last=last)
+    text = Anchor().remark(state, Moment(39, 100, 0.39, ones, torch.ones_like))
+    assert text is not None
+    assert text.startswith(
+        "the window of 40 probed steps (T = 100) ended while the edge of the rate still moved: the last 5 probes all failed"
+    )
+    assert "or train for more steps; and it takes 40% of the run: train for 160 steps or more" in text
+    assert Anchor().remark(state, Moment(38, 100, 0.38, ones, torch.ones_like)) is None
+    assert Anchor().remark(state, Moment(40, 100, 0.4, ones, torch.ones_like)) is None
 
 
 def test_a_remark_is_told_once_whatever_its_numbers() -> None:
