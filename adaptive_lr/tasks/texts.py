@@ -10,8 +10,8 @@ from torch import Tensor
 
 from adaptive_lr.tasks import data
 
-TEXTS = ("python_help", "king_james_bible", "shakespeare", "state_of_the_union")
-"""What language models can be trained on; all but the first are fetched when they are first used."""
+TEXTS = ("python_help", "king_james_bible", "shakespeare", "state_of_the_union", "python_source")
+"""What language models can be trained on; those that do not come with Python are fetched when they are first used."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 

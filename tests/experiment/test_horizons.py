@@ -258,7 +258,7 @@ def test_what_needs_no_fetching_is_run_by_default_and_what_does_is_fetched_for_a
 
 
 def test_study_says_which_data_its_task_takes() -> None:
-    installed = {"digits", "mnist1d", "breast_cancer", "diabetes", "python_help"}
+    installed = {"digits", "mnist1d", "breast_cancer", "diabetes", "python_help", "python_source"}
     for experiment in declared().values():
         for study in experiment.studies:
             fields = json.loads(canonical_json(study.task))

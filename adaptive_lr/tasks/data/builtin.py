@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adaptive_lr.errors import DataError
 from adaptive_lr.tasks.data.formats.files import Content
 from adaptive_lr.tasks.data.formats.texts import TEXT
 from adaptive_lr.tasks.data.resolver import root
@@ -56,6 +59,34 @@ def python_help() -> str:
 def python_help_content() -> Content:
     """The same text as bytes."""
     return {TEXT: np.frombuffer(python_help().encode(), np.uint8)}
+
+
+SOURCES = (
+    "argparse", "ast", "bdb", "calendar", "codecs", "configparser", "copy", "csv", "dataclasses", "difflib", "doctest", "enum",
+    "fractions", "functools", "gettext", "heapq", "inspect", "locale", "mailbox", "mimetypes", "optparse", "os", "pickle", "platform",
+    "plistlib", "pprint", "random", "selectors", "shlex", "shutil", "smtplib", "socket", "ssl", "statistics", "string", "subprocess",
+    "tarfile", "tempfile", "textwrap", "threading", "tokenize", "traceback", "typing", "uuid", "warnings", "weakref",
+)  # fmt: skip
+"""Modules of Python's standard library that are one file each, from 3.11 on."""
+
+
+def python_source_content() -> Content:
+    """The source of ``SOURCES``, one after another, as bytes.
+
+    Raises:
+        DataError: this Python comes without the source of its standard library.
+    """
+    folder = Path(sysconfig.get_path("stdlib"))
+    texts = []
+    for name in SOURCES:
+        try:
+            texts.append((folder / f"{name}.py").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(
+                f"python-source: this Python has no source of its module {name!r} in {folder} ({error}): install Python with its standard "
+                "library as .py files"
+            ) from error
+    return {TEXT: np.frombuffer("\n\n".join(texts).encode(), np.uint8)}
 
 
 def mnist1d() -> Content:

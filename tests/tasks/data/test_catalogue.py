@@ -10,6 +10,7 @@ import adaptive_lr
 from adaptive_lr.errors import DataError
 from adaptive_lr.tasks import data
 from adaptive_lr.tasks.data import catalogue
+from adaptive_lr.tasks.data.builtin import python_source_content
 from adaptive_lr.tasks.data.declaration import (
     VARIES,
     AnyDataset,
@@ -27,7 +28,7 @@ from tests.tasks.data.made import ORIGINALS, bible, write
 every_set = pytest.mark.parametrize("info", data.CATALOGUE.values(), ids=list(data.CATALOGUE))
 INSTALLED = [info for info in data.CATALOGUE.values() if isinstance(info, InstalledDataset)]
 FETCHED = [info for info in data.CATALOGUE.values() if isinstance(info, FetchedDataset)]
-UNCHECKED = {"cifar10", "mnist1d", "python-help"}
+UNCHECKED = {"cifar10", "mnist1d", "python-help", "python-source"}
 """Of one the batches are checked instead; the others are made on the spot."""
 
 
@@ -44,7 +45,7 @@ def test_a_declaration_says_everything(info: AnyDataset) -> None:
     for part in info.parts:
         assert part.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", part.sha256)
         assert np.dtype(part.dtype) == np.uint8 or part.name.endswith(".npy")
-    if info.name != "python-help":
+    if not info.name.startswith("python-"):
         assert 0 < info.bytes < 2e8
 
 
@@ -188,3 +189,17 @@ def test_images_are_loaded_as_bytes_with_the_last_ones_for_validation(
     ]
     assert loaded.classes == 10
     assert loaded.train.inputs.dtype == torch.uint8
+
+
+def test_the_source_of_python_is_program_text_in_three_parts() -> None:
+    text = data.text("python-source")
+    assert text.train.startswith("# Author: Steven J. Bethard")  # of argparse, the first of them
+    assert len(text.train) + len(text.validation) + len(text.test) > 1_000_000
+    assert "def " in text.validation
+    assert "def " in text.test
+
+
+def test_a_python_without_the_source_of_its_library_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("adaptive_lr.tasks.data.builtin.sysconfig.get_path", lambda _: str(tmp_path))
+    with pytest.raises(DataError, match=r"^python-source: this Python has no source of its module 'argparse' in "):
+        python_source_content()

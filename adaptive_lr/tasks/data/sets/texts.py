@@ -81,6 +81,17 @@ TEXTS: tuple[AnyDataset, ...] = (
         make=builtin.python_help_content,
         parts=(Part(texts.TEXT, "uint8", (VARIES,)),),
     ),
+    InstalledDataset(
+        name="python-source",
+        title="Python's source",
+        summary="some 2 million characters of program text; other ones in each version of Python",
+        licence="PSF-2.0",
+        reference="Python's standard library, 46 of its modules",
+        splits=BY_POSITION,
+        package="Python",
+        make=builtin.python_source_content,
+        parts=(Part(texts.TEXT, "uint8", (VARIES,)),),
+    ),
     FetchedDataset(
         name="minilm",
         title="MiniLM-L6",
