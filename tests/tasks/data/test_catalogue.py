@@ -61,7 +61,7 @@ def test_a_fetched_set_says_where_from_and_which_files_a_person_may_have(info: F
 
 
 def test_names_are_told_apart_and_misspellings_are_told() -> None:
-    assert len(data.CATALOGUE) == 16
+    assert len(data.CATALOGUE) == 17
     assert data.find("breast_cancer") is data.find("breast-cancer")
     with pytest.raises(DataError, match=r"^unknown data set 'fashion-mnits'; did you mean 'fashion-mnist'\?$"):
         data.load("fashion_mnits")
