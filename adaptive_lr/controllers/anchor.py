@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -86,6 +86,7 @@ class Anchor(AbstractController):
 
     kind = "anchor"
     needs = Signal.LOSS | Signal.GRADIENT | Signal.STEP | Signal.PROBE
+    tuned_on: ClassVar[tuple[str, ...]] = ("squares", "logistic", "digits-sgd", "digits-adamw", "characters-sgd")
     fraction: float = number("(0, 1]", default=0.25, search=Range(0.05, 1.0, log=True))
     window: float = number("(0, 0.5]", default=0.05)
     least_steps: int = number("[1, inf)", default=40, integer=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +52,7 @@ class AnchorLift(AbstractController):
 
     kind = "anchor_lift"
     needs = Anchor.needs | Signal.PREVIOUS_GRADIENT
+    tuned_on: ClassVar[tuple[str, ...]] = (*Anchor.tuned_on, "characters-adamw", "mnist1d-sgd")
     anchor: Anchor = component(Anchor, default=Anchor(fraction=0.2))
     every: int = number("[1, inf)", default=10, integer=True)
     start: float = number("[0, 1]", default=0.12)

@@ -186,6 +186,9 @@ class AbstractController(Spec, ABC):
     needs: ClassVar[Signal]
     """Everything that the controller may ask to see."""
 
+    tuned_on: ClassVar[tuple[str, ...]] = ()
+    """What the constants were chosen on, such as ``"random-network 0..21 seed 100"``; a name alone is a study of `e02` or `e03` with seeds 100 to 104. Empty where they come from a paper, or there are none."""
+
     @abstractmethod
     def init(self, trials: int) -> State:
         """The state before the first update of B trials."""

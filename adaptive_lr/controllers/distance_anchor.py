@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -119,6 +119,12 @@ class DistanceAnchor(AbstractController):
 
     kind = "distance_anchor"
     needs = Anchor.needs | Signal.START | Signal.DISTANCE
+    tuned_on: ClassVar[tuple[str, ...]] = (
+        *Anchor.tuned_on,
+        *("random-network 0..16 seed 100", "random-convex 0..16 seed 100", "digits seed 100", "mnist1d seed 100"),
+        *("characters seed 100", "autoencoder-digits seed 100", "bayesian-network-diabetes seed 100"),
+        *("word-lstm-python_help seed 100", "byte-transformer-python_help seed 100"),
+    )
     probing: Anchor = component(Anchor, default=Anchor(fraction=0.12, window=0.02, least_steps=20))
     target: float = number("(0, inf)", default=1.0, search=Range(0.3, 3.0, log=True))
     until: float = number("(0, 1]", default=0.3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -85,6 +85,12 @@ class ProgressAnchor(AbstractController):
 
     kind = "progress_anchor"
     needs = Anchor.needs | Signal.PREVIOUS_GRADIENT | Signal.START | Signal.PROBE_START
+    tuned_on: ClassVar[tuple[str, ...]] = (
+        *("squares", "logistic", "absolute", "digits-sgd", "digits-adamw"),
+        *("characters-sgd", "characters-adamw", "mnist1d-sgd", "mnist1d-adamw"),
+        *("squares-noise-3-batch-1", "squares-noise-3-batch-16", "squares-noiseless", "digits", "digits-batch-16"),
+        *("characters", "mnist1d"),
+    )
     probing: Anchor = component(Anchor, default=Anchor(fraction=0.15))
     scale: float = number("(0, inf)", default=22.0, search=Range(5.0, 100.0, log=True))
     least: float = number("(0, 1]", default=0.06)
