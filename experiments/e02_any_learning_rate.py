@@ -7,7 +7,9 @@ from adaptive_lr import (
     CurvatureCap,
     DampedCosine,
     DampingWarp,
-    Greedy,
+    DistanceAnchor,
+    EvaluatedGreedy,
+    GeneralizedNewton,
     Hypergradient,
     Linear,
     LossPlateau,
@@ -18,107 +20,120 @@ from adaptive_lr import (
     ProgressAnchor,
     ShrinkageDamping,
     StationarityDrop,
+    StochasticPolyak,
 )
 from adaptive_lr.experiment import AnyRate, Contestant, RateStudy
-from adaptive_lr.tasks import (
-    AbstractTask,
-    CharacterModel,
-    Perceptron,
-    StreamingLeastAbsolute,
-    StreamingLeastSquares,
-    StreamingLogistic,
-)
-from adaptive_lr.training import SGD, AbstractOptimizer, AdamW, Peer
-
-PLAIN, MOMENTUM, ADAMW = SGD(), SGD(momentum=0.9), AdamW()
-DIGITS = Perceptron(dataset="digits", hidden=(48, 48), activation="tanh")
-MNIST1D = Perceptron(dataset="mnist1d", hidden=(100, 100), batch=100, metric="error")
-CHARACTERS = CharacterModel()
+from adaptive_lr.experiment.protocol import HORIZONS, REPORT, ProtocolTask
+from adaptive_lr.training import SGD, AdamW, Peer, RateHalving
+from adaptive_lr.training.calibrated import calibrated_default
+from adaptive_lr.training.peer_packages import DOCUMENTED
 
 
-def study(name: str, task: AbstractTask, optimizer: AbstractOptimizer, steps: int, low: float, seeds: int) -> RateStudy:
-    """Five decades of starting rates."""
-    dtype = "float64" if optimizer == PLAIN else "float32"
-    return RateStudy(
-        name=name, task=task, optimizer=optimizer, steps=steps, low=low, high=low * 1e5, seeds=range(seeds), dtype=dtype
+def seeds(task: ProtocolTask) -> range:
+    """Twenty where a trial takes milliseconds, five elsewhere."""
+    return range(20) if task.area in ("convex", "inference") else range(5)
+
+
+STUDIES = [RateStudy.of(task, factor, seeds(task)) for task in REPORT.values() for factor in HORIZONS]
+
+
+def some(*, adam: bool | None = None, convex: bool = True, factor: float = 1.0) -> tuple[str, ...]:
+    """The studies at a horizon: with an optimizer of Adam's kind or without, with the convex ones or without."""
+    return tuple(
+        study.name
+        for study in STUDIES
+        if study.factor == factor
+        and adam in (None, isinstance(study.optimizer, AdamW))
+        and (convex or study.area != "convex")
     )
 
 
-STUDIES = [
-    study("squares", StreamingLeastSquares(), PLAIN, 2000, 1e-3, 8),
-    study("logistic", StreamingLogistic(), PLAIN, 2000, 1e-2, 8),
-    study("absolute", StreamingLeastAbsolute(), PLAIN, 2000, 1e-3, 8),
-    study("digits-sgd", DIGITS, MOMENTUM, 600, 1e-4, 6),
-    study("digits-adamw", DIGITS, ADAMW, 600, 1e-5, 6),
-    study("characters-sgd", CHARACTERS, MOMENTUM, 1500, 1e-4, 3),
-    study("characters-adamw", CHARACTERS, ADAMW, 1500, 1e-5, 3),
-    study("mnist1d-sgd", MNIST1D, MOMENTUM, 2000, 1e-4, 4),
-    study("mnist1d-adamw", MNIST1D, ADAMW, 2000, 1e-5, 4),
-]
+OWN = some()
+"""At the tasks' own horizons."""
 
-CONTROLLERS: dict[str, Contestant] = {
+ANCHORS: dict[str, Contestant] = {
     "ProgressAnchor": Contestant(controller=ProgressAnchor()),
     "Anchor": Contestant(controller=Anchor()),
-    "AnchorLift": Contestant(controller=AnchorLift()),
-    "Hypergradient": Contestant(controller=Hypergradient()),
-    "PolyakReanchor": Contestant(controller=PolyakReanchor()),
-    "MomoCap": Contestant(controller=MomoCap()),
-    "CurvatureCap": Contestant(controller=CurvatureCap()),
-    "NoiseScaleDamping": Contestant(controller=NoiseScaleDamping()),
-    "ShrinkageDamping": Contestant(controller=ShrinkageDamping()),
-    "DampingWarp": Contestant(controller=DampingWarp()),
-    "StationarityDrop": Contestant(schedule=Constant(), controller=StationarityDrop()),
-    "LossPlateau": Contestant(schedule=Constant(), controller=LossPlateau()),
-    "Greedy": Contestant(schedule=Constant(), controller=Greedy(window=50)),
-    "NanRescue": Contestant(controller=NanRescue()),
+    "DistanceAnchor": Contestant(controller=DistanceAnchor()),
 }
-
-
-def peer(name: str, default: float, *, annealed: bool, safeguard: str = "on") -> Contestant:
-    """Another package's optimizer at its documented rate, and one and two decades to either side."""
-    return Contestant(
-        schedule=DampedCosine() if annealed else Constant(),
-        optimizer=Peer(name=name, safeguard=safeguard),
-        rates=tuple(default * 10.0**power for power in range(-2, 3)),
-        studies=("digits-sgd", "characters-sgd", "mnist1d-sgd"),
+CONTROLLERS: dict[str, Contestant] = {
+    "AnchorLift": Contestant(controller=AnchorLift(), studies=OWN),
+    "Hypergradient": Contestant(controller=Hypergradient(), studies=OWN),
+    "PolyakReanchor": Contestant(controller=PolyakReanchor(), studies=OWN),
+    "MomoCap": Contestant(controller=MomoCap(), studies=OWN),
+    "CurvatureCap": Contestant(controller=CurvatureCap(), studies=OWN),
+    "NoiseScaleDamping": Contestant(controller=NoiseScaleDamping(), studies=OWN),
+    "ShrinkageDamping": Contestant(controller=ShrinkageDamping(), studies=OWN),
+    "DampingWarp": Contestant(controller=DampingWarp(), studies=OWN),
+    "LossPlateau": Contestant(schedule=Constant(), controller=LossPlateau(), studies=OWN),
+    "NanRescue": Contestant(controller=NanRescue(), studies=OWN),
+}
+PUBLISHED: dict[str, Contestant] = {
+    "GeN": Contestant(schedule=Constant(), controller=GeneralizedNewton(), studies=OWN),
+    "GeN, linear": Contestant(schedule=Linear(), controller=GeneralizedNewton(), studies=OWN),
+    "SPS_max": Contestant(schedule=Constant(), controller=StochasticPolyak(), studies=some(adam=False)),
+    "GreedyLR": Contestant(schedule=Constant(), controller=EvaluatedGreedy(), studies=some(convex=False)),
+    "SASA+": Contestant(
+        schedule=Constant(),
+        controller=StationarityDrop(),
+        optimizer=SGD(momentum=0.9, weight_decay=5e-4),
+        studies=some(adam=False, convex=False, factor=4.0),
+    ),
+}
+ADAM_TYPE = ("schedulefree_adamw", "prodigy", "dadapt_adam", "momo_adam", "prodigy_plus")
+PEERS: dict[str, Contestant] = {
+    name: Contestant(
+        schedule=documented.schedule,
+        optimizer=Peer.documented(name),
+        rates=tuple(documented.start_at * 10.0**power for power in range(-2, 3)),
+        studies=some(adam=name in ADAM_TYPE, convex=False),
     )
-
-
-PEERS = {
-    "schedule-free SGD": peer("schedulefree_sgd", 1.0, annealed=False),
-    "schedule-free AdamW": peer("schedulefree_adamw", 0.0025, annealed=False),
-    "Prodigy": peer("prodigy", 1.0, annealed=True, safeguard="off"),
-    "D-Adapt SGD": peer("dadapt_sgd", 1.0, annealed=True),
-    "D-Adapt Adam": peer("dadapt_adam", 1.0, annealed=True),
-    "MoMo": peer("momo", 1.0, annealed=True),
-    "MoMo-Adam": peer("momo_adam", 0.01, annealed=True),
+    for name, documented in DOCUMENTED.items()
+}
+BUDGET: dict[str, Contestant] = {
+    "successive halving": Contestant(tuning=RateHalving(decades=4.0), studies=some(convex=False)),
+    **{
+        f"calibrated default, {kind}": Contestant(
+            schedule=calibrated_default(kind).schedule,
+            optimizer=calibrated_default(kind).optimizer,
+            rates=(calibrated_default(kind).rate,),
+            studies=some(adam=kind == "adamw", convex=False),
+        )
+        for kind in ("sgd", "adamw")
+    },
 }
 
 EXPERIMENT = AnyRate(
     name="e02_any_learning_rate",
     title="Does the starting rate still matter?",
     question=(
-        "From any learning rate within five decades, how close does training under a controller end to a cosine whose rate an oracle "
-        "chose, and at what cost?"
+        "From any learning rate within four decades, on tasks that nothing was tuned on, at a quarter of a horizon, at the horizon and at four times "
+        "of it: how close does training under a controller end to a cosine whose rate an oracle chose, and at what cost?"
     ),
     contestants={
         "schedules": {
             "cosine": Contestant(schedule=DampedCosine(), per_decade=3),
-            "constant": Contestant(schedule=Constant(), per_decade=2),
-            "linear": Contestant(schedule=Linear(), per_decade=2),
-            "cosine^2": Contestant(schedule=DampedCosine(exponent=2), per_decade=2),
+            "constant": Contestant(schedule=Constant(), studies=OWN),
+            "linear": Contestant(schedule=Linear(), studies=OWN),
+            "cosine^2": Contestant(schedule=DampedCosine(exponent=2), studies=OWN),
         },
-        "controllers": CONTROLLERS,
+        "anchors": ANCHORS,
+        "other controllers": CONTROLLERS,
+        "controllers of others, as published": PUBLISHED,
         "other packages": PEERS,
+        "at the same number of steps": BUDGET,
     },
     reference="cosine",
     judged="ProgressAnchor",
     studies=STUDIES,
     notes={
         "other packages": (
-            "Each starts at its documented rate and at one and two decades to either side, which is no window of five decades that a "
-            "user might have picked; their tasks stand in the columns of SGD, whatever their own update is."
+            "Each as its documentation says, from its documented start and from one and two decades to either side; optimizers of Adam's kind on the tasks "
+            "with Adam, the others on those with SGD, at the tasks' own horizons."
         ),
-        "StationarityDrop, LossPlateau, Greedy": "On a constant schedule, which is what they replace; all others modulate the cosine.",
+        "LossPlateau, GeN, SPS_max, GreedyLR, SASA+": "On a constant schedule, which is what they replace; all others modulate the cosine.",
+        "SASA+": "With weight decay and at four times the horizon, as its authors have it.",
+        "successive halving": "All of its steps, on all of its rates together, are as many as those of one run.",
+        "calibrated default": "One rate, chosen on development tasks, and no start to forget.",
     },
 )

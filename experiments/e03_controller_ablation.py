@@ -1,4 +1,4 @@
-"""Which part of each controller matters, and where does it fail?"""
+"""Which part of each controller matters?"""
 
 from adaptive_lr import (
     Anchor,
@@ -12,51 +12,15 @@ from adaptive_lr import (
     ProgressAnchor,
 )
 from adaptive_lr.experiment import AnyRate, Contestant, RateStudy
-from adaptive_lr.tasks import (
-    AbstractTask,
-    CharacterModel,
-    Perceptron,
-    StreamingLeastAbsolute,
-    StreamingLeastSquares,
-)
-from adaptive_lr.training import SGD, AbstractOptimizer
+from adaptive_lr.experiment.protocol import REPORT
 
-PLAIN, MOMENTUM = SGD(), SGD(momentum=0.9)
-
-
-def study(name: str, task: AbstractTask, optimizer: AbstractOptimizer, steps: int, low: float, seeds: int) -> RateStudy:
-    """Four decades of starting rates; other seeds than those of the other experiments."""
-    dtype = "float64" if optimizer == PLAIN else "float32"
-    return RateStudy(
-        name=name,
-        task=task,
-        optimizer=optimizer,
-        steps=steps,
-        low=low,
-        high=low * 1e4,
-        seeds=range(20, 20 + seeds),
-        dtype=dtype,
-    )
-
+TASKS = ("convex-4000", "convex-4004", "convex-4009", "network-4003", "network-4007", "network-4009", "digits-conv")
+"""Of the tasks that are judged: three losses, three optimizers, and a convolution."""
 
 STUDIES = [
-    study("squares", StreamingLeastSquares(), PLAIN, 2000, 1e-3, 6),
-    study("squares-noise-3-batch-1", StreamingLeastSquares(noise=3, batch=1), PLAIN, 2000, 1e-3, 6),
-    study("squares-noise-3-batch-16", StreamingLeastSquares(noise=3, batch=16), PLAIN, 2000, 1e-3, 6),
-    study("squares-noiseless", StreamingLeastSquares(noise=0), PLAIN, 2000, 1e-2, 6),
-    study("absolute", StreamingLeastAbsolute(), PLAIN, 2000, 1e-3, 6),
-    study("digits", Perceptron(dataset="digits", hidden=(48, 48), activation="tanh"), MOMENTUM, 600, 1e-3, 5),
-    study("digits-batch-16", Perceptron(dataset="digits", hidden=(48, 48), batch=16), MOMENTUM, 600, 1e-3, 5),
-    study("characters", CharacterModel(), MOMENTUM, 1500, 1e-3, 3),
-    study(
-        "mnist1d",
-        Perceptron(dataset="mnist1d", hidden=(100, 100), batch=100, metric="error"),
-        MOMENTUM,
-        2000,
-        1e-3,
-        3,
-    ),
+    RateStudy.of(REPORT[name], 1.0, range(20, 30) if REPORT[name].area == "convex" else range(20, 25)) for name in TASKS
 ]
+"""Other seeds than those of the other experiments."""
 
 PROGRESS: dict[str, Contestant] = {
     "ProgressAnchor": Contestant(controller=ProgressAnchor()),
@@ -77,8 +41,8 @@ ANCHORS: dict[str, Contestant] = {
     "Anchor, window 2.5 %": Contestant(controller=Anchor(window=0.025)),
     "Anchor, linear decay": Contestant(schedule=Linear(), controller=Anchor()),
 }
-FEW = ("squares", "squares-noise-3-batch-1", "absolute", "digits")
-"""Where the parts of the other controllers are looked at; the rest is what defeats the anchors."""
+FEW = tuple(study.name for study in STUDIES if study.area != "images")
+"""Where the parts of the other controllers are looked at."""
 OTHERS: dict[str, Contestant] = {
     "AnchorLift": Contestant(controller=AnchorLift()),
     "AnchorLift, no gate": Contestant(controller=AnchorLift(alignment=-1.0)),
@@ -96,10 +60,9 @@ OTHERS: dict[str, Contestant] = {
 
 EXPERIMENT = AnyRate(
     name="e03_controller_ablation",
-    title="Which part of a controller matters, and where does it fail?",
+    title="Which part of a controller matters?",
     question=(
-        "What happens if one part of a controller is taken out or changed, and which tasks defeat it: heavy gradient noise, no noise at "
-        "all, a landscape that flattens itself?"
+        "What happens if one part of a controller is taken out or changed, on tasks that none of its constants come from?"
     ),
     contestants={
         "schedules": {"cosine": Contestant(schedule=DampedCosine(), per_decade=3)},
@@ -111,11 +74,5 @@ EXPERIMENT = AnyRate(
     judged="ProgressAnchor",
     studies=STUDIES,
     pages=False,
-    notes={
-        "noise 3": (
-            "The probe looks at one minibatch and follows its own gradient, so the edge knows nothing of the noise between minibatches."
-        ),
-        "noiseless": "Every minibatch agrees, and the best rate is the edge itself: a fraction of it gives away orders of magnitude.",
-        "MNIST-1D with SGD": "The curvature falls while training goes on; an edge found in the first steps is too low for the rest.",
-    },
+    notes={},
 )

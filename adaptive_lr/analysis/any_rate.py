@@ -37,6 +37,7 @@ class Starts:
         diverged: the share of seeds at each rate that were not finite or ended worse than before training, ``[L]``.
         seconds: of all trials together, by the machine's clock.
         extra_steps: work beyond the updates, as a share of them.
+        evaluated: the share of the steps in which the loss is evaluated again.
         initial: the excess before training.
         optimum_known: whether losses are compared by their ratio.
     """
@@ -48,10 +49,19 @@ class Starts:
     extra_steps: float
     initial: float
     optimum_known: bool
+    evaluated: float = 0.0
 
     @classmethod
     def clipped(
-        cls, *, rates: Array, losses: Array, initial: float, optimum: float | None, seconds: float, extra_steps: float
+        cls,
+        *,
+        rates: Array,
+        losses: Array,
+        initial: float,
+        optimum: float | None,
+        seconds: float,
+        extra_steps: float,
+        evaluated: float = 0.0,
     ) -> Starts:
         """From raw losses ``[L, S]``, NaN where a trial diverged, and the loss before training."""
         least = optimum or 0.0
@@ -63,7 +73,13 @@ class Starts:
             extra_steps=extra_steps,
             initial=initial - least,
             optimum_known=optimum is not None,
+            evaluated=evaluated,
         )
+
+    def among(self, rates: Array) -> Starts:
+        """The starts at some rates."""
+        near = np.isclose(self.rates[:, None], rates[None, :], rtol=1e-9, atol=0.0).any(1)
+        return replace(self, rates=self.rates[near], excess=self.excess[near], diverged=self.diverged[near])
 
     def within(self, low: float, high: float) -> Starts:
         """The starts in a window."""
@@ -72,7 +88,11 @@ class Starts:
 
 
 def summarise(
-    contestants: Mapping[str, Starts], groups: Mapping[str, str], reference: str, relative: Mapping[str, bool]
+    contestants: Mapping[str, Starts],
+    groups: Mapping[str, str],
+    reference: str,
+    relative: Mapping[str, bool],
+    grid: Array | None = None,
 ) -> dict[str, Any]:
     """All numbers of a study, before the correction that `judge` makes.
 
@@ -86,20 +106,23 @@ def summarise(
         reference: the schedule that an oracle tunes.
         relative: whether a contestant's rates are multiples of its documented default, so that the window around the oracle's rate
             means nothing to it.
+        grid: the starting rates that all others are compared at, whatever else they were started at; the reference's other rates
+            are for the oracle alone. All rates if none is given.
     """
     oracle = contestants[reference]
     index = int(np.argmin(oracle.excess.mean(1)))
     best, least = float(oracle.rates[index]), oracle.excess.min(0)
     rows = {}
-    for label, starts in contestants.items():
-        row = _row(starts, least)
+    for label, every in contestants.items():
+        starts = every if grid is None or relative[label] else every.among(grid)
+        row = _row(starts, least) | {"curve": _curve(every)}
         near = starts.within(best / 10 ** (DECADES / 2), best * 10 ** (DECADES / 2))
         high, low = starts.within(best * WRONG, np.inf), starts.within(0.0, best / WRONG)
         for name, part in (("near", near), ("too_high", high), ("too_low", low)):
             usable = not relative[label] and len(part.rates) > 0
             row[name] = _ratios(part, least) if usable else None
         rows[label] = {"group": groups[label], "relative": relative[label], **row}
-        rows[label]["time"] = _time(starts, oracle)
+        rows[label]["time"] = _time(every, oracle)
     return {
         "reference": reference,
         "oracle": {
@@ -112,8 +135,6 @@ def summarise(
 
 
 def _row(starts: Starts, oracle: Array) -> dict[str, Any]:
-    ends = t_intervals(paired.logarithms(starts.excess) if starts.optimum_known else starts.excess)[:3]
-    mean, low, high = (np.exp(end) if starts.optimum_known else end for end in ends)
     losses = _by_seed(starts)
     return {
         **_ratios(starts, oracle),
@@ -123,9 +144,16 @@ def _row(starts: Starts, oracle: Array) -> dict[str, Any]:
         else {key: paired.estimate(losses[key] - oracle) for key in ("best", "mean", "worst")},
         "tests": _tests(losses, oracle, starts),
         "extra_steps": starts.extra_steps,
+        "evaluated": starts.evaluated,
         "diverged": starts.diverged.tolist(),
-        "curve": {"rates": starts.rates.tolist(), "mean": mean.tolist(), "low": low.tolist(), "high": high.tolist()},
     }
+
+
+def _curve(starts: Starts) -> dict[str, list[float]]:
+    """The loss at every rate, with its interval."""
+    ends = t_intervals(paired.logarithms(starts.excess) if starts.optimum_known else starts.excess)[:3]
+    mean, low, high = (np.exp(end) if starts.optimum_known else end for end in ends)
+    return {"rates": starts.rates.tolist(), "mean": mean.tolist(), "low": low.tolist(), "high": high.tolist()}
 
 
 def _by_seed(starts: Starts) -> dict[str, Array]:
@@ -193,6 +221,13 @@ def judge(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"verdicts": paired.judge(family), "repetitions": paired.repetitions(family)}
 
 
+def beyond(row: Mapping[str, Any]) -> float:
+    """The worst start in units of the limit of what is close: in logarithms where the optimum is known, its lost share elsewhere."""
+    if row["lost"] is None:
+        return float(np.log(max(row["worst"]["value"], TINY)) / np.log(CLOSE))
+    return float(row["lost"]["worst"]["value"] / LOST)
+
+
 def headline(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Over all judged studies: in how many a contestant is close to the oracle and forgets its start, and geometric means of its ratios."""
     labels = {label: row["group"] for study in studies.values() for label, row in study["contestants"].items()}
@@ -207,19 +242,13 @@ def headline(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
             "forgotten": sum(test["forgotten"] for test in tests),
             "both": sum(test["close"] and test["forgotten"] for test in tests),
             "surely": sum(test["verdict"] == "close and forgotten" for test in tests),
-            "hardest": max(rows, key=lambda name: _beyond(rows[name])),
+            "hardest": max(rows, key=lambda name: beyond(rows[name])),
             **{f"geometric_{key}": _geometric(rows, key) for key in ("best", "worst", "mean", "spread")},
             **{key: _geometric_part(rows, key) for key in ("too_high", "too_low")},
             "extra_steps": max(row["extra_steps"] for row in rows.values()),
+            "evaluated": max(row["evaluated"] for row in rows.values()),
         }
     return summaries
-
-
-def _beyond(row: Mapping[str, Any]) -> float:
-    """How many times the limit of what is close the worst start is."""
-    if row["lost"] is None:
-        return float(np.log(max(row["worst"]["value"], TINY)) / np.log(CLOSE))
-    return float(row["lost"]["worst"]["value"] / LOST)
 
 
 def _geometric(rows: Mapping[str, Mapping[str, Any]], key: str) -> float:

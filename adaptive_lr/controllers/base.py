@@ -187,7 +187,7 @@ class AbstractController(Spec, ABC):
     """Everything that the controller may ask to see."""
 
     tuned_on: ClassVar[tuple[str, ...]] = ()
-    """What the constants were chosen on, such as ``"random-network 0..21 seed 100"``; a name alone is a study of `e02` or `e03` with seeds 100 to 104. Empty where they come from a paper, or there are none."""
+    """What the constants were chosen on: names of development tasks, such as ``"random-network 0..21 seed 100"``; seeds 100 to 104 where none are named. Empty where they come from a paper, or there are none. See `adaptive_lr.experiment.protocol`."""
 
     @abstractmethod
     def init(self, trials: int) -> State:

@@ -121,8 +121,13 @@ class DistanceAnchor(AbstractController):
     needs = Anchor.needs | Signal.START | Signal.DISTANCE
     tuned_on: ClassVar[tuple[str, ...]] = (
         *Anchor.tuned_on,
-        *("random-network 0..16 seed 100", "random-convex 0..16 seed 100", "digits seed 100", "mnist1d seed 100"),
-        *("characters seed 100", "autoencoder-digits seed 100", "bayesian-network-diabetes seed 100"),
+        *(
+            "random-network 0..16 seed 100",
+            "random-convex 0..16 seed 100",
+            "digits-sgd seed 100",
+            "mnist1d-sgd seed 100",
+        ),
+        *("characters-sgd seed 100", "autoencoder-digits seed 100", "bayesian-network-diabetes seed 100"),
         *("word-lstm-python_help seed 100", "byte-transformer-python_help seed 100"),
     )
     probing: Anchor = component(Anchor, default=Anchor(fraction=0.12, window=0.02, least_steps=20))

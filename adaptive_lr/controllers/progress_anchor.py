@@ -88,8 +88,7 @@ class ProgressAnchor(AbstractController):
     tuned_on: ClassVar[tuple[str, ...]] = (
         *("squares", "logistic", "absolute", "digits-sgd", "digits-adamw"),
         *("characters-sgd", "characters-adamw", "mnist1d-sgd", "mnist1d-adamw"),
-        *("squares-noise-3-batch-1", "squares-noise-3-batch-16", "squares-noiseless", "digits", "digits-batch-16"),
-        *("characters", "mnist1d"),
+        *("squares-noise-3-batch-1", "squares-noise-3-batch-16", "squares-noiseless", "digits-batch-16"),
     )
     probing: Anchor = component(Anchor, default=Anchor(fraction=0.15))
     scale: float = number("(0, inf)", default=22.0, search=Range(5.0, 100.0, log=True))

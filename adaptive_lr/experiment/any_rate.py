@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_lr.analysis.any_rate import Starts, headline, judge, summarise
+from adaptive_lr.analysis.areas import areas
 from adaptive_lr.controllers import AbstractController, Static
+from adaptive_lr.controllers.base import Signal
 from adaptive_lr.errors import ExperimentError, StoreError
 from adaptive_lr.experiment.base import (
     AbstractExperiment,
@@ -20,6 +22,7 @@ from adaptive_lr.experiment.base import (
     refuse_repeated,
     slug,
 )
+from adaptive_lr.experiment.protocol import ProtocolTask
 from adaptive_lr.reporting.tensorboard import Run
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine
 from adaptive_lr.tasks import AbstractTask
@@ -29,13 +32,29 @@ from adaptive_lr.trials.store import Record, Store
 
 Array = NDArray[np.float64]
 
+AGAIN = Signal.PROBE | Signal.PROBE_START | Signal.PROBE_BACK | Signal.PROBE_GRADIENT | Signal.CURVATURE
+"""What costs another evaluation of the loss or of its gradient."""
+
 TRACED_POINTS = 3
 """Starting rates of which a controller's page shows the course: the lowest, the middle, the highest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateStudy:
-    """One task with one optimizer and horizon, on one window of starting rates; every seed is reported, none is for tuning."""
+    """One task with one optimizer and horizon, on one window of starting rates; every seed is reported, none is for tuning.
+
+    Attributes:
+        name: of the study.
+        task: what is trained.
+        optimizer: its optimizer.
+        steps: T.
+        low: the lowest starting rate.
+        high: the highest one.
+        seeds: all are reported.
+        dtype: in which it is trained.
+        area: under which it is counted together with others; its name if there is none.
+        factor: the horizon as a multiple of the task's own.
+    """
 
     name: str
     task: AbstractTask
@@ -45,11 +64,30 @@ class RateStudy:
     high: float
     seeds: range
     dtype: str = "float32"
+    area: str = ""
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.seeds:
             raise ExperimentError(f"study {self.name}: seeds must not be empty")
         geometric_grid(self.low, self.high, 1)
+
+    @classmethod
+    def of(cls, protocol: ProtocolTask, factor: float, seeds: range) -> RateStudy:
+        """A task of the protocol at a multiple of its horizon; its name has the steps in it."""
+        steps = max(1, round(protocol.steps * factor))
+        return cls(
+            name=f"{protocol.name} T={steps}",
+            task=protocol.task,
+            optimizer=protocol.optimizer,
+            steps=steps,
+            low=protocol.low,
+            high=protocol.high,
+            seeds=seeds,
+            dtype=protocol.dtype,
+            area=protocol.area,
+            factor=factor,
+        )
 
     def small(self, *, first: bool = False) -> RateStudy:
         """The same, small: three starts below the highest, one seed.
@@ -76,7 +114,7 @@ class Contestant:
         schedule: the schedule.
         controller: what modulates it.
         per_decade: starting rates a decade.
-        optimizer: another one than the study's; such a contestant runs only in the studies with momentum, once a task.
+        optimizer: another one than the study's.
         rates: starting rates of its own, if the study's window means nothing to its optimizer.
         studies: the names of the studies it takes part in; all if empty.
         tuning: how it finds its rate within a trial, if it does; it then begins at the low end of the window alone.
@@ -129,7 +167,7 @@ class AnyRate(AbstractExperiment):
         judged: the label of the contestant that the answer is about.
         studies: the tasks.
         notes: a sentence on what a contestant shows, by label; for the report.
-        pages: whether each controller gets a page that shows what it did.
+        pages: whether each controller gets a page that shows what it did, in the studies at their tasks' own horizons.
     """
 
     kind = "any_rate"
@@ -186,8 +224,12 @@ class AnyRate(AbstractExperiment):
         ]
 
     def smoke(self) -> AnyRate:
-        """See the base class."""
-        studies = [study.small(first=index == 0) for index, study in enumerate(self.studies)]
+        """See the base class; of each area one study, at its task's own horizon if there is one, and of the first another horizon."""
+        own = sorted(self.studies, key=lambda study: study.factor != 1.0)
+        firsts = {study.area or study.name: study for study in reversed(own)}
+        kept = [study for study in self.studies if study in firsts.values()]
+        others = [study for study in self.studies if study.area and study.area == kept[0].area and study.factor != 1.0]
+        studies = [study.small(first=index == 0) for index, study in enumerate(kept + others[:1])]
         contestants = {
             group: {
                 label: replace(contestant, per_decade=1, rates=contestant.rates[::2])
@@ -211,7 +253,7 @@ class AnyRate(AbstractExperiment):
                     skipped[label] = contestant.unavailable
                     continue
                 starts[label] = _starts(contestant, study, records, initial, store)
-                if self.pages and not isinstance(contestant.controller, Static):
+                if self.pages and study.factor == 1.0 and not isinstance(contestant.controller, Static):
                     traces.setdefault(label, {})[study.name] = _traces(contestant, study, store)
             studies[study.name] = self._numbers(study, starts, initial)
         family = judge(studies)
@@ -228,6 +270,7 @@ class AnyRate(AbstractExperiment):
             "trials": len(self.trials()),
             "family": family,
             "overall": headline(studies),
+            "areas": areas(studies),
             "studies": studies,
             "traces": traces,
         }
@@ -259,7 +302,9 @@ class AnyRate(AbstractExperiment):
             "seeds": list(study.seeds),
             "window": [study.low, study.high],
             "initial": initial,
-            **summarise(starts, self.groups, self.reference, relative),
+            "area": study.area or study.name,
+            "factor": study.factor,
+            **summarise(starts, self.groups, self.reference, relative, geometric_grid(study.low, study.high, 1)),
         }
 
     def _label(self, study: RateStudy) -> str:
@@ -299,7 +344,13 @@ def _starts(
         optimum=study.task.optimum,
         seconds=sum(record.seconds for record in records.values()),
         extra_steps=contestant.controller.extra_steps(study.steps) / study.steps,
+        evaluated=_evaluated(contestant.controller, study.steps) / study.steps,
     )
+
+
+def _evaluated(controller: AbstractController, steps: int) -> int:
+    """In how many steps the loss or its gradient is evaluated once more."""
+    return sum(bool(controller.signals(step, steps) & AGAIN) for step in range(steps))
 
 
 def _traces(contestant: Contestant, study: RateStudy, store: Store) -> dict[str, Any]:
@@ -328,4 +379,5 @@ def _described(contestant: Contestant) -> dict[str, Any]:
         "controller": repr(contestant.controller) if controlled else None,
         "rule": inspect.cleandoc(type(contestant.controller).__doc__ or "") if controlled else None,
         "optimizer": repr(contestant.optimizer) if contestant.optimizer is not None else None,
+        "tuned_on": list(contestant.controller.tuned_on) if controlled else [],
     }

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from adaptive_lr.analysis.any_rate import beyond as limits
 from adaptive_lr.drawing import plain
 from adaptive_lr.reporting.prose import study_title
+from adaptive_lr.reporting.rate_prose import area_title, grouped
 
 PALETTE = (
     "#0b3c8c", "#e07b1a", "#3c8d40", "#b3261e", "#7b5ad6", "#0fa3b1", "#c0508a", "#86b817", "#8a5a2b", "#5aa9e6", "#555555", "#d4a017",
@@ -26,13 +29,57 @@ SHOWN_READINGS = 3
 
 
 def overview(experiment: Mapping[str, Any]) -> Figure:
+    """Every study by itself, or a map where several are counted together."""
+    return table(experiment) if grouped(experiment) else panels(experiment)
+
+
+def table(experiment: Mapping[str, Any]) -> Figure:
+    """The worst start in units of the limit of what is close, contestants by studies; studies in the order of area, horizon, task."""
+    studies = dict(sorted(experiment["studies"].items(), key=lambda item: _place(item[1], experiment)))
+    labels = list(experiment["overall"])
+    beyond = np.full((len(labels), len(studies)), np.nan)
+    for column, study in enumerate(studies.values()):
+        for row, label in enumerate(labels):
+            if label in study["contestants"]:
+                beyond[row, column] = limits(study["contestants"][label])
+    figure = Figure(figsize=(11.5, 1.6 + 0.17 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    # 0 is the oracle, 1 the limit, and 4 times the limit as red as it gets; a logarithm below would show noise
+    image = axes.imshow(np.clip(beyond, -1.0, 4.0), aspect="auto", cmap="RdBu_r", norm=TwoSlopeNorm(1.0, 0.0, 4.0))
+    axes.set_yticks(range(len(labels)), [plain(label) for label in labels], fontsize=6)
+    cells = [(study["area"], study["factor"]) for study in studies.values()]
+    begins = [index for index, cell in enumerate(cells) if index == 0 or cell != cells[index - 1]]
+    for index in begins[1:]:
+        new = cells[index][0] != cells[index - 1][0]
+        axes.axvline(index - 0.5, color="#111111" if new else "#888888", linewidth=1.2 if new else 0.5)
+    middles = [(begin + end - 1) / 2 for begin, end in zip(begins, [*begins[1:], len(cells)], strict=True)]
+    titles = [area_title({"area": cells[begin][0], "factor": cells[begin][1]}) for begin in begins]
+    axes.set_xticks(middles, titles, rotation=45, ha="right", fontsize=6)
+    groups = [total["group"] for total in experiment["overall"].values()]
+    for row in range(1, len(labels)):
+        if groups[row] != groups[row - 1]:
+            axes.axhline(row - 0.5, color="#888888", linewidth=0.5)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.01, ticks=[0.0, 0.5, 1.0, 2.0, 3.0, 4.0], extend="both")
+    bar.ax.tick_params(labelsize=6)
+    bar.set_label("worst start, × the limit", fontsize=6)
+    return figure
+
+
+def _place(study: Mapping[str, Any], experiment: Mapping[str, Any]) -> tuple[int, float]:
+    areas = list(dict.fromkeys(other["area"] for other in experiment["studies"].values()))
+    return areas.index(study["area"]), float(study["factor"])
+
+
+def panels(experiment: Mapping[str, Any]) -> Figure:
     """Loss in units of the oracle's against the starting rate: one panel a study, one line a contestant."""
     studies, columns = experiment["studies"], 3
     count = -(-len(studies) // columns)
     figure = Figure(figsize=(11.5, 2.7 * count + 0.6), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(count, columns, squeeze=False)).ravel()
+    parts = np.atleast_1d(figure.subplots(count, columns, squeeze=False)).ravel()
     looks = _looks(experiment)
-    for axes, study in zip(panels, studies.values(), strict=False):
+    for axes, study in zip(parts, studies.values(), strict=False):
         for label, row in study["contestants"].items():
             if not row["relative"]:
                 curve = row["curve"]
@@ -46,12 +93,12 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
             axes.tick_params(axis="y", which="minor", labelsize=7)
         axes.set_title(plain(study_title(study)), fontsize=8)
         _tidy(axes)
-    for axes in panels[len(studies) :]:
+    for axes in parts[len(studies) :]:
         axes.set_visible(False)
     figure.supxlabel("starting rate", fontsize=8)
     figure.supylabel("final loss, × the oracle-tuned " + plain(experiment["reference"]), fontsize=8)
     names: dict[str, Any] = {}
-    for axes in panels[: len(studies)]:
+    for axes in parts[: len(studies)]:
         names |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(list(names.values()), list(names), loc="outside upper center", ncols=5, fontsize=7, frameon=False)
     return figure

@@ -61,6 +61,49 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def grouped(experiment: Mapping[str, Any]) -> bool:
+    """Whether several studies are counted together."""
+    return len({study["area"] for study in experiment["studies"].values()}) < len(experiment["studies"])
+
+
+def area_title(area: Mapping[str, Any]) -> str:
+    """An area and a horizon: ``networks, T/4``."""
+    factor = area["factor"]
+    if factor is None:
+        return f"{area['area']}, all"
+    horizon = "T" if factor == 1.0 else f"T/{1.0 / factor:g}" if factor < 1.0 else f"{factor:g} T"
+    return f"{area['area']}, {horizon}"
+
+
+def area_losses(row: Mapping[str, Any]) -> str:
+    """The mean and the worst start over the tasks of an area, as lost shares, as ratios, or both."""
+    parts = []
+    if row["lost_mean"] is not None:
+        parts.append(f"{100.0 * row['lost_mean']:.1f} / {100.0 * row['lost_worst']:.1f}\u00a0%")
+    if row["ratio_mean"] is not None:
+        parts.append(f"× {number(row['ratio_mean'])} / {number(row['ratio_worst'])}")
+    return ", ".join(parts)
+
+
+def tuned(experiment: Mapping[str, Any]) -> str:
+    """Where constants come from, as far as a controller says."""
+    known = {
+        label: about["tuned_on"]
+        for label, about in experiment["contestants"].items()
+        if about["controller"] is not None and about["tuned_on"]
+    }
+    if not known:
+        return "The constants of the controllers are those of their papers, or come from no task."
+    named = {entry.split(" seed")[0] for entries in known.values() for entry in entries}
+    same = sorted(study for study in experiment["studies"] if study in named)
+    overlap = (
+        f"Of the tasks here these are among them, with other seeds: {', '.join(same)}."
+        if same
+        else "None of the tasks here is among them."
+    )
+    return f"Constants of {', '.join(known)} were chosen on {len(named)} development tasks, which their documentation names. {overlap}"
+
+
 def study_answer(experiment: Mapping[str, Any], study: Mapping[str, Any]) -> str:
     """The answer for one task."""
     label, reference = experiment["judged"], experiment["reference"]

@@ -215,11 +215,12 @@ def test_smoke_size_is_small() -> None:
 
 
 @pytest.mark.parametrize("name", ["e02_any_learning_rate", "e03_controller_ablation"])
-def test_smoke_size_has_every_study_and_in_the_first_all_that_controllers_do(name: str) -> None:
+def test_smoke_size_has_every_area_and_in_the_first_all_that_controllers_do(name: str) -> None:
     experiment = load_experiment(name)
     assert isinstance(experiment, AnyRate)
     small = experiment.smoke()
-    assert [study.name for study in small.studies] == [study.name for study in experiment.studies]
+    assert {study.area for study in small.studies} == {study.area for study in experiment.studies}
+    assert len(small.studies) <= len({study.area for study in experiment.studies}) + 1
     assert small.by_label.keys() == experiment.by_label.keys()
     first, *others = small.studies
     assert len(first.seeds) == 2
@@ -240,3 +241,12 @@ def test_smoke_size_takes_the_middle_of_windows_that_are_wide_enough() -> None:
     assert window(1e-3, 1.0) == [1e-3, 1e-2, 1e-1]
     assert window(0.3, 30.0) == [0.3, 3.0, 30.0]
     assert window(0.3, 3.0) == [0.3, 3.0]
+
+
+def test_others_than_the_reference_are_compared_at_the_rates_of_the_grid_alone() -> None:
+    reference = starts([[4.0], [1.0], [9.0]], [0.1, 0.3, 1.0])  # the best rate lies between those of the grid
+    groups, relative = {"a": "g", "b": "h"}, {"a": False, "b": False}
+    rows = summarise({"a": reference, "b": reference}, groups, "a", relative, np.array([0.1, 1.0]))["contestants"]
+    for row in rows.values():
+        assert [row[key]["value"] for key in ("best", "mean", "worst")] == pytest.approx([4.0, 6.5, 9.0])
+        assert row["curve"]["rates"] == [0.1, 0.3, 1.0]
