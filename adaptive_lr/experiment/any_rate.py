@@ -167,7 +167,7 @@ class AnyRate(AbstractExperiment):
         judged: the label of the contestant that the answer is about.
         studies: the tasks.
         notes: a sentence on what a contestant shows, by label; for the report.
-        pages: whether each controller gets a page that shows what it did, in the studies at their tasks' own horizons.
+        pages: whether each controller gets a page that shows what it did, in the first study of each area.
     """
 
     kind = "any_rate"
@@ -224,26 +224,30 @@ class AnyRate(AbstractExperiment):
         ]
 
     def smoke(self) -> AnyRate:
-        """See the base class; of each area one study, at its task's own horizon if there is one, and of the first another horizon."""
+        """See the base class; each contestant in one study, the reference and the judged one in a study of each area."""
+        shown = self._shown()
+        others = [study for study in self.studies if study.area == shown[0].area != "" and study.factor != 1.0]
+        studies = [study.small(first=index == 0) for index, study in enumerate(shown + others[:1])]
+        groups: dict[str, dict[str, Contestant]] = {}
+        for label, contestant in self.by_label.items():
+            names = [study.name for study in studies if not contestant.studies or study.name in contestant.studies]
+            part = tuple(names) if label in (self.reference, self.judged) else tuple(names[:1]) or contestant.studies
+            small = replace(contestant, per_decade=1, rates=contestant.rates[::2], studies=part)
+            groups.setdefault(self.groups[label], {})[label] = small
+        return replace(self, title=f"{self.title} (smoke size)", studies=studies, contestants=groups)
+
+    def _shown(self) -> list[RateStudy]:
+        """The first study of each area at its task's own horizon, or else at another one."""
         own = sorted(self.studies, key=lambda study: study.factor != 1.0)
-        firsts = {study.area or study.name: study for study in reversed(own)}
-        kept = [study for study in self.studies if study in firsts.values()]
-        others = [study for study in self.studies if study.area and study.area == kept[0].area and study.factor != 1.0]
-        studies = [study.small(first=index == 0) for index, study in enumerate(kept + others[:1])]
-        contestants = {
-            group: {
-                label: replace(contestant, per_decade=1, rates=contestant.rates[::2])
-                for label, contestant in members.items()
-            }
-            for group, members in self.contestants.items()
-        }
-        return replace(self, title=f"{self.title} (smoke size)", studies=studies, contestants=contestants)
+        firsts = {study.area or study.name: study.name for study in reversed(own)}
+        return [study for study in self.studies if study.name in firsts.values()]
 
     def analyse(self, store: Store) -> dict[str, Any]:
         """See the base class."""
         studies: dict[str, Any] = {}
         skipped: dict[str, str] = {}
         traces: dict[str, dict[str, Any]] = {}
+        traced_studies = {study.name for study in self._shown()} if self.pages else set()
         for study in self.studies:
             starts: dict[str, Starts] = {}
             initial = self._initial(study, store)
@@ -253,7 +257,7 @@ class AnyRate(AbstractExperiment):
                     skipped[label] = contestant.unavailable
                     continue
                 starts[label] = _starts(contestant, study, records, initial, store)
-                if self.pages and study.factor == 1.0 and not isinstance(contestant.controller, Static):
+                if study.name in traced_studies and not isinstance(contestant.controller, Static):
                     traces.setdefault(label, {})[study.name] = _traces(contestant, study, store)
             studies[study.name] = self._numbers(study, starts, initial)
         family = judge(studies)

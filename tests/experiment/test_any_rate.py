@@ -226,7 +226,13 @@ def test_smoke_size_has_every_area_and_in_the_first_all_that_controllers_do(name
     assert len(first.seeds) == 2
     for study in (first, *others):
         for contestant in small.cells(study).values():
-            assert len(contestant.grid(study)) == 3
+            assert len(contestant.grid(study)) == (
+                1 if contestant.tuning.searches else min(3, len(contestant.rates) or 3)
+            )
+    for label in (experiment.reference, experiment.judged):
+        assert all(label in small.cells(study) for study in small.studies)
+    for label in small.by_label:
+        assert any(label in small.cells(study) for study in small.studies) or "SASA" in label  # at four horizons alone
     for contestant in experiment.by_label.values():
         asked = {contestant.controller.signals(step, first.steps) for step in range(first.steps)}
         assert asked == {contestant.controller.signals(step, 2000) for step in range(2000)}, contestant.controller
