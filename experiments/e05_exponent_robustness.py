@@ -7,10 +7,8 @@ from adaptive_lr.tasks.streaming import AbstractStreaming
 from adaptive_lr.training import SGD, AbstractOptimizer, ProjectedSGD
 
 
-def study(
-    name: str, task: AbstractStreaming, *, bounded: bool, low: float, steps: int = 2000, seeds: int = 10
-) -> Study:
-    """Seven decades, most of them above the best rate; bounded: projected on a ball of twice the optimum's norm."""
+def study(name: str, task: AbstractStreaming, *, bounded: bool, low: float, steps: int = 2000) -> Study:
+    """Seven decades, most of them above the best rate, and 18 repetitions; bounded: projected on a ball of twice the optimum's norm."""
     optimizer: AbstractOptimizer = ProjectedSGD(radius=float(f"{2 * task.target_norm:.6g}")) if bounded else SGD()
     return Study(
         name=name,
@@ -21,8 +19,8 @@ def study(
         high=low * 1e7,
         per_decade=4,
         dtype="float64",
-        selection_seeds=range(100, 100 + (seeds + 1) // 3),
-        report_seeds=range(seeds),
+        selection_seeds=range(100, 112),
+        report_seeds=range(24),
     )
 
 
@@ -62,7 +60,7 @@ EXPERIMENT = TailExponents(
     },
     studies=[
         study("absolute-ball", StreamingLeastAbsolute(), bounded=True, low=1e-3),
-        study("absolute-ball-long", StreamingLeastAbsolute(), bounded=True, low=3e-4, steps=20_000, seeds=4),
+        study("absolute-ball-long", StreamingLeastAbsolute(), bounded=True, low=3e-4, steps=20_000),
         study("absolute", StreamingLeastAbsolute(), bounded=False, low=1e-3),
         study("logistic-ball", StreamingLogistic(), bounded=True, low=1e-2),
         study("logistic", StreamingLogistic(), bounded=False, low=1e-2),
