@@ -51,6 +51,9 @@ def some(*, adam: bool | None = None, convex: bool = True, factor: float = 1.0) 
 OWN = some()
 """At the tasks' own horizons."""
 
+EVEN = tuple(study.name for study in STUDIES if study.name in OWN and getattr(study.task, "batch", 2) % 2 == 0)
+"""Those whose minibatches can be halved, as the gradient's noise asks for."""
+
 ANCHORS: dict[str, Contestant] = {
     "ProgressAnchor": Contestant(controller=ProgressAnchor()),
     "Anchor": Contestant(controller=Anchor()),
@@ -62,7 +65,7 @@ CONTROLLERS: dict[str, Contestant] = {
     "PolyakReanchor": Contestant(controller=PolyakReanchor(), studies=OWN),
     "MomoCap": Contestant(controller=MomoCap(), studies=OWN),
     "CurvatureCap": Contestant(controller=CurvatureCap(), studies=OWN),
-    "NoiseScaleDamping": Contestant(controller=NoiseScaleDamping(), studies=OWN),
+    "NoiseScaleDamping": Contestant(controller=NoiseScaleDamping(), studies=EVEN),
     "ShrinkageDamping": Contestant(controller=ShrinkageDamping(), studies=OWN),
     "DampingWarp": Contestant(controller=DampingWarp(), studies=OWN),
     "LossPlateau": Contestant(schedule=Constant(), controller=LossPlateau(), studies=OWN),
