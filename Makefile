@@ -90,6 +90,7 @@ gallery: $(STAMP) ## Draw docs/schedules.md from the schedules, and write the ta
 	$(BIN)/python docs/make_data.py
 	$(BIN)/python docs/make_workloads.py
 	$(BIN)/python docs/make_horizons.py
+	$(BIN)/python docs/make_protocol.py
 	$(BIN)/python docs/make_calibration.py
 	$(BIN)/python benchmarks/bench.py --write-docs
 

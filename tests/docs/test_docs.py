@@ -77,6 +77,11 @@ def test_the_tables_of_data_sets_are_what_is_declared() -> None:
         assert info.splits in details
 
 
+def test_the_page_of_the_protocol_is_as_the_protocol_has_it() -> None:
+    page = (DOCS / "protocol.md").read_text(encoding="utf-8")
+    assert imported("make_protocol").with_tables(page) == page, "run make gallery"
+
+
 def test_snippets_about_data_sets_run_as_written(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "data.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     exec(compile(code, "data.md", "exec"), {})
