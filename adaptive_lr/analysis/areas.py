@@ -20,7 +20,8 @@ def areas(studies: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
         studies: what `adaptive_lr.analysis.any_rate.judge` has seen, each with ``area`` and ``factor``.
 
     Returns:
-        ``area``, ``factor`` (None for all horizons), ``cells`` (how many studies) and ``contestants``: by label what `_together` says.
+        ``area``, ``factor`` (None for all horizons), ``cells`` (how many studies) and ``contestants``: by label what `_together` says;
+        and ``training``, the same from losses on training data, if there are any.
     """
     names = dict.fromkeys(study["area"] for study in studies.values())
     rows = []
@@ -29,16 +30,16 @@ def areas(studies: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
         factors = sorted({study["factor"] for study in inside})
         for factor in (*factors, None) if len(factors) > 1 else factors:
             cells = [study for study in inside if factor in (None, study["factor"])]
-            rows.append({"area": name, "factor": factor, "cells": len(cells), "contestants": _by_label(cells)})
+            row = {"area": name, "factor": factor, "cells": len(cells), "contestants": _by_label(cells, "contestants")}
+            if all("training" in study for study in cells):
+                row["training"] = _by_label(cells, "training")
+            rows.append(row)
     return rows
 
 
-def _by_label(cells: Cells) -> dict[str, dict[str, Any]]:
-    labels = dict.fromkeys(label for study in cells for label in study["contestants"])
-    return {
-        label: _together([study["contestants"][label] for study in cells if label in study["contestants"]])
-        for label in labels
-    }
+def _by_label(cells: Cells, key: str) -> dict[str, dict[str, Any]]:
+    labels = dict.fromkeys(label for study in cells for label in study[key])
+    return {label: _together([study[key][label] for study in cells if label in study[key]]) for label in labels}
 
 
 def _together(rows: Cells) -> dict[str, Any]:

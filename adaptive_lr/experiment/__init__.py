@@ -1,6 +1,6 @@
 """Experiments: questions, the trials that answer them, and the numbers that they give."""
 
-from adaptive_lr.experiment.any_rate import AnyRate, Contestant, RateStudy
+from adaptive_lr.experiment.any_rate import AnyRate
 from adaptive_lr.experiment.base import (
     FOLDER,
     AbstractExperiment,
@@ -11,6 +11,7 @@ from adaptive_lr.experiment.base import (
     run_experiment,
     stated_question,
 )
+from adaptive_lr.experiment.contestants import Contestant, RateStudy
 from adaptive_lr.experiment.exponent_search import ExponentSearch
 from adaptive_lr.experiment.exponents import TailExponents
 from adaptive_lr.experiment.grid_resolution import Experiment, Study

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,9 @@ from adaptive_lr.experiment.base import (
     refuse_repeated,
     slug,
 )
-from adaptive_lr.experiment.protocol import ProtocolTask
+from adaptive_lr.experiment.contestants import Contestant, RateStudy
 from adaptive_lr.reporting.tensorboard import Run
-from adaptive_lr.schedules import AbstractSchedule, DampedCosine
-from adaptive_lr.tasks import AbstractTask
-from adaptive_lr.training import AbstractOptimizer, AsGiven, Peer, Trial
-from adaptive_lr.training.tuning import AbstractTuning
+from adaptive_lr.training import Trial
 from adaptive_lr.trials.store import Record, Store
 
 Array = NDArray[np.float64]
@@ -35,126 +32,11 @@ Array = NDArray[np.float64]
 AGAIN = Signal.PROBE | Signal.PROBE_START | Signal.PROBE_BACK | Signal.PROBE_GRADIENT | Signal.CURVATURE
 """What costs another evaluation of the loss or of its gradient."""
 
+TRAINED = "train_loss"
+"""What is looked at beside the reported metric, which also tells over-fitting."""
+
 TRACED_POINTS = 3
 """Starting rates of which a controller's page shows the course: the lowest, the middle, the highest."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RateStudy:
-    """One task with one optimizer and horizon, on one window of starting rates; every seed is reported, none is for tuning.
-
-    Attributes:
-        name: of the study.
-        task: what is trained.
-        optimizer: its optimizer.
-        steps: T.
-        low: the lowest starting rate.
-        high: the highest one.
-        seeds: all are reported.
-        dtype: in which it is trained.
-        area: under which it is counted together with others; its name if there is none.
-        factor: the horizon as a multiple of the task's own.
-    """
-
-    name: str
-    task: AbstractTask
-    optimizer: AbstractOptimizer
-    steps: int
-    low: float
-    high: float
-    seeds: range
-    dtype: str = "float32"
-    area: str = ""
-    factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.seeds:
-            raise ExperimentError(f"study {self.name}: seeds must not be empty")
-        geometric_grid(self.low, self.high, 1)
-
-    @classmethod
-    def of(cls, protocol: ProtocolTask, factor: float, seeds: range) -> RateStudy:
-        """A task of the protocol at a multiple of its horizon; its name has the steps in it."""
-        steps = max(1, round(protocol.steps * factor))
-        return cls(
-            name=f"{protocol.name} T={steps}",
-            task=protocol.task,
-            optimizer=protocol.optimizer,
-            steps=steps,
-            low=protocol.low,
-            high=protocol.high,
-            seeds=seeds,
-            dtype=protocol.dtype,
-            area=protocol.area,
-            factor=factor,
-        )
-
-    def small(self, *, first: bool = False) -> RateStudy:
-        """The same, small: three starts below the highest, one seed.
-
-        The first of an experiment has two seeds, so that there are intervals, and is long enough for what controllers do after their windows,
-        of 40 steps by default.
-        """
-        high = self.high / 10.0 if self.high > 150.0 * self.low else self.high
-        steps, seeds = (200, 2) if first else (30, 1)
-        low = max(self.low, high / 100.0)
-        return replace(self, steps=min(self.steps, steps), low=low, high=high, seeds=self.seeds[:seeds])
-
-    @property
-    def title(self) -> str:
-        """The task and the optimizer in few words."""
-        return f"{self.task.label}, {'SGD' if self.optimizer.kind == 'sgd' else 'AdamW'}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contestant:
-    """What is started at every rate.
-
-    Attributes:
-        schedule: the schedule.
-        controller: what modulates it.
-        per_decade: starting rates a decade.
-        optimizer: another one than the study's.
-        rates: starting rates of its own, if the study's window means nothing to its optimizer.
-        studies: the names of the studies it takes part in; all if empty.
-        tuning: how it finds its rate within a trial, if it does; it then begins at the low end of the window alone.
-    """
-
-    schedule: AbstractSchedule = field(default_factory=DampedCosine)
-    controller: AbstractController = field(default_factory=Static)
-    per_decade: int = 1
-    optimizer: AbstractOptimizer | None = None
-    rates: tuple[float, ...] = ()
-    studies: tuple[str, ...] = ()
-    tuning: AbstractTuning = field(default_factory=AsGiven)
-
-    def grid(self, study: RateStudy) -> Array:
-        """Its starting rates in a study."""
-        if self.tuning.searches:
-            return np.array([study.low])
-        return np.asarray(self.rates) if self.rates else geometric_grid(study.low, study.high, self.per_decade)
-
-    def trials(self, study: RateStudy) -> list[list[Trial]]:
-        """``[rate][seed]``."""
-        return [[self._trial(study, float(rate), seed) for seed in study.seeds] for rate in self.grid(study)]
-
-    def _trial(self, study: RateStudy, rate: float, seed: int) -> Trial:
-        return Trial(
-            task=study.task,
-            schedule=self.schedule,
-            controller=self.controller,
-            optimizer=self.optimizer or study.optimizer,
-            base_lr=float(f"{rate:.12g}"),
-            steps=study.steps,
-            seed=seed,
-            dtype=study.dtype,
-            tuning=self.tuning,
-        )
-
-    @property
-    def unavailable(self) -> str:
-        """Why it cannot be run here, or nothing."""
-        return (self.optimizer.unavailable() or "") if isinstance(self.optimizer, Peer) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,16 +132,21 @@ class AnyRate(AbstractExperiment):
         traced_studies = {study.name for study in self._shown()} if self.pages else set()
         for study in self.studies:
             starts: dict[str, Starts] = {}
-            initial = self._initial(study, store)
+            trained: dict[str, Starts] = {}
+            initial, before = self._initial(study, store)
             for label, contestant in self.cells(study).items():
                 records = store.read(trial.digest() for row in contestant.trials(study) for trial in row)
                 if contestant.unavailable and len(records) < len(contestant.grid(study)) * len(study.seeds):
                     skipped[label] = contestant.unavailable
                     continue
                 starts[label] = _starts(contestant, study, records, initial, store)
+                if before is not None:
+                    trained[label] = _starts(contestant, study, records, before, store, metric=TRAINED)
                 if study.name in traced_studies and not isinstance(contestant.controller, Static):
                     traces.setdefault(label, {})[study.name] = _traces(contestant, study, store)
             studies[study.name] = self._numbers(study, starts, initial)
+            if before is not None:
+                studies[study.name]["training"] = self._numbers(study, trained, before)["contestants"]
         family = judge(studies)
         return {
             "kind": self.kind,
@@ -320,12 +207,21 @@ class AnyRate(AbstractExperiment):
         ]
         return study.task.label if len(same) == 1 else f"{study.task.label}, «{study.name}»"
 
-    def _initial(self, study: RateStudy, store: Store) -> float:
+    def _initial(self, study: RateStudy, store: Store) -> tuple[float, float | None]:
+        """What is reported, and the loss on training data if that is something else, before training.
+
+        Raises:
+            StoreError: trials are missing.
+        """
         trials = self.by_label[self.reference].trials(study)[0]
         records = store.read(trial.digest() for trial in trials)
         if len(records) < len(trials):
             raise StoreError(f"trials of study {study.name} are not in {store.path}: run the experiment first")
-        return float(np.mean([record.initial[study.task.report_metric] for record in records.values()]))
+        initial = {
+            metric: float(np.mean([record.initial[metric] for record in records.values()]))
+            for metric in next(iter(records.values())).initial
+        }
+        return initial[study.task.report_metric], initial.get(TRAINED)
 
 
 def traced(count: int) -> list[int]:
@@ -334,9 +230,19 @@ def traced(count: int) -> list[int]:
 
 
 def _starts(
-    contestant: Contestant, study: RateStudy, records: Mapping[str, Record], initial: float, store: Store
+    contestant: Contestant,
+    study: RateStudy,
+    records: Mapping[str, Record],
+    initial: float,
+    store: Store,
+    metric: str = "",
 ) -> Starts:
-    rows, metric = contestant.trials(study), study.task.report_metric
+    """From the reported metric, or from another one.
+
+    Raises:
+        StoreError: trials are missing.
+    """
+    rows, metric = contestant.trials(study), metric or study.task.report_metric
     missing = sum(trial.digest() not in records for row in rows for trial in row)
     if missing:
         raise StoreError(f"{missing} trials of study {study.name} are not in {store.path}: run the experiment first")

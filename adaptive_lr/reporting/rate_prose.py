@@ -66,6 +66,11 @@ def grouped(experiment: Mapping[str, Any]) -> bool:
     return len({study["area"] for study in experiment["studies"].values()}) < len(experiment["studies"])
 
 
+def trained(experiment: Mapping[str, Any]) -> bool:
+    """Whether losses on training data are there."""
+    return any("training" in area for area in experiment["areas"])
+
+
 def area_title(area: Mapping[str, Any]) -> str:
     """An area and a horizon: ``networks, T/4``."""
     factor = area["factor"]

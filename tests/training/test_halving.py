@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from adaptive_lr import Anchor, Constant, DampedCosine, SpecError
-from adaptive_lr.experiment import run_experiment
-from adaptive_lr.experiment.any_rate import AnyRate, Contestant
+from adaptive_lr.experiment import AnyRate, Contestant, run_experiment
 from adaptive_lr.spec import canonical_json, decode, encode
 from adaptive_lr.tasks import StreamingLeastSquares
 from adaptive_lr.training import (
