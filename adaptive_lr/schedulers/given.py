@@ -81,9 +81,10 @@ WRITTEN = (
 
 
 OTHER_LOSS = (
-    "the closure finds a loss of {again:.6g} where the training step had {loss:.6g}, at the same parameters: it evaluates another minibatch, "
-    "or other random numbers or modes, so that what a probe finds is not what the step did; give it the same minibatch, and wrap a loss "
-    "function that draws random numbers in scheduler.repeated(loss_function)"
+    "the closure finds a loss of {again:.6g} where the training step had {loss:.6g}, before this optimizer's step: it evaluates another "
+    "minibatch, other random numbers or modes, or parameters that another optimizer has changed since, so that what a probe finds is not what "
+    "the step did; give it the same minibatch, let other optimizers step after scheduler.step(), and wrap a loss function that draws random "
+    "numbers in scheduler.repeated(loss_function)"
 )
 
 

@@ -168,7 +168,7 @@ def test_closure_of_another_loss_is_told_once(controller: Any, closure: Any) -> 
     first, *others = minibatches(4)
     if not scheduler.probes:
         return
-    with pytest.warns(UserWarning, match="the closure finds a loss of .* at the same parameters") as told:
+    with pytest.warns(UserWarning, match="the closure finds a loss of .* before this optimizer's step") as told:
         update(*first)
     assert [warning.filename for warning in told] == [__file__]
     for batch in others:  # a second warning would be an error
