@@ -36,7 +36,7 @@ experiments-all: $(PEERS) ## Those and the longer ones (hours), on data that are
 	$(BIN)/adaptive-lr data fetch $(FETCHED) || echo "the workloads on what is not fetched are left out"
 	$(BIN)/adaptive-lr run $(ALL_EXPERIMENTS)
 
-smoke: $(STAMP) ## Those of make experiments at a size that ends in minutes, into report/smoke
+smoke: $(STAMP) ## Those of make experiments at a size that ends in a minute or two, into report/smoke
 	$(BIN)/adaptive-lr run $(EXPERIMENTS) --smoke
 
 report: $(STAMP) ## Write the report again from finished trials
