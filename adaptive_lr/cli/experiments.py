@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,28 +134,25 @@ def _draw_again(report: Path, results: Path, workers: int) -> None:
 
 
 def _run_one(experiment: AbstractExperiment, store: Store, workers: int, processes: Processes[Job, Any]) -> None:
-    from adaptive_lr.experiment import run_experiment
-
-    trials = experiment.trials()
-    stored = len(store.finished(trial.digest() for trial in trials))
     out.print(f"[bold]{experiment.name}[/bold]: {escape(experiment.question)}")
-    if store.damaged:
-        err.print(f"{len(store.damaged)} stored trials are damaged and are trained again")
     left_out = experiment.left_out()
     for study, reason in left_out.items():
         err.print(f"left out: {escape(study)}: {escape(reason)}", soft_wrap=True)
-    if not trials and left_out:
-        return
-    if not trials:
-        out.print("no trials: what it looks at was recorded elsewhere")
-        return
-    out.print(f"{len(trials)} trials, {stored} of them finished before; {workers} processes")
-    if stored < len(trials):
-        train = functools.partial(run_experiment, experiment, store, workers=workers, processes=processes)
-        _train(train, len(trials) - stored)
+    for number, trials in enumerate(experiment.stages(store)):
+        stored = len(store.finished(trial.digest() for trial in trials))
+        if store.damaged:
+            err.print(f"{len(store.damaged)} stored trials are damaged and are trained again")
+        if not trials:
+            if not left_out:
+                out.print("no trials: what it looks at was recorded elsewhere")
+            return
+        which = "trials" if number == 0 else "more trials, which follow from those"
+        out.print(f"{len(trials)} {which}, {stored} of them finished before; {workers} processes")
+        if stored < len(trials):
+            _train(trials, store, workers, processes, len(trials) - stored)
 
 
-def _train(train: Callable[..., int], count: int) -> None:
+def _train(trials: Sequence[Trial], store: Store, workers: int, processes: Processes[Job, Any], count: int) -> None:
     """Train the trials that are not stored, so many of them, behind a bar."""
     from rich.progress import (
         BarColumn,
@@ -166,6 +162,8 @@ def _train(train: Callable[..., int], count: int) -> None:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+
+    from adaptive_lr.trials.runner import run_trials
 
     columns = (
         BarColumn(),
@@ -200,7 +198,7 @@ def _train(train: Callable[..., int], count: int) -> None:
                 what = f"{trial.task.label}, {trial.optimizer.kind}"
                 err.print(escape(f"{what}: trained {choice.backend} (a step of a trial: {rates})"), soft_wrap=True)
 
-        train(advance=advance, chosen=chosen)
+        run_trials(trials, store, workers=workers, processes=processes, advance=advance, chosen=chosen)
 
 
 def _report(

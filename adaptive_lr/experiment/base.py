@@ -63,7 +63,21 @@ class AbstractExperiment(ABC):
 
     @abstractmethod
     def trials(self) -> list[Trial]:
-        """Every trial, in a fixed order."""
+        """Every trial that is known before any is trained, in a fixed order."""
+
+    def following(self, store: Store) -> list[Trial]:
+        """Trials that are known only once those of `trials` are in the store, in a fixed order; none by default."""
+        return []
+
+    def stages(self, store: Store) -> Iterator[list[Trial]]:
+        """Give out trials in the order in which they can be known.
+
+        Yields:
+            Those of `trials`, and when these are stored those that follow, if there are any.
+        """
+        yield self.trials()
+        if following := self.following(store):
+            yield following
 
     def left_out(self) -> dict[str, str]:
         """Studies that cannot be run here, by name, and why, in a line each; none by default."""
@@ -164,8 +178,10 @@ def run_experiment(
         advance: called with the number of trials after each batch.
         chosen: called with each choice how to train.
     """
-    trials = experiment.trials()
-    return run_trials(trials, store, workers=workers, processes=processes, advance=advance, chosen=chosen)
+    return sum(
+        run_trials(trials, store, workers=workers, processes=processes, advance=advance, chosen=chosen)
+        for trials in experiment.stages(store)
+    )
 
 
 def slug(label: str) -> str:
