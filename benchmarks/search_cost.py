@@ -207,7 +207,7 @@ HALVED = {
         steps=2000,
         rates=tuple(float(f"{rate:.12g}") for rate in np.geomspace(0.1, 10.0, 9)),
         selection_seeds=range(100, 105),
-        report_seeds=range(10),
+        report_seeds=range(20),
     ),
     "digits, perceptron, 400 steps": ShapeSearch(
         task=Perceptron(dataset="digits", hidden=(48, 48), activation="tanh"),
@@ -216,10 +216,10 @@ HALVED = {
         steps=400,
         rates=tuple(float(f"{rate:.12g}") for rate in np.geomspace(5e-3, 0.5, 9)),
         selection_seeds=range(100, 105),
-        report_seeds=range(10),
+        report_seeds=range(20),
     ),
 }
-"""What halving is tried out on: nine rates, five seeds for selection and ten for the report, 16 shapes at once."""
+"""What halving is tried out on: nine rates, five seeds for selection, ten pairs of seeds for the report, 16 shapes at once."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class Halved:
         time: processor time of the search over that without halving.
         training: the same for the training alone, without TPE, the study and the store.
         loss: of the winner over that of the other winner, on seeds that neither search saw.
-        worse: whether it is worse beyond the interval, paired by seed.
+        worse: whether it is clearly worse, over ten repetitions.
     """
 
     time: float
@@ -259,8 +259,8 @@ def halved(shapes: ShapeSearch, seed: int, trials: int = 32) -> Halved:
     return Halved(
         time=spent[1] / spent[0],
         training=trained[1] / trained[0],
-        loss=verdict.winner.value / verdict.baselines[0].value,
-        worse=verdict.winner.worse,
+        loss=verdict.comparisons[0]["ratio"]["value"],
+        worse=verdict.worse,
     )
 
 

@@ -137,6 +137,16 @@ def judge(family: Sequence[dict[str, Any]]) -> int:
     return len(family)
 
 
+def grounds(test: Mapping[str, Any]) -> str:
+    """By what a verdict fell: the procedure, the number of repetitions, and p.
+
+    >>> grounds({"procedure": "t on log ratios, Holm", "n": 6, "adjusted": 0.0123})
+    't on log ratios, Holm, n = 6, p = 0.012'
+    """
+    p = test["adjusted"]
+    return f"{test['procedure']}, n = {test['n']}, p {'< 0.0001' if p < 1e-4 else f'= {p:.2g}'}"
+
+
 def repetitions(family: Sequence[Mapping[str, Any]]) -> list[int]:
     """The least and the greatest number of repetitions that a verdict of a family rests on; none of an empty one."""
     counts = [int(test["n"]) for test in family]
@@ -153,6 +163,7 @@ __all__ = [
     "estimate",
     "gap",
     "geometric",
+    "grounds",
     "holm",
     "judge",
     "level",

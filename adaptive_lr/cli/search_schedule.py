@@ -13,8 +13,10 @@ from adaptive_lr.cli.searched import bar, summary, write_page
 from adaptive_lr.errors import SpecError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from adaptive_lr.schedules import AbstractSchedule
-    from adaptive_lr.shapes.judge import Verdict
+    from adaptive_lr.shapes.verdict import Verdict
     from adaptive_lr.tasks import AbstractTask
     from adaptive_lr.training import AbstractOptimizer
 
@@ -40,7 +42,11 @@ def search_schedule(
         Path | None, typer.Option(help="A YAML or JSON file: ranges by name; else those that the schedule declares.")
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="The loss of a shape: best, at its best rate; worst or mean, over rates around it.")
+        str,
+        typer.Option(
+            help="The loss of a shape: best, at its best rate; worst or mean, over rates around it; grids, expected on a grid of "
+            "rates of a random ratio and offset (with --per-decade 6)."
+        ),
     ] = "best",
     window: Annotated[float, typer.Option(help="The factor that these reach to either side.")] = 10.0,
     trials: Annotated[int, typer.Option(help="How many shapes are to be tried in all, earlier ones included.")] = 64,
@@ -48,7 +54,9 @@ def search_schedule(
     sampler: Annotated[str, typer.Option(help="tpe, gp, cmaes, qmc, grid or random.")] = "tpe",
     seed: Annotated[int, typer.Option(help="Of the sampler.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Runs a shape and rate, each with a seed of its own.")] = 5,
-    report_seeds: Annotated[int, typer.Option(min=1, help="Other seeds, which the winner is judged on.")] = 10,
+    report_seeds: Annotated[
+        int, typer.Option(min=2, help="Other seeds, which the winner is judged on: half of them choose rates.")
+    ] = 20,
     pruner: Annotated[
         str | None, typer.Option(help="halving: only the best third goes on, twice; a rough look in less time.")
     ] = None,
@@ -113,8 +121,7 @@ def search_schedule(
             summary(result)
             with err.status("training the winner and the baselines on other seeds"):
                 verdict = judge(shapes, result, store, workers=workers)
-        metric = shapes.task.report_metric
-        _show(verdict, metric if objective == "best" else f"{objective.split()[-1]} {metric}")
+        _show(verdict, shapes.task.report_metric)
         if report is not None:
             title = f"Search of {shapes.schedule!r} on {shapes.task!r}"
             write_page(result, report, title=title, verdict=verdict.sentence())
@@ -140,32 +147,37 @@ def _optimizer(text: str | None, task: AbstractTask) -> AbstractOptimizer:
 
 
 def _show(verdict: Verdict, metric: str) -> None:
-    from rich.table import Table
+    from adaptive_lr.shapes.verdict import times
 
     out.print()
     out.print(escape(verdict.sentence()), soft_wrap=True)
     out.print()
-    grid = Table(
-        title=f"Over {verdict.seeds} repetitions, each on another seed",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
+    measures = [row["measure"] for row in verdict.comparisons]
+    losses = _table(
+        f"{metric} over {verdict.repetitions} repetitions, each on other seeds", "schedule", "best rate", *measures
     )
-    for name in ("schedule", "best rate", metric, "minus the best baseline"):
-        grid.add_column(name, justify="left" if name == "schedule" else "right")
     for judged in (verdict.winner, *verdict.baselines):
         edge = "†" if judged.at_boundary else ""
-        difference = _ends(judged.difference, judged.difference_interval, "+")
-        grid.add_row(
-            judged.label, f"{judged.rate:.3g}{edge}", escape(_ends(judged.value, judged.interval)), escape(difference)
-        )
-    out.print(grid)
+        costs = [f"{judged.costs[measure]['value']:.3g}" for measure in measures]
+        losses.add_row(judged.label, f"{judged.rate:.3g}{edge}", *costs)
+    out.print(losses)
+    out.print()
+    ratios = _table("The tuned one against the best baseline", "measure", "best baseline", "ratio", "p", "verdict")
+    for row in verdict.comparisons:
+        ratios.add_row(row["measure"], row["baseline"], escape(times(row)), f"{row['adjusted']:.2g}", row["verdict"])
+    out.print(ratios)
     out.print(
-        "[dim]In brackets: 95 % intervals of Student's t over the repetitions; in each, one seed chooses every rate and the best baseline, another one "
-        "reports. † at the edge of the grid of rates.[/dim]"
+        "[dim]tuned: at the best rate; 10^(1/3) … 100: on a grid of that ratio, in the mean over where it may begin. In brackets: 95 % intervals "
+        f"of Student's t over the repetitions; in each, one seed chooses every rate, another one reports. p: {verdict.comparisons[0]['procedure']}. "
+        "Better: than every baseline; the one that is hardest to beat is named. † at the edge of the grid of rates.[/dim]"
     )
 
 
-def _ends(value: float, interval: tuple[float, float], sign: str = "") -> str:
-    low, high = (format(end, f"{sign}.3g") for end in interval)
-    return f"{format(value, f'{sign}.3g')} [{low}, {high}]"
+def _table(title: str, *columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for index, name in enumerate(columns):
+        left = index == 0 or name in ("best baseline", "verdict")
+        table.add_column(name, justify="left" if left else "right")
+    return table

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adaptive_lr.analysis.paired import ALPHA, RATIO, UNCLEAR, UNJUDGED
+from adaptive_lr.analysis.paired import grounds as grounds
 
 NAMES = {"fixed": "a fixed rate", "stepwise": "the best stepwise schedule", "damped cosine": "the damped cosine"}
 """What usual groups of schedules are called in a sentence; any other one by its own name."""
@@ -60,16 +61,6 @@ def gap(test: Mapping[str, Any]) -> str:
         shown = [f"{end:.2f}" if end < 100.0 else f"{end:.2g}" for end in (value, low, high)]
         return f"×{shown[0]}\u00a0[{shown[1]},\u00a0{shown[2]}]"
     return f"{value:+.3g} [{low:+.3g},\u00a0{high:+.3g}]"
-
-
-def grounds(test: Mapping[str, Any]) -> str:
-    """By what a verdict fell: the procedure, the number of repetitions, and p.
-
-    >>> grounds({"procedure": "t on log ratios, Holm", "n": 6, "adjusted": 0.0123})
-    't on log ratios, Holm, n = 6, p = 0.012'
-    """
-    p = test["adjusted"]
-    return f"{test['procedure']}, n = {test['n']}, p {'< 0.0001' if p < 1e-4 else f'= {p:.2g}'}"
 
 
 def procedure(family: Mapping[str, Any]) -> str:

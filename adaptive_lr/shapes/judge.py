@@ -1,110 +1,42 @@
-"""Is the winner of a search better than what everybody uses? Judged on seeds that the search did not see."""
+"""Is the winner of a search better than the best of the usual schedules? On seeds that it did not see, and on grids of four ratios."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from adaptive_lr.analysis.paired import ALPHA, t_interval
-from adaptive_lr.analysis.robustness import pairs
+from adaptive_lr.analysis import paired
+from adaptive_lr.analysis.baselines import ANY_GRID, TUNED, against_best, compare, costs, expected
+from adaptive_lr.analysis.robustness import RATIOS, Sweep, pairs
+from adaptive_lr.analysis.stats import Array
 from adaptive_lr.errors import SpecError
-from adaptive_lr.schedules import AbstractSchedule, Constant, DampedCosine, Linear
+from adaptive_lr.schedules import WSD, AbstractSchedule, Constant, DampedCosine, Linear, Polynomial, Step
 from adaptive_lr.search.result import SearchResult
-from adaptive_lr.shapes.losses import Array, read_losses, score
-from adaptive_lr.shapes.shape_search import ShapeSearch
+from adaptive_lr.shapes.losses import read_losses, score
+from adaptive_lr.shapes.shape_search import BASE_LR, ShapeSearch
+from adaptive_lr.shapes.verdict import Judged, Verdict
 from adaptive_lr.trials.runner import run_trials
 from adaptive_lr.trials.store import Store
 
-BASELINES: dict[str, AbstractSchedule] = {"cosine": DampedCosine(), "linear": Linear(), "constant": Constant()}
+BASELINES: dict[str, AbstractSchedule] = {
+    "cosine": DampedCosine(),
+    "linear": Linear(),
+    "square": Polynomial(power=2.0),
+    "WSD": WSD(),
+    "step": Step(),
+    "constant": Constant(),
+}
+"""What people use, at its usual numbers."""
 
+PER_DECADE = 6
+"""Rates of the fine grid: each of the four ratios is a whole number of its steps."""
 
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A schedule on the report seeds.
-
-    Attributes:
-        label: of the schedule.
-        schedule: itself.
-        rate: its best base rate on the selection seeds.
-        at_boundary: whether that is an end of the grid, so that a better one may lie outside.
-        value: the objective on the report seeds, in the report metric, mean over the repetitions.
-        interval: of it, 95 %, Student's t over the repetitions.
-        difference: from the best baseline, paired by repetition; below 0 is better.
-        difference_interval: of it, 95 %.
-        p: of no difference, two-sided.
-    """
-
-    label: str
-    schedule: AbstractSchedule
-    rate: float
-    at_boundary: bool
-    value: float
-    interval: tuple[float, float]
-    difference: float
-    difference_interval: tuple[float, float]
-    p: float
-
-    @property
-    def better(self) -> bool:
-        """Whether it is clearly better than the best baseline."""
-        return self.p <= ALPHA and self.difference < 0.0
-
-    @property
-    def worse(self) -> bool:
-        """Whether it is clearly worse."""
-        return self.p <= ALPHA and self.difference > 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The winner and the baselines, over repetitions.
-
-    In each repetition one seed chooses every schedule's rate and the best baseline, and another one, which the search did not see, reports.
-    Repetitions share no seed, so Student's t over them allows for the choices. There is one verdict, on the winner.
-
-    Attributes:
-        winner: what the search found.
-        baselines: what everybody uses.
-        seeds: how many repetitions there are.
-    """
-
-    winner: Judged
-    baselines: tuple[Judged, ...]
-    seeds: int
-
-    @property
-    def reference(self) -> Judged:
-        """The baseline with the least mean, the first of equals; each repetition is compared with the one that it chooses."""
-        return min(self.baselines, key=lambda baseline: baseline.value)
-
-    def sentence(self) -> str:
-        """The answer in words."""
-        low, high = self.winner.difference_interval
-        word = "better than" if self.winner.better else "worse than" if self.winner.worse else "not better than"
-        other = self.reference.label
-        if len(self.baselines) > 1:
-            other = f"the best of the usual schedules, which each repetition chooses anew ({other} has the least mean)"
-        edge = "; its best rate is at the edge of the grid, so take this with care" if self.winner.at_boundary else ""
-        return (
-            f"The tuned {rounded(self.winner.schedule)!r} is {word} {other}: the difference is "
-            f"{self.winner.difference:+.3g} (95 % interval {low:+.3g} to {high:+.3g}, paired t-test, p = {self.winner.p:.2g}, n = {self.seeds} "
-            f"repetitions, each on a seed that the search did not see){edge}."
-        )
-
-
-def rounded(schedule: AbstractSchedule) -> AbstractSchedule:
-    """The same with its numbers to six digits, for people.
-
-    >>> rounded(DampedCosine(exponent=0.7702011511702995))
-    DampedCosine(exponent=0.770201)
-    """
-    leaves = {name: value for name, value in schedule.leaves().items() if isinstance(value, float)}
-    try:
-        return schedule.with_leaves({name: float(f"{value:.6g}") for name, value in leaves.items()})
-    except SpecError:  # numbers that depend on each other
-        return schedule
+WIDENINGS = 4
+"""How often the window is widened, each time by as much as the best rates want."""
 
 
 def judge(
@@ -115,70 +47,165 @@ def judge(
     workers: int = 1,
     baselines: Mapping[str, AbstractSchedule] = BASELINES,
 ) -> Verdict:
-    """Train the winner and the baselines on the report seeds, each at its own best rate, and compare them as `Verdict` says.
+    """Train the winner and the baselines on a fine grid of rates and on the report seeds, and compare them on grids of every ratio.
 
-    Of two objectives the winner is the point of the front with the least worst loss, and it is the worst loss that is judged.
+    The report seeds come in pairs, the repetitions: in each one seed chooses the rates of every schedule and the other one reports. The
+    search saw none of them. The window of rates is that of the search, widened until it reaches half a step of the coarsest grid beyond the
+    best rate of each schedule, by the seeds of the search. A base rate that was searched itself is inside. Of two objectives the winner
+    is the point of the front with the least worst loss, and it is the worst loss that is judged.
+
+    Args:
+        shapes: what was searched.
+        found: what the search found.
+        store: open for writing.
+        workers: processes.
+        baselines: by label.
+
+    Raises:
+        SpecError: there are fewer than two report seeds.
     """
+    if len(shapes.report_seeds) < 2:
+        raise SpecError(
+            f"a verdict needs at least 2 report_seeds, one to choose rates and one to report, got {len(shapes.report_seeds)}"
+        )
     best = min(found.pareto(), key=lambda trial: trial.values[-1]).point
-    schedules = {"tuned": shapes.shape(best), **baselines}
-    rates = {label: shapes.grid(best) if label == "tuned" else shapes.rates for label in schedules}
-    seeds = {"selection": shapes.selection_seeds, "report": shapes.report_seeds}
-    planned = {
-        (label, kind): shapes.trials(schedule, seeds[kind], rates[label])
-        for label, schedule in schedules.items()
-        for kind in seeds
-    }
-    run_trials([trial for rows in planned.values() for row in rows for trial in row], store, workers=workers)
-    chosen, values, expected = {}, {}, {}
-    for label in schedules:
-        rows = [row for kind in seeds for row in planned[label, kind]]
-        selection, before, _ = read_losses(store, rows, shapes.task.selection_metric)
-        losses, initial, _ = read_losses(store, rows, shapes.task.report_metric)
-        chosen[label] = int(np.argmin(selection[: len(shapes.selection_seeds)].mean(0)))
-        choosing, reporting = _repetitions(shapes)
-        values[label] = _values(shapes, selection[choosing], losses[reporting], initial)
-        expected[label] = [
-            score(row, shapes.objective, reach=shapes.reach, outside=before)[-1] for row in selection[choosing]
-        ]
-    best_baseline = np.argmin([expected[label] for label in baselines], axis=0)
-    reference = np.stack([values[label] for label in baselines])[best_baseline, np.arange(len(best_baseline))]
+    panel = _Panel(shapes, {"tuned": shapes.shape(best), **baselines}, store, workers)
+    rate = best.get(BASE_LR)
+    steps = panel.window((*shapes.rates, *(() if rate is None else (float(rate),))))
+    sweeps = panel.sweeps(steps)
+    comparisons = _comparisons(shapes, sweeps, panel.seen(steps))
+    measures = [row["measure"] for row in comparisons]
 
     def judged(label: str) -> Judged:
-        level, difference = t_interval(values[label]), t_interval(values[label] - reference)
+        sweep = sweeps[label]
+        by_measure = costs(sweep) | _around(shapes, sweep)
         return Judged(
             label=label,
-            schedule=schedules[label],
-            rate=rates[label][chosen[label]],
-            at_boundary=len(rates[label]) > 1 and chosen[label] in (0, len(rates[label]) - 1),
-            value=level["value"],
-            interval=(level["low"], level["high"]),
-            difference=difference["value"],
-            difference_interval=(difference["low"], difference["high"]),
-            p=difference["p"],
+            schedule=panel.schedules[label],
+            rate=float(sweep.rates[sweep.best]),
+            at_boundary=sweep.at_boundary,
+            costs={measure: paired.level(by_measure[measure], ratio=sweep.is_ratio) for measure in measures},
         )
 
     return Verdict(
-        winner=judged("tuned"), baselines=tuple(judged(label) for label in baselines), seeds=len(best_baseline)
+        winner=judged("tuned"),
+        baselines=tuple(judged(label) for label in baselines),
+        comparisons=tuple(comparisons),
+        repetitions=len(sweeps["tuned"].report),
     )
 
 
-def _repetitions(shapes: ShapeSearch) -> tuple[list[int], list[int]]:
-    """Rows of the seeds that choose and of those that report, of all seeds in their order; what the search saw reports nothing."""
-    selection, report = list(shapes.selection_seeds), list(shapes.report_seeds)
-    order = {seed: row for row, seed in enumerate([*selection, *report])}
-    repetitions = pairs(selection[: len(report)], report)
-    return [order[first] for first, _ in repetitions], [order[second] for _, second in repetitions]
+@dataclass(frozen=True)
+class _Panel:
+    """The schedules that are compared, on a fine grid: its rates are the lowest of the search times 10^(step/6)."""
+
+    shapes: ShapeSearch
+    schedules: Mapping[str, AbstractSchedule]
+    store: Store
+    workers: int
+
+    def window(self, rates: tuple[float, ...]) -> range:
+        """The steps of the fine grid that hold these rates, and reach far enough beyond the best rate of every schedule."""
+        positions = [PER_DECADE * math.log10(rate / self.shapes.rates[0]) for rate in rates]
+        steps = range(math.floor(min(positions) + 1e-6), math.ceil(max(positions) - 1e-6) + 1)
+        margin = max(round(PER_DECADE * math.log10(max(RATIOS.values()))) // 2, _reach(self.shapes))
+        for _ in range(WIDENINGS):
+            bests = [steps[int(np.argmin(curve))] for curve, _ in self._seen(steps).values()]
+            wanted = range(min(steps[0], min(bests) - margin), max(steps[-1], max(bests) + margin) + 1)
+            if wanted == steps:
+                break
+            steps = wanted
+        return steps
+
+    def seen(self, steps: range) -> dict[str, dict[str, float]]:
+        """What each schedule is worth on the seeds of the search, by label and measure, that of the objective among them."""
+        worth = {}
+        for label, (curve, initial) in self._seen(steps).items():
+            around = {
+                name: score(curve, self.shapes.objective, reach=_reach(self.shapes), outside=initial)[-1]
+                for name in _names(self.shapes)
+            }
+            worth[label] = expected(curve, PER_DECADE) | around
+        return worth
+
+    def sweeps(self, steps: range) -> dict[str, Sweep]:
+        """The repetitions of all schedules, by label."""
+        task = self.shapes.task
+        choosing, reporting = zip(*pairs((), self.shapes.report_seeds), strict=True)
+        selection = self._losses(steps, choosing, task.selection_metric)
+        report = self._losses(steps, reporting, task.report_metric)
+        return {
+            label: Sweep.clipped(
+                rates=np.array(self._rates(steps)),
+                selection=selection[label][0],
+                report=losses,
+                initial=(selection[label][1], initial),
+                optimum=task.optimum,
+                per_decade=PER_DECADE,
+            )
+            for label, (losses, initial) in report.items()
+        }
+
+    def _rates(self, steps: range) -> list[float]:
+        return [float(f"{self.shapes.rates[0] * 10.0 ** (step / PER_DECADE):.12g}") for step in steps]
+
+    def _seen(self, steps: range) -> dict[str, tuple[Array, float]]:
+        """Mean losses ``[L]`` on the seeds of the search and the mean loss before training, by label."""
+        losses = self._losses(steps, self.shapes.selection_seeds, self.shapes.task.selection_metric)
+        return {label: (rows.mean(0), initial) for label, (rows, initial) in losses.items()}
+
+    def _losses(self, steps: range, seeds: Sequence[int], metric: str) -> dict[str, tuple[Array, float]]:
+        """Losses ``[seed, rate]`` and the mean loss before training, by label; what is not stored is trained."""
+        rates = self._rates(steps)
+        planned = {label: self.shapes.trials(schedule, seeds, rates) for label, schedule in self.schedules.items()}
+        trials = [trial for rows in planned.values() for row in rows for trial in row]
+        run_trials(trials, self.store, workers=self.workers)
+        return {label: read_losses(self.store, rows, metric)[:2] for label, rows in planned.items()}
 
 
-def _values(shapes: ShapeSearch, selection: Array, report: Array, outside: float) -> Array:
-    """The objective on the report seed of each repetition around the rate that its selection seed chooses, ``[R]``."""
-    reach, rows = shapes.reach, np.arange(len(report))
-    index = selection.argmin(1)
-    if shapes.objective == "best":
-        return np.asarray(report[rows, index], dtype=np.float64)
-    around = index[:, None] + np.arange(2 * reach + 1)  # in the padded rows
+def _comparisons(
+    shapes: ShapeSearch, sweeps: Mapping[str, Sweep], seen: Mapping[str, Mapping[str, float]]
+) -> list[dict[str, Any]]:
+    """The winner against the best baseline, one family: first by what was searched for, then at the tuned rate and at each ratio."""
+    baselines = [label for label in sweeps if label != "tuned"]
+    measures = (ANY_GRID, TUNED, *RATIOS) if shapes.objective == "grids" else (TUNED, *RATIOS)
+    rows = compare(sweeps, "tuned", baselines, seen, measures)
+    for name in _names(shapes):
+        losses = {label: _around(shapes, sweep)[name] for label, sweep in sweeps.items()}
+        mine, usual = losses.pop("tuned"), {label: seen[label][name] for label in baselines}
+        row = against_best(mine, losses, usual, ratio=sweeps["tuned"].is_ratio)
+        edge = any(_cut(shapes, sweeps[label]) for label in ("tuned", row["baseline"]))
+        rows = [{"measure": name, **row, "at_boundary": edge}, *rows]
+    paired.judge(rows)
+    return rows
+
+
+def _names(shapes: ShapeSearch) -> list[str]:
+    """What the objective is called, unless it is the loss at the best rate or on a grid."""
+    if shapes.objective in ("best", "grids"):
+        return []
+    return [f"{'mean' if shapes.objective == 'mean' else 'worst'} loss within a factor of {shapes.window:g}"]
+
+
+def _around(shapes: ShapeSearch, sweep: Sweep) -> dict[str, Array]:
+    """The worst or mean loss over the rates within the window of the objective in each repetition, ``[R]``, by its name.
+
+    Which rate is the best and which the worst is settled on the seed that chooses. Rates outside the grid count as no training at all.
+    """
+    reach, rows = _reach(shapes), np.arange(len(sweep.report))
+    around = sweep.choices()[:, None] + np.arange(2 * reach + 1)  # in the padded rows
     near, chosen = (
         np.take_along_axis(np.pad(losses, ((0, 0), (reach, reach)), constant_values=outside), around, axis=1)
-        for losses in (report, np.fmin(selection, outside))
+        for losses, outside in ((sweep.report, sweep.initial), (sweep.selection, np.inf))
     )
-    return np.asarray(near.mean(1) if shapes.objective == "mean" else near[rows, chosen.argmax(1)], dtype=np.float64)
+    losses = near.mean(1) if shapes.objective == "mean" else near[rows, chosen.argmax(1)]
+    return {name: np.asarray(losses - (sweep.optimum or 0.0)) for name in _names(shapes)}
+
+
+def _cut(shapes: ShapeSearch, sweep: Sweep) -> bool:
+    return min(sweep.best, len(sweep.rates) - 1 - sweep.best) < max(1, _reach(shapes))
+
+
+def _reach(shapes: ShapeSearch) -> int:
+    """How many steps of the fine grid the window of the objective reaches to either side."""
+    return math.floor(PER_DECADE * math.log10(shapes.window) + 1e-6)

@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_lr.analysis.baselines import ANY_GRID, expected
 from adaptive_lr.training import Trial
 from adaptive_lr.trials.store import Store
 
-Objective = Literal["best", "worst", "mean", "best and worst"]
-OBJECTIVES: tuple[Objective, ...] = ("best", "worst", "mean", "best and worst")
+Objective = Literal["best", "worst", "mean", "best and worst", "grids"]
+OBJECTIVES: tuple[Objective, ...] = ("best", "worst", "mean", "best and worst", "grids")
 
 Array = NDArray[np.float64]
 
@@ -30,8 +31,15 @@ def read_losses(store: Store, rows: Sequence[Sequence[Trial]], metric: str) -> t
     return np.fmin(losses, first[:, None]), float(first.mean()), seconds
 
 
-def score(losses: Array, objective: Objective, *, reach: int, outside: float) -> tuple[float, ...]:
+def score(losses: Array, objective: Objective, *, reach: int, outside: float, per_decade: int = 0) -> tuple[float, ...]:
     """What the search is told of a shape, from its mean losses ``[rate]``.
+
+    Args:
+        losses: at the rates of the grid.
+        objective: what counts.
+        reach: how many rates to either side of the best one lie within the window.
+        outside: the loss beyond the grid: that before training.
+        per_decade: rates a decade; only ``grids`` needs it.
 
     >>> curve = np.array([3.0, 1.0, 2.0])
     >>> score(curve, "best", reach=1, outside=9.0), score(curve, "worst", reach=1, outside=9.0)
@@ -40,6 +48,8 @@ def score(losses: Array, objective: Objective, *, reach: int, outside: float) ->
     (9.0,)
     """
     best = int(np.argmin(losses))
+    if objective == "grids":
+        return (expected(losses, per_decade)[ANY_GRID],)
     if objective == "best":
         return (float(losses[best]),)
     around = np.pad(losses, reach, constant_values=outside)[best : best + 2 * reach + 1]

@@ -71,7 +71,9 @@ class AbstractRounds(ABC):
         )
         for entrant, rows in zip(entrants, planned, strict=True):
             losses, initial, seconds = read_losses(self._store, rows, shapes.task.selection_metric)
-            entrant.values = score(losses.mean(0), shapes.objective, reach=shapes.reach, outside=initial)
+            entrant.values = score(
+                losses.mean(0), shapes.objective, reach=shapes.reach, outside=initial, per_decade=shapes.per_decade
+            )
             entrant.curve.append(entrant.values[0])
             entrant.seconds += seconds
 

@@ -33,9 +33,11 @@ class ShapeSearch:
         steps: of training.
         rates: the grid of base rates that each shape is tried at, ascending by a constant factor.
         selection_seeds: that the search sees.
-        report_seeds: that it does not see, on which the winner is judged.
+        report_seeds: that it does not see, on which the winner is judged: two a repetition, one to choose rates and one to
+            report; of an odd number one is left over.
         objective: ``best``: the least mean loss over the rates; ``worst``, ``mean``: the worst or mean loss over the rates
-            within ``window`` of that best one; ``best and worst``: both, as two objectives.
+            within ``window`` of that best one; ``best and worst``: both, as two objectives; ``grids``: the expected loss on a grid of
+            a random ratio and offset (`adaptive_lr.analysis.baselines.expected`), which needs six rates a decade, or a multiple.
         window: a factor; rates outside the grid count as no training at all, so a shape gains nothing at its edge.
         space: by default the ranges that ``schedule`` declares.
         together: how many shapes are asked for and trained at once.
@@ -71,6 +73,11 @@ class ShapeSearch:
             raise SpecError("rates must be above 0 and ascend by a constant factor")
         if self.window < 1.0:
             raise SpecError(f"window must be a factor of at least 1, got {self.window:g}")
+        if self.objective == "grids" and (self.per_decade == 0 or len(self.rates) <= 2 * self.per_decade):
+            raise SpecError(
+                "objective 'grids' needs 6 rates a decade, or a multiple of 6, over at least two decades, got "
+                f"{len(self.rates)} rates from {self.rates[0]:g} to {self.rates[-1]:g}"
+            )
         known = self.schedule.leaves()
         for name in self.searched.axes:
             if name not in known and name != BASE_LR:
@@ -99,6 +106,14 @@ class ShapeSearch:
         if len(self.rates) < 2:
             return 0
         return math.floor(math.log(self.window) / math.log(self.rates[1] / self.rates[0]) + 1e-6)
+
+    @property
+    def per_decade(self) -> int:
+        """Rates of the grid a decade, if that is a multiple of 6, of which grids of the four ratios can be taken; else 0."""
+        if len(self.rates) < 2:
+            return 0
+        rates = (len(self.rates) - 1) / math.log10(self.rates[-1] / self.rates[0])
+        return 6 * round(rates / 6) if abs(rates - 6 * round(rates / 6)) < 1e-6 * rates else 0
 
     def shape(self, point: Point) -> AbstractSchedule:
         """The schedule at a point."""
