@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_lr.analysis import any_rate, exponents, horizons, paired, summary, transfer
+from adaptive_lr.analysis import any_rate, baselines, exponents, horizons, paired, summary
 from adaptive_lr.analysis.paired import ALPHA
 from adaptive_lr.analysis.robustness import Sweep
 from adaptive_lr.analysis.simulated import INITIAL, WORLDS, Basin, World
@@ -140,19 +140,35 @@ def starts(tally: Tally, world: World, count: int, source: np.random.Generator) 
         tally.interval("worst start less oracle", row["difference"]["worst"])
 
 
+SEEN = 5
+"""Seeds that a simulated search sees, besides those of the repetitions."""
+
+USUAL = ("cosine", "linear")
+"""The baselines of a simulated search."""
+
+
+def searched(world: World, basins: dict[str, Basin], count: int, source: np.random.Generator) -> Tests:
+    """The winner of a search over all but the baselines, chosen on seeds of its own, against the best baseline by every measure."""
+    curves = dict(zip(basins, world.losses(list(basins.values()), SEEN, source).mean(1), strict=True))
+    worth = {label: baselines.expected(curve, world.per_decade) for label, curve in curves.items()}
+    winner = min((label for label in basins if label not in USUAL), key=lambda label: worth[label][baselines.TUNED])
+    return baselines.compare(world.sweeps(basins, count, source), winner, USUAL, worth)
+
+
 def shapes(tally: Tally, world: World, count: int, source: np.random.Generator) -> None:
-    """A search among different shapes: what it finds against the reference."""
-    basins = {"cosine": Basin(), "a": Basin(), "b": Basin(depth=-0.04), "c": Basin(depth=0.05)}
-    row = transfer.summarise({"study": world.sweeps(basins, count, source)}, list(basins), "cosine")["rows"]["study"]
-    tally.interval("searched against the reference", row["searched"], np.log1p if world.optimum_known else float)
+    """A search with one shape to find, against the one of two baselines that is near: the rows of its verdict."""
+    basins = {"cosine": Basin(), "linear": Basin(depth=0.3), "tuned": Basin(depth=-0.04, left=0.3)}
+    for row in searched(world, basins, count, source):
+        tally.interval(row["measure"], row, np.log1p if world.optimum_known else float)
 
 
 def same_shapes(tally: Tally, world: World, count: int, source: np.random.Generator) -> Tests:
-    """A search among identical shapes."""
-    basins = dict.fromkeys(("cosine", "a", "b", "c", "d"), Basin())
-    row = transfer.summarise({"study": world.sweeps(basins, count, source)}, list(basins), "cosine")["rows"]["study"]
-    tally.test("what is searched", row["searched"])
-    return [row["searched"] | {"words": ("better", "worse")}]
+    """A search among identical shapes, whose winner is held against identical baselines."""
+    tests = searched(world, dict.fromkeys((*USUAL, "a", "b", "c", "d"), Basin()), count, source)
+    for test in tests:
+        tally.test(test["measure"], test)
+        test["words"] = baselines.WORDS[:2]
+    return tests
 
 
 def tails(tally: Tally, world: World, count: int, source: np.random.Generator) -> None:

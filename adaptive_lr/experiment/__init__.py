@@ -17,6 +17,7 @@ from adaptive_lr.experiment.exponents import TailExponents
 from adaptive_lr.experiment.grid_resolution import Experiment, Study
 from adaptive_lr.experiment.horizons import Horizons, HorizonStudy
 from adaptive_lr.experiment.recorded import Names, RecordedRuns, RecordedStudy
+from adaptive_lr.experiment.searching import SearchStudy
 
 __all__ = [
     "FOLDER",
@@ -31,6 +32,7 @@ __all__ = [
     "RateStudy",
     "RecordedRuns",
     "RecordedStudy",
+    "SearchStudy",
     "Study",
     "TailExponents",
     "experiment_names",
