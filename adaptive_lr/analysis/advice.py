@@ -1,4 +1,4 @@
-"""Which schedule to take when only a coarse grid of learning rates can be afforded, and how much is known about that."""
+"""Which schedule to take when only a coarse grid of learning rates can be afforded, which controller, and how much is known about that."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from adaptive_lr.analysis.bound import SuffixBound, suffix_bound
+from adaptive_lr.analysis.controller_advice import which_controller
 from adaptive_lr.analysis.robustness import RATIOS
 from adaptive_lr.analysis.stats import LEVEL, Array
 from adaptive_lr.errors import InputError
@@ -82,7 +83,7 @@ class Question:
 
 
 def advise(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Everything that can be said, as plain data: ``measured``, ``recorded``, ``predicted`` and ``unknown``.
+    """Everything that can be said, as plain data: ``measured``, ``recorded``, ``predicted``, ``controllers`` and ``unknown``.
 
     Args:
         question: what can be afforded.
@@ -95,11 +96,12 @@ def advise(question: Question, evidence: Mapping[str, Any], runs: Mapping[str, A
     advice = {
         "ratio": question.ratio,
         "kind": question.kind,
-        "source": evidence["source"],
+        "sources": dict(evidence["sources"]),
         "covered": list(RATIOS.values()) if evidence["tasks"] else [],
         "measured": measured,
         "recorded": recorded,
         "predicted": predicted,
+        "controllers": which_controller(evidence),
         "notes": [] if runs is None else list(runs["notes"]),
     }
     return advice | {"unknown": _unknown(question, advice)}
@@ -112,7 +114,9 @@ def _measured(question: Question, evidence: Mapping[str, Any]) -> dict[str, Any]
     if not tasks or not used or question.ratio * NEAR < min(RATIOS.values()):
         return None
     label = min(used, key=RATIOS.__getitem__)
-    schedules = list(next(iter(tasks.values()))["schedules"])
+    schedules = [name for name in evidence["schedules"] if all(name in task["schedules"] for task in tasks.values())]
+    if not schedules:
+        return None
     costs = {
         name: np.array([1.0 + task["schedules"][name][label]["cost"][0] for task in tasks.values()])
         for name in schedules

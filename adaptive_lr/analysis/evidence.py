@@ -1,6 +1,6 @@
-"""What finished experiments found about coarse grids, as a small file that ships with the package.
+"""What finished experiments found about coarse grids and controllers, as a small file that ships with the package.
 
-``python -m adaptive_lr.analysis.evidence report/report.json`` writes that file again from the report of ``make experiments``.
+``python docs/make_evidence.py report/report.json`` writes that file again from the report of ``make experiments``.
 """
 
 from __future__ import annotations
@@ -8,16 +8,24 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from adaptive_lr.analysis.any_rate import CLOSE, LOST
+from adaptive_lr.analysis.stats import TINY
 from adaptive_lr.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 SHIPPED = "evidence.json"
+
+INNERMOST, BREAK = re.compile(r"(?<=[\[{])\n\s+([^][{}]*?)\n\s+(?=[]}])"), re.compile(r"\n\s+")
+
+PARTS = {"grid_resolution": "tasks", "recorded": "recorded", "any_rate": "controllers"}
+"""The part of the evidence that an experiment of a kind is read into."""
 
 
 def shipped_evidence() -> dict[str, Any]:
@@ -28,28 +36,34 @@ def shipped_evidence() -> dict[str, Any]:
 
 
 def evidence_from_report(path: Path) -> dict[str, Any]:
-    """The same from a ``report.json``.
+    """The same from a ``report.json``; what it has no experiment on is empty.
 
     Raises:
-        InputError: the file is no report, or has no experiment on grids of learning rates.
+        InputError: the file is no report, or has no experiment that advice rests on.
     """
     try:
         experiments = list(json.loads(path.read_text(encoding="utf-8"))["experiments"].values())
         evidence = evidence_from_numbers(experiments)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration) as error:
         raise InputError(f"{path} is not the report.json of a report ({type(error).__name__})") from None
-    if not evidence["tasks"] and not evidence["recorded"]:
-        raise InputError(f"{path} has no experiment on grids of learning rates: run e01_grid_resolution first")
-    return evidence | {"source": path.name}
+    if not any(evidence[part] for part in PARTS.values()):
+        raise InputError(
+            f"{path} has no experiment on grids of learning rates or on starting rates: run e01_grid_resolution first"
+        )
+    return evidence | {"sources": dict.fromkeys(evidence["sources"], path.name)}
 
 
 def evidence_from_numbers(experiments: list[Mapping[str, Any]]) -> dict[str, Any]:
     """From what the experiments' ``analyse`` returned, in the order of names: a report and the file that ships say the same."""
-    grids = [experiment for experiment in experiments if experiment["kind"] == "grid_resolution"]
-    recorded = [experiment for experiment in experiments if experiment["kind"] == "recorded"]
+    by_kind = {kind: [experiment for experiment in experiments if experiment["kind"] == kind] for kind in PARTS}
+    grids, recorded = by_kind["grid_resolution"], by_kind["recorded"]
     return {
         "format": FORMAT,
-        "source": ", ".join(experiment["name"] for experiment in (*grids, *recorded)),
+        "sources": {
+            PARTS[kind]: ", ".join(str(experiment["name"]) for experiment in named)
+            for kind, named in by_kind.items()
+            if named
+        },
         "schedules": {
             label: {"spec": str(spec), "group": next(iter(experiment["studies"].values()))["schedules"][label]["group"]}
             for experiment in grids
@@ -61,7 +75,82 @@ def evidence_from_numbers(experiments: list[Mapping[str, Any]]) -> dict[str, Any
             for experiment in recorded
             for study in experiment["studies"].values()
         },
+        "controllers": {str(experiment["name"]): _starts(experiment) for experiment in by_kind["any_rate"]},
     }
+
+
+def completed(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """The evidence of a report, with what ships in place of the parts that it has no experiment on."""
+    shipped = shipped_evidence()
+    both = dict(evidence) | {"sources": dict(evidence["sources"])}
+    for part in ("tasks", "controllers"):
+        if not evidence[part] and shipped[part]:
+            both[part] = shipped[part]
+            both["sources"][part] = shipped["sources"][part]
+            if part == "tasks":
+                both["schedules"] = shipped["schedules"]
+    return both
+
+
+def _starts(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """What advice reads of an experiment on starting rates: the reference, and whatever has a controller."""
+    studies, reference = experiment["studies"], str(experiment["reference"])
+    spans = [math.log10(_finite(study["window"][1]) / _finite(study["window"][0])) for study in studies.values()]
+    return {
+        "reference": reference,
+        "decades": [round(min(spans), 2), round(max(spans), 2)],
+        "seeds": [
+            min(len(study["seeds"]) for study in studies.values()),
+            max(len(study["seeds"]) for study in studies.values()),
+        ],
+        "tasks": {name: _titled(study) for name, study in studies.items()},
+        "rows": {
+            label: _contestant(experiment, label)
+            for label in experiment["overall"]
+            if label == reference or experiment["contestants"][label]["controller"] is not None
+        },
+    }
+
+
+def _titled(study: Mapping[str, Any]) -> str:
+    return f"{study['label']} ({'SGD' if study['optimizer'] == 'sgd' else 'AdamW'})"
+
+
+def _contestant(experiment: Mapping[str, Any], label: str) -> dict[str, Any]:
+    total, described = experiment["overall"][label], experiment["contestants"][label]
+    rows = {
+        name: study["contestants"][label]
+        for name, study in experiment["studies"].items()
+        if label in study["contestants"]
+    }
+    extra = [_finite(row["extra_steps"]) for row in rows.values()]
+    return {
+        "schedule": str(described["schedule"]),
+        "controller": None if described["controller"] is None else str(described["controller"]),
+        **{key: int(total[key]) for key in ("studies", "close", "forgotten", "both", "surely")},
+        **{key: _short(total[f"geometric_{key}"]) for key in ("best", "mean", "worst")},
+        **{key: None if total[key] is None else _short(total[key]) for key in ("too_high", "too_low")},
+        "extra_steps": [_short(min(extra)), _short(max(extra))],
+        "by_task": {name: _from_starts(row) for name, row in rows.items()},
+    }
+
+
+def _from_starts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A contestant on a task; ``beyond`` is how many times the limit of what is close its worst start is."""
+    worst = _finite(row["worst"]["value"])
+    lost = None if row["lost"] is None else _finite(row["lost"]["worst"]["value"])
+    beyond = float(np.log(max(worst, TINY)) / np.log(CLOSE)) if lost is None else lost / LOST
+    ratios = {key: _short(row[key]["value"]) for key in ("best", "mean", "worst")}
+    return {
+        **ratios,
+        "lost": None if lost is None else _short(lost),
+        "beyond": _short(beyond),
+        "close": bool(row["tests"]["close"]),
+    }
+
+
+def _short(value: float | str) -> float:
+    return float(f"{_finite(value):.4g}")
 
 
 def _task(study: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +221,7 @@ def _finite(value: float | str) -> float:
 
 
 def _rounded(estimate: Mapping[str, float]) -> list[float]:
-    return [float(f"{_finite(estimate[key]):.4g}") for key in ("value", "low", "high")]
+    return [_short(estimate[key]) for key in ("value", "low", "high")]
 
 
 def _possible(regret: list[float]) -> list[float]:
@@ -144,13 +233,17 @@ def _possible(regret: list[float]) -> list[float]:
     return [max(end, 0.0) for end in regret]
 
 
-def write_shipped(report: Path, target: Path) -> None:
-    """Write the file that ships from a ``report.json``; recorded runs are not part of it, since they are other people's."""
-    evidence = evidence_from_report(report) | {"source": "e01_grid_resolution", "recorded": {}}
-    text = json.dumps(evidence, indent=1, sort_keys=True)
-    text = re.sub(r"\[\s+([^][]*?)\s+\]", lambda row: f"[{' '.join(row[1].split())}]", text)  # three numbers in a line
-    target.write_text(text + "\n", encoding="utf-8")
+def as_shipped(experiments: list[Mapping[str, Any]]) -> str:
+    """The text of the file that ships; recorded runs are not part of it, since they are other people's."""
+    evidence = evidence_from_numbers([experiment for experiment in experiments if experiment["kind"] != "recorded"])
+    return compact(evidence)
 
 
-if __name__ == "__main__":
-    write_shipped(Path(sys.argv[1]), Path(__file__).with_name(SHIPPED))
+def compact(content: Mapping[str, Any]) -> str:
+    r"""JSON with a line for each innermost list or object.
+
+    >>> compact({"a": {"value": 1.0, "low": 0.5}, "b": [1, 2]})
+    '{\n "a": {"value": 1.0, "low": 0.5},\n "b": [1, 2]\n}\n'
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    return INNERMOST.sub(lambda inner: BREAK.sub(" ", inner[1]).strip(), text) + "\n"

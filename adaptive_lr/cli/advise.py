@@ -1,4 +1,4 @@
-"""``adaptive-lr advise``: which schedule to take for a coarse grid."""
+"""``adaptive-lr advise``: which schedule to take for a coarse grid, and which controller."""
 
 from __future__ import annotations
 
@@ -25,29 +25,45 @@ if TYPE_CHECKING:
 def advise(
     *,
     grid_ratio: Annotated[
-        float | None, typer.Option(help="The ratio between neighbouring learning rates that you can afford.")
+        float | None,
+        typer.Option(
+            help="The ratio between neighbouring learning rates that you can afford; 10 is one rate a decade."
+        ),
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Or the number of trials, spread over --decades.")] = None,
-    decades: Annotated[float, typer.Option(help="How uncertain the best rate is.")] = 4.0,
-    task_kind: Annotated[str, typer.Option(help="convex, network, language or any.")] = "any",
+    decades: Annotated[float, typer.Option(help="How uncertain the best rate is, in powers of ten.")] = 4.0,
+    task_kind: Annotated[
+        str,
+        typer.Option(
+            help="What you train, so that the experiments nearest to it count: convex, network, language or any."
+        ),
+    ] = "any",
     runs: Annotated[
         Path | None,
         typer.Option(
-            help="Runs of your own, which are asked first: what `adaptive-lr robustness` takes, with its options."
+            help="Runs of your own, which go before all experiments: a file or folder as for `adaptive-lr robustness`, with --lr, --loss, --by."
         ),
     ] = None,
     options: Options,
     report: Annotated[
         Path,
         typer.Option(
-            help="Folder of a report, whose report.json is the evidence; what ships with the package if there is none."
+            help="Folder of a report, whose report.json is the evidence; what ships with the package for all that it lacks."
         ),
     ] = Path("report"),
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Say everything: the tables, the bound, controllers, what is not known."),
+    ] = False,
     json_out: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Say which schedule to take when only a coarse grid of learning rates, or a few trials, can be afforded.
+    """Say in five lines which schedule to take when only a coarse grid of learning rates can be afforded, and which controller.
+
+    One of --grid-ratio and --budget is needed. What counts, the firmest first: your own runs, experiments, runs that others recorded, a bound.
 
     Example: [bold]adaptive-lr advise --budget 8 --task-kind convex[/bold]
+
+    With your own runs: [bold]adaptive-lr advise --grid-ratio 10 --runs runs.csv --lr lr --loss val_loss --by schedule --seed seed[/bold]
     """
     with clear_errors():
         from adaptive_lr.analysis.advice import Question
@@ -64,8 +80,10 @@ def advise(
             import json
 
             typer.echo(json.dumps(advice | {"question": words}, indent=1, sort_keys=True, allow_nan=False))
-        else:
+        elif verbose:
             _show(advice, words)
+        else:
+            _show_shortly(advice, words)
 
 
 def _own_runs(source: Path, options: Options, ratio: float) -> dict[str, Any]:
@@ -79,19 +97,27 @@ def _own_runs(source: Path, options: Options, ratio: float) -> dict[str, Any]:
 
 def _evidence(report: Path) -> dict[str, Any]:
     """A report's numbers where there is one, else what ships. Both are data: nothing of a folder is ever executed here."""
-    from adaptive_lr.analysis.evidence import evidence_from_report, shipped_evidence
+    from adaptive_lr.analysis.evidence import completed, evidence_from_report, shipped_evidence
     from adaptive_lr.errors import InputError
 
     if (report / "report.json").is_file():
         try:
-            return evidence_from_report(report / "report.json")
+            return completed(evidence_from_report(report / "report.json"))
         except InputError as error:
             err.print(f"[dim]{escape(str(error))}; what ships with the package is used[/dim]", soft_wrap=True)
     return shipped_evidence()
 
 
+def _show_shortly(advice: Mapping[str, Any], words: str) -> None:
+    from adaptive_lr.reporting.advice_prose import in_short
+
+    styles = ("", "bold", "", "", "dim")
+    for line, style in zip(in_short(advice, words), styles, strict=True):
+        out.print(escape(line), style=style, soft_wrap=True)
+
+
 def _show(advice: Mapping[str, Any], words: str) -> None:
-    from adaptive_lr.reporting.advice_prose import headline, sentences
+    from adaptive_lr.reporting.advice_prose import headline, sentences, sources
 
     out.print(escape(words))
     out.print(f"[bold]{escape(headline(advice))}[/bold]")
@@ -107,7 +133,7 @@ def _show(advice: Mapping[str, Any], words: str) -> None:
         out.print(f"- {escape(sentence)}")
     for note in advice["notes"]:
         out.print(f"[dim]- {escape(note)}[/dim]")
-    out.print(f"[dim]Evidence: {escape(advice['source'])}[/dim]")
+    out.print(f"[dim]Evidence: {escape(sources(advice))}[/dim]")
 
 
 def _measured_table(measured: Mapping[str, Any]) -> None:

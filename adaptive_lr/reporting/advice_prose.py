@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adaptive_lr.reporting import controller_prose
 from adaptive_lr.reporting.recorded_prose import difference, listed, words
 
 
@@ -29,8 +30,58 @@ def headline(advice: Mapping[str, Any]) -> str:
     return f"Begin with {measured['schedules'][measured['first']]['spec']}{ties}, from experiments."
 
 
+def in_short(advice: Mapping[str, Any], question: str) -> list[str]:
+    """At most five lines: the question, the advice, why, which controller, and what more there is."""
+    own = [study for study in advice["recorded"] if study["own"]]
+    doubts = [study["doubt"] for study in own if study["doubt"]]
+    more = [f"{len(advice['unknown'])} things that this does not know"]
+    more += [f"{len(advice['notes'])} notes on your runs"] if advice["notes"] else []
+    return [
+        question,
+        headline(advice),
+        " ".join(doubts) or _why(advice),
+        controller_prose.in_short(advice["controllers"]),
+        f"--verbose: the tables, {' and '.join(more)}. Evidence: {sources(advice)}.",
+    ]
+
+
+def sources(advice: Mapping[str, Any]) -> str:
+    """Where everything comes from, the firmest first."""
+    own = [study["name"] for study in advice["recorded"] if study["own"]]
+    return ", ".join(dict.fromkeys([*own, *advice["sources"].values()]))
+
+
+def _why(advice: Mapping[str, Any]) -> str:
+    """The number behind the headline."""
+    measured, recorded = advice["measured"], [study for study in advice["recorded"] if study["costs"]]
+    if recorded and (recorded[0]["own"] or advice["kind"] == "language" or not measured):
+        return _recorded_shortly(recorded[0])
+    if advice["kind"] == "language" or (advice["kind"] == "network" and not measured):
+        return "Tune the rate as finely as you can, or give your own runs with --runs."
+    if not measured:
+        row = advice["predicted"]["schedules"][advice["predicted"]["first"]["worst"]]
+        return f"At the worst place of such a grid its bound is {row['worst']:.3g} times that of a tuned linear decay."
+    row = measured["schedules"][measured["first"]]
+    return (
+        f"At the ratio {measured['ratio']:.3g} it ended with {_ratio(row)} times the tuned cosine's loss in the mean over "
+        f"{len(measured['tasks'])} tasks, {row['worst']:.3g} times at worst."
+    )
+
+
+def _recorded_shortly(study: Mapping[str, Any]) -> str:
+    first, last = list(study["costs"])[0], list(study["costs"])[-1]
+    wording = words(study)
+    ends = f"{first} {difference(study['costs'][first])}" + (
+        f", {last} {difference(study['costs'][last])}" if last != first else ""
+    )
+    edge = f"; at the edge of their rates, or outside: {listed(study['at_edge'])}" if study["at_edge"] else ""
+    return (
+        f"Such a grid ends {wording.worse} the {wording.best} {study['loss']} of {study['runs']} runs by: {ends}{edge}."
+    )
+
+
 def sentences(advice: Mapping[str, Any]) -> list[str]:
-    """What is advised, from what is firmest: somebody's own runs, then experiments, then other recorded runs, then the bound."""
+    """What is advised, from what is firmest: somebody's own runs, then experiments, then other recorded runs, then the bound; then controllers."""
     own = [study for study in advice["recorded"] if study["own"]]
     lines = [study["doubt"] for study in own if study["doubt"]]
     lines += [_recorded(study, advice["ratio"]) for study in own]
@@ -38,7 +89,7 @@ def sentences(advice: Mapping[str, Any]) -> list[str]:
     lines += [_measured(advice["measured"])] if advice["measured"] else []
     lines += [_recorded(study, advice["ratio"]) for study in advice["recorded"] if not study["own"]]
     lines.append(_predicted(advice["predicted"]))
-    return lines
+    return [*lines, *controller_prose.sentences(advice["controllers"])]
 
 
 def _against(study: Mapping[str, Any], advice: Mapping[str, Any]) -> str:
