@@ -89,12 +89,13 @@ gallery: $(STAMP) ## Draw docs/schedules.md from the schedules, and write the ta
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_data.py
 	$(BIN)/python docs/make_workloads.py
-	$(BIN)/python docs/make_horizons.py
+	$(BIN)/python docs/make_horizons.py $(REPORT)
 	$(BIN)/python docs/make_protocol.py
 	$(BIN)/python docs/make_calibration.py
 	$(BIN)/python benchmarks/bench.py --write-docs
+	$(BIN)/python docs/make_evidence.py $(REPORT)
 
-docs: $(STAMP) gallery ## Build the documentation into site/, and read it
+docs: $(STAMP) gallery ## Build the documentation into site/, and read it; REPORT=report/report.json takes its numbers first
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	$(BIN)/python -m pytest tests/docs/test_rendered.py --quiet

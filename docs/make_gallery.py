@@ -95,7 +95,8 @@ def controller_entry(controller_class: type[AbstractController]) -> str:
     fields = ", ".join(f"`{name}={value}`" for name, value in encode(default).items() if not isinstance(value, dict))
     extra = 100.0 * default.extra_steps(STEPS) / STEPS
     facts = f"Asks to see {asks}; {extra:.1f} % more work in {STEPS} steps. Fields: {fields}."
-    return "\n\n".join([described(controller_class), facts])
+    marked = f'<!-- evidence: controller("{controller_class.__name__}") -->\n<!-- end -->'
+    return "\n\n".join([described(controller_class), facts, marked])
 
 
 def described(kind: type[Spec]) -> str:

@@ -34,8 +34,12 @@ def in_short(advice: Mapping[str, Any], question: str) -> list[str]:
     """At most five lines: the question, the advice, why, which controller, and what more there is."""
     own = [study for study in advice["recorded"] if study["own"]]
     doubts = [study["doubt"] for study in own if study["doubt"]]
-    more = [f"{len(advice['unknown'])} things that this does not know"]
-    more += [f"{len(advice['notes'])} notes on your runs"] if advice["notes"] else []
+    more = [f"{len(advice['unknown'])} limits of this advice"]
+    more += (
+        [f"{len(advice['notes'])} note{'' if len(advice['notes']) == 1 else 's'} on your runs"]
+        if advice["notes"]
+        else []
+    )
     return [
         question,
         headline(advice),

@@ -91,14 +91,15 @@ def _failed(controllers: Mapping[str, Any]) -> str:
     failures = controllers["failures"]
     if not failures:
         return "On no task did a start end further off than what counts as close."
-    return f"From its worst start it ended beyond {CLOSENESS} on {'; '.join(_task(failure) + ': ' + _worst(failure) for failure in failures)}."
+    return f"From its worst start it ended beyond {CLOSENESS} on {'; '.join(_task(failure) + ': ' + worst(failure) for failure in failures)}."
 
 
 def _task(failure: Mapping[str, Any]) -> str:
     return str(failure["task"])
 
 
-def _worst(failure: Mapping[str, Any]) -> str:
+def worst(failure: Mapping[str, Any]) -> str:
+    """How far off the worst start ended: the share of the gain that it lost, or a ratio."""
     if failure["lost"] is None:
         return f"{failure['worst']:.3g} times"
     return f"{100.0 * failure['lost']:.1f} % lost"

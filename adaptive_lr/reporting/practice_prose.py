@@ -156,7 +156,7 @@ def _none(advice: Mapping[str, Any]) -> list[Row]:
         )
     ]
     if failures:
-        tasks = "; ".join(f"{failure['task']} ({ratio(failure['worst'])} times at worst)" for failure in failures)
+        tasks = "; ".join(f"{failure['task']} ({controller_prose.worst(failure)} at worst)" for failure in failures)
         sources = ", ".join(_named(source) for source in dict.fromkeys(failure["source"] for failure in failures))
         rows.append(
             (
@@ -198,6 +198,8 @@ def untried(evidence: Mapping[str, Any]) -> str:
 
 def controller(evidence: Mapping[str, Any], kind: str) -> str:
     """What the experiments say of one kind of controller with its default settings, for its entry among all controllers."""
+    if kind == "Static":
+        return "It changes nothing: the plain schedule that experiments compare the others with."
     lines = []
     for name, experiment in evidence["controllers"].items():
         reference = experiment["rows"][experiment["reference"]]

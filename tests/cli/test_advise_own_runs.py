@@ -33,7 +33,12 @@ def test_own_runs_win_whatever_the_kind_of_task(tmp_path: Path, kind: str) -> No
     write(tmp_path / "runs.csv", *sweep_lines(RUNS))
     result = call("--task-kind", kind, "--runs", "runs.csv", *OPTIONS)
     assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
+    short = result.stdout.splitlines()
+    assert len(short) == 5
+    assert short[1] == "Begin with constant, from your own runs."
+    assert short[2].startswith("Such a grid ends above the lowest loss of 18 runs by: constant ")
+    assert "Evidence: runs.csv, " in short[4]
+    lines = call("--task-kind", kind, "--runs", "runs.csv", *OPTIONS, "--verbose").stdout.splitlines()
     assert lines[1] == "Begin with constant, from your own runs."
     assert lines[3].startswith("• From 18 runs of your own (runs.csv), rates 0.01 to 1: constant.")
     assert lines[4].startswith("• Without your runs, ")
@@ -42,12 +47,12 @@ def test_own_runs_win_whatever_the_kind_of_task(tmp_path: Path, kind: str) -> No
 
 def test_rank_of_what_the_package_would_say_is_told(tmp_path: Path) -> None:
     write(tmp_path / "runs.csv", *sweep_lines(RUNS))
-    result = call("--task-kind", "convex", "--runs", "runs.csv", *OPTIONS)
+    result = call("--task-kind", "convex", "--runs", "runs.csv", *OPTIONS, "--verbose")
     recommended = json.loads(call("--task-kind", "convex", "--json").stdout)["measured"]
     spec = recommended["schedules"][recommended["first"]]["spec"]
-    assert spec == "Linear()"
     assert f"would say {spec}" in result.stdout
-    assert "Your runs rank linear 2 of 3." in result.stdout
+    rank = {"Linear": "linear 2", "DampedCosine": "damped cosine 3", "Constant": "constant 1"}[spec.partition("(")[0]]
+    assert f"Your runs rank {rank} of 3." in result.stdout
 
 
 def test_own_metric_is_the_right_way_up(tmp_path: Path) -> None:
@@ -55,10 +60,11 @@ def test_own_metric_is_the_right_way_up(tmp_path: Path) -> None:
     lines = [line.replace("loss", "val_acc") for line in sweep_lines(accuracies)]
     write(tmp_path / "runs.csv", *lines)
     options = [word.replace("loss", "val_acc") if word == "loss" else word for word in OPTIONS]
-    result = call("--runs", "runs.csv", *options, "--direction", "maximize")
+    result = call("--runs", "runs.csv", *options, "--direction", "maximize", "--verbose")
     assert "Begin with constant, from your own runs." in result.stdout
     assert "How far below the highest val_acc of all such a grid ends" in result.stdout
-    doubted = call("--runs", "runs.csv", *options)
+    assert "val_acc reads" in call("--runs", "runs.csv", *options).stdout.splitlines()[2]
+    doubted = call("--runs", "runs.csv", *options, "--verbose")
     assert "• val_acc reads like a metric of which more is better" in doubted.stdout
 
 
@@ -81,6 +87,8 @@ def test_own_runs_may_be_steps_states_and_divergences(tmp_path: Path) -> None:
     result = call(*options)
     assert result.exit_code == 0, result.output
     assert "Begin with a, from your own runs." in result.stdout
+    assert "on your runs. Evidence: steps.csv" in result.stdout
+    result = call(*options, "--verbose")
     assert "State is crashed: 2 runs (run ax, run bx)" in result.stdout
     declared = json.loads(call(*options, "--diverged", "State=crashed", "--initial-loss", "3", "--json").stdout)
     assert declared["recorded"][0]["rates"] == [0.1, 1.0, 10.0, 100.0]
