@@ -73,7 +73,8 @@ def _why(advice: Mapping[str, Any]) -> str:
 
 
 def _recorded_shortly(study: Mapping[str, Any]) -> str:
-    first, last = list(study["costs"])[0], list(study["costs"])[-1]
+    labels = list(study["costs"])
+    first, last = labels[0], labels[-1]
     wording = words(study)
     ends = f"{first} {difference(study['costs'][first])}" + (
         f", {last} {difference(study['costs'][last])}" if last != first else ""

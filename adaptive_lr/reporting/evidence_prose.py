@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adaptive_lr.analysis.paired import RATIO
 from adaptive_lr.analysis.summary import JUDGED_RATIO
 from adaptive_lr.reporting import prose, rate_prose, recorded_prose, search_prose, tail_prose
 
@@ -141,7 +142,7 @@ def failures(experiment: Numbers) -> str:
     judged = experiment["judged"]
     rows = [
         [
-            rate_prose.study_title(study),
+            prose.study_title(study),
             rate_prose.times(row["mean"]),
             rate_prose.times(row["worst"]),
             "–" if row["lost"] is None else prose.percent(row["lost"]["worst"]),
@@ -267,9 +268,7 @@ def _compared(studies: Sequence[Numbers], side: str, against: str) -> str:
         if (row["damped"], row["against"]) == (side, against)
     ]
     ends, depends = (Counter(row[key] for row in rows) for key in ("ends", "depends"))
-    ratios = sorted(
-        1.0 + row["tests"]["ends"]["value"] for row in rows if row["tests"]["ends"]["procedure"] == prose.RATIO
-    )
+    ratios = sorted(1.0 + row["tests"]["ends"]["value"] for row in rows if row["tests"]["ends"]["procedure"] == RATIO)
     spread = (
         f" (where the least loss is known, {ratio(ratios[0])} to {ratio(ratios[-1])} times its loss)" if ratios else ""
     )
