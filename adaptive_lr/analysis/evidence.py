@@ -106,7 +106,7 @@ def _starts(experiment: Mapping[str, Any]) -> dict[str, Any]:
         "tasks": {name: _titled(study) for name, study in studies.items()},
         "rows": {
             label: _contestant(experiment, label)
-            for label in experiment["overall"]
+            for label in dict.fromkeys([reference, *experiment["overall"]])
             if label == reference or experiment["contestants"][label]["controller"] is not None
         },
     }
@@ -127,7 +127,8 @@ def _contestant(experiment: Mapping[str, Any], label: str) -> dict[str, Any]:
     return {
         "schedule": str(described["schedule"]),
         "controller": None if described["controller"] is None else str(described["controller"]),
-        **{key: int(total[key]) for key in ("studies", "close", "forgotten", "both", "surely")},
+        "studies": len(rows),
+        **{key: int(total[key]) for key in ("close", "forgotten", "both", "surely")},
         **{key: _short(total[f"geometric_{key}"]) for key in ("best", "mean", "worst")},
         **{key: None if total[key] is None else _short(total[key]) for key in ("too_high", "too_low")},
         "extra_steps": [_short(min(extra)), _short(max(extra))],
