@@ -108,7 +108,7 @@ def _reduced(value: Any, left_out: frozenset[str]) -> Any:
         return {
             key: _reduced(part, left_out)
             for key, part in value.items()
-            if key not in left_out or isinstance(part, (int, float))
+            if key not in left_out or not isinstance(part, (dict, list, str))
         }
     if isinstance(value, list):
         return [_reduced(part, left_out) for part in value]

@@ -16,6 +16,7 @@ from adaptive_lr.reporting.report import write_report
 from adaptive_lr.trials.store import Store
 from tests import tiny, tiny_rates
 from tests.docs.test_rendered import imported
+from tests.recorded_runs import write
 
 make = imported("make_evidence")
 PAGES = make.pages()
@@ -120,6 +121,19 @@ def test_a_report_is_taken_and_its_numbers_fill_the_pages(
     assert make.filled(page, make.expressions(content)) == page
     make.take(report)
     assert make.evidence() == content
+
+
+def test_means_over_tasks_without_a_value_are_kept(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = json.loads(json.dumps(small))
+    changed["e98_tiny_rates"]["overall"]["anchor"]["too_low"] = None
+    report = write(tmp_path / "report.json", json.dumps({"experiments": changed}))
+    for name, target in {"EVIDENCE": "evidence.json", "SHIPPED": "shipped.json"}.items():
+        monkeypatch.setattr(make, name, tmp_path / target)
+    make.take(report)
+    assert make.evidence()["e98_tiny_rates"]["overall"]["anchor"]["too_low"] is None
+    assert " – |" in make.expressions(make.evidence())["start_contestants"]("e98_tiny_rates")
 
 
 def test_numbers_on_pages_follow_the_numbers_of_the_experiment(small: dict[str, Any]) -> None:
