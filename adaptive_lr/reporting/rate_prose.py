@@ -43,6 +43,8 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
         f"{number(experiment['overall'][reference]['geometric_mean'])} for the {reference} itself started at the same window's rates. It costs at "
         f"most {100 * total['extra_steps']:.1f}\u00a0% more work.",
     ]
+    if grouped(experiment):
+        return [*sentences, *area_sentences(experiment), *group_sentences(experiment)]
     if far:
         sentences.append(f"Beyond {CLOSE:g} times: {'; '.join(far)}.")
     rivals = {
@@ -64,6 +66,39 @@ def headline(experiment: Mapping[str, Any]) -> list[str]:
 def grouped(experiment: Mapping[str, Any]) -> bool:
     """Whether several studies are counted together."""
     return len({study["area"] for study in experiment["studies"].values()}) < len(experiment["studies"])
+
+
+def area_sentences(experiment: Mapping[str, Any]) -> list[str]:
+    """How the judged contestant did in each area, over its horizons together."""
+    label, reference = experiment["judged"], experiment["reference"]
+    last = {area["area"]: area for area in experiment["areas"]}  # all horizons, where there are several
+    sentences = []
+    for name, area in last.items():
+        mine, plain = area["contestants"][label], area["contestants"][reference]
+        sentence = (
+            f"{name[0].upper()}{name[1:]}: {label} is close to the oracle in {mine['close']} of {mine['cells']} cells, within twice that limit in {mine['near']}; "
+            f"mean and worst start {area_losses(mine)}, the {reference} from the same starts {area_losses(plain)}."
+        )
+        if "training" in area:
+            training = area["training"][label]
+            sentence += f" By the loss on training data: close in {training['close']}, {area_losses(training)}."
+        sentences.append(sentence)
+    return sentences
+
+
+def group_sentences(experiment: Mapping[str, Any]) -> list[str]:
+    """In how many pairs of a contestant and a task the judged contestant's mean start ends lower, by group."""
+    label, total = experiment["judged"], experiment["overall"]
+    counts: dict[str, list[bool]] = {}
+    for study in experiment["studies"].values():
+        mine = study["contestants"][label]["mean"]["value"]
+        for name, row in study["contestants"].items():
+            if name != label:
+                counts.setdefault(total[name]["group"], []).append(mine < row["mean"]["value"])
+    parts = [f"{sum(lower)} of {len(lower)} against «{group}»" for group, lower in counts.items()]
+    return [
+        f"In pairs of a contestant and a task that both ran, the mean over the starts ends lower under {label} in {', '.join(parts)}."
+    ]
 
 
 def trained(experiment: Mapping[str, Any]) -> bool:

@@ -202,6 +202,29 @@ def test_report_has_the_answer_the_tables_and_a_page_for_each_controller(
         assert not re.search(r"""(?:src|href)=["'](?!#|controllers/|\.\./index\.html)""", one)
 
 
+def test_studies_of_one_area_are_counted_together(finished: Path, tmp_path: Path) -> None:
+    studies = [
+        replace(study, area="streams", factor=factor)
+        for study, factor in zip(EXPERIMENT.studies, (1.0, 4.0), strict=True)
+    ]
+    with Store(finished) as store:
+        numbers = replace(EXPERIMENT, studies=studies).analyse(store)
+        text = write_report([numbers], store.provenance(), tmp_path).read_text(encoding="utf-8")
+    assert [(area["area"], area["factor"], area["cells"]) for area in numbers["areas"]] == [
+        ("streams", 1.0, 1),
+        ("streams", 4.0, 1),
+        ("streams", None, 2),
+    ]
+    rows = [study["contestants"]["anchor"] for study in numbers["studies"].values()]
+    together = numbers["areas"][-1]["contestants"]["anchor"]
+    assert together["ratio_mean"] == pytest.approx((rows[0]["mean"]["value"] * rows[1]["mean"]["value"]) ** 0.5)
+    for title in ("streams, T", "streams, 4 T", "streams, all"):
+        assert f'<th class="wrap">{title}</th>' in text
+    assert f"Streams: anchor is close to the oracle in {together['close']} of 2 cells" in text
+    assert re.search(r"ends lower under anchor in \d of \d against «schedules»", text)
+    assert list(numbers["traces"]["anchor"]) == ["squares"]  # of an area, the study at its task's own horizon
+
+
 def test_events_show_the_rate_that_was_used(finished: Path, numbers: dict[str, Any], tmp_path: Path) -> None:
     with Store(finished) as store:
         runs = EXPERIMENT.runs_to_show(numbers, everything=False)
