@@ -35,7 +35,20 @@ MARKED = re.compile(r"(<!-- evidence: (?P<expression>.*?) -->)(?P<filled>.*?)(<!
 
 LEFT_OUT: dict[str, frozenset[str]] = {
     "any_rate": frozenset(
-        ["rule", "notes", "traces", "curve", "diverged", "near", "too_high", "too_low", "spread", "difference", "time"]
+        [
+            "rule",
+            "notes",
+            "traces",
+            "curve",
+            "diverged",
+            "near",
+            "too_high",
+            "too_low",
+            "spread",
+            "difference",
+            "time",
+            "trained",
+        ]
     ),
     "grid_resolution": frozenset(
         [
@@ -131,6 +144,9 @@ def expressions(experiments: Mapping[str, Any]) -> dict[str, Any]:
         "answers": lambda name: of(name, _answers),
         "grid_tasks": lambda name: of(name, evidence_prose.grid_tasks),
         "start_contestants": lambda name: of(name, evidence_prose.start_contestants),
+        "area_contestants": lambda name: of(name, evidence_prose.area_contestants),
+        "area_horizons": lambda name: of(name, evidence_prose.area_horizons),
+        "area_training": lambda name: of(name, evidence_prose.area_training),
         "failures": lambda name: of(name, evidence_prose.failures),
         "recorded_sets": lambda name: of(name, evidence_prose.recorded_sets),
         "figure": lambda name, path: of(name, evidence_prose.figure, path),

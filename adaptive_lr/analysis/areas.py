@@ -31,8 +31,8 @@ def areas(studies: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
         for factor in (*factors, None) if len(factors) > 1 else factors:
             cells = [study for study in inside if factor in (None, study["factor"])]
             row = {"area": name, "factor": factor, "cells": len(cells), "contestants": _by_label(cells, "contestants")}
-            if all("training" in study for study in cells):
-                row["training"] = _by_label(cells, "training")
+            if all("trained" in study for study in cells):
+                row["training"] = _by_label(cells, "trained")
             rows.append(row)
     return rows
 

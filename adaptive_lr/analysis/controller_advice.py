@@ -13,7 +13,7 @@ from adaptive_lr.controllers import CONTROLLERS
 from adaptive_lr.controllers.base import REPLAYING, Signal
 
 MOST = 0.5
-"""A controller is recommended if every start ends close to the oracle on more than this share of the tasks."""
+"""A controller is recommended if it loses at most this share of what the schedule alone loses from the same starts."""
 
 HELPS = 0.5
 """A controller without probes helps on one side if it at least halves what the schedule alone loses there against the oracle."""
@@ -29,8 +29,8 @@ def which_controller(evidence: Mapping[str, Any]) -> dict[str, Any] | None:
         evidence: as `adaptive_lr.analysis.evidence` gives it.
 
     Returns:
-        ``take``: the label of the controller with the least geometric mean over tasks of the mean over all starts, of those that are close to the
-        oracle from every start on more than half of the tasks; None if there is none. ``not_told_apart``: others of those. ``cheapest``: the one
+        ``take``: the label of the controller with the least geometric mean over tasks of the mean over all starts, of those that lose at
+        most half of what the schedule alone loses from the same starts; None if there is none. ``not_told_apart``: others of those. ``cheapest``: the one
         of those with the least extra work. ``without_probes``: the best for rates that are ``too_high`` and ``too_low`` of those that do not
         evaluate the loss again, where they at least halve what the reference loses there. ``failures``: the tasks where ``take`` is not close,
         the worst first. ``tuned``: the ratio of its best start to the oracle, a geometric mean over tasks with Student's interval.
@@ -41,7 +41,8 @@ def which_controller(evidence: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     experiment = experiments[name]
     rows = _asked(experiment)
-    usable = [label for label, row in rows.items() if row["close"] > MOST * row["studies"]]
+    alone = experiment["rows"][experiment["reference"]]["mean"]
+    usable = [label for label, row in rows.items() if row["mean"] - 1.0 <= MOST * (alone - 1.0)]
     take = min(usable, key=lambda label: float(rows[label]["mean"]), default=None)
     answer = {
         "source": name,

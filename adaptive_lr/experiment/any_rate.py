@@ -146,7 +146,7 @@ class AnyRate(AbstractExperiment):
                     traces.setdefault(label, {})[study.name] = _traces(contestant, study, store)
             studies[study.name] = self._numbers(study, starts, initial)
             if before is not None:
-                studies[study.name]["training"] = self._numbers(study, trained, before)["contestants"]
+                studies[study.name]["trained"] = self._numbers(study, trained, before)["contestants"]
         family = judge(studies)
         return {
             "kind": self.kind,

@@ -11,6 +11,9 @@ from adaptive_lr.reporting.recorded_prose import listed
 CLOSENESS = f"{CLOSE:g} times the excess of the tuned schedule, or a lost share of {100 * LOST:g} %"
 """How far the worst start may end to count as close."""
 
+NAMED = 3
+"""So many failures are named."""
+
 SIDES = {"too_high": "too high", "too_low": "too low"}
 
 
@@ -20,7 +23,7 @@ def in_short(controllers: Mapping[str, Any] | None) -> str:
         return "Controller: no experiment at hand says which."
     take = controllers["take"]
     if take is None:
-        return f"Controller: none. On no more than half of {controllers['studies']} tasks did any end close to a tuned {controllers['reference']} from every start."
+        return f"Controller: none. On {controllers['studies']} tasks none lost at most half of what the {controllers['reference']} alone loses from the same starts."
     fails = f"; it failed on {_task(controllers['failures'][0])}" if controllers["failures"] else ""
     return (
         f"Rate unknown by decades? {spec(controllers, take)}: {_close(controllers, take)}, for {cost(controllers, take)} more work. "
@@ -91,7 +94,14 @@ def _failed(controllers: Mapping[str, Any]) -> str:
     failures = controllers["failures"]
     if not failures:
         return "On no task did a start end further off than what counts as close."
-    return f"From its worst start it ended beyond {CLOSENESS} on {'; '.join(_task(failure) + ': ' + worst(failure) for failure in failures)}."
+    return f"From its worst start it ended beyond {CLOSENESS} on {failed_tasks(failures)}."
+
+
+def failed_tasks(failures: Sequence[Mapping[str, Any]], words: str = "") -> str:
+    """The tasks where it failed most, each with how far off its worst start ended, and how many more there are."""
+    tasks = "; ".join(f"{_task(failure)} ({worst(failure)}{words})" for failure in failures[:NAMED])
+    more = len(failures) - NAMED
+    return tasks if more <= 0 else f"{tasks}; and {more} more"
 
 
 def _task(failure: Mapping[str, Any]) -> str:

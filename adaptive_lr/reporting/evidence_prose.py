@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adaptive_lr.analysis.any_rate import CLOSE, LOST
 from adaptive_lr.analysis.paired import RATIO
 from adaptive_lr.analysis.summary import JUDGED_RATIO
 from adaptive_lr.reporting import prose, rate_prose, recorded_prose, search_prose, tail_prose
@@ -132,6 +133,43 @@ def start_contestants(experiment: Numbers) -> str:
     return table(head, rows)
 
 
+def area_contestants(experiment: Numbers) -> str:
+    """Every contestant in every area at the tasks' own horizons: in how many tasks it is close, and its mean and worst start."""
+    areas = [area for area in experiment["areas"] if area["factor"] == 1.0]
+    rows = []
+    for label in experiment["overall"]:
+        cells = [area["contestants"].get(label) for area in areas]
+        if any(cells):
+            name = f"**{label}**" if label == experiment["judged"] else label
+            rows.append([name, *("–" if cell is None else _area_cell(cell) for cell in cells)])
+    return table(["started", *(area["area"] for area in areas)], rows)
+
+
+def area_horizons(experiment: Numbers) -> str:
+    """Those that ran everywhere, in every area at every horizon."""
+    labels = [label for label, row in experiment["overall"].items() if not _elsewhere(experiment, row)]
+    rows = [
+        [rate_prose.area_title(area), *(_area_cell(area["contestants"][label]) for label in labels)]
+        for area in experiment["areas"]
+    ]
+    return table(["tasks", *labels], rows)
+
+
+def area_training(experiment: Numbers) -> str:
+    """The same by the loss on training data, where it is not what is reported."""
+    labels = [label for label, row in experiment["overall"].items() if not _elsewhere(experiment, row)]
+    rows = [
+        [rate_prose.area_title(area), *(_area_cell(area["training"][label]) for label in labels)]
+        for area in experiment["areas"]
+        if "training" in area
+    ]
+    return table(["tasks", *labels], rows)
+
+
+def _area_cell(cell: Numbers) -> str:
+    return f"{cell['close']} of {cell['cells']}; {rate_prose.area_losses(cell)}"
+
+
 def _elsewhere(experiment: Numbers, row: Numbers) -> bool:
     """Whether a contestant was not started on all tasks, so that its means are of other tasks."""
     return bool(row["studies"] < len(experiment["studies"]))
@@ -227,6 +265,13 @@ def figure(experiment: Numbers, path: str) -> str:
     on = f"on {counted(len(studies), 'task')}"
     if experiment["kind"] == "any_rate":
         spans = sorted({round(math.log10(study["window"][1] / study["window"][0]), 1) for study in studies.values()})
+        if rate_prose.grouped(experiment):
+            text = f"The worst start of {_ends([f'{span:g}' for span in spans])} decades, {on} and horizons"
+            looks = (
+                f", in units of the limit of what is close to a {experiment['reference']} whose rate an oracle chose: a lost share of {100 * LOST:g} %, or {CLOSE:g} times its "
+                "excess where the optimum is known. Blue: within the limit. Red: beyond it. Grey: not run."
+            )
+            return f"![{text}]({path})\n\n*{text}{looks}*"
         text = f"Final loss from every starting rate of {_ends([f'{span:g}' for span in spans])} decades, {on}"
         looks = f", in units of a {experiment['reference']} whose rate an oracle chose. Black: the {experiment['reference']}. Thick: {experiment['judged']}."
     else:

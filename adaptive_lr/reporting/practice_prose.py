@@ -156,7 +156,7 @@ def _none(advice: Mapping[str, Any]) -> list[Row]:
         )
     ]
     if failures:
-        tasks = "; ".join(f"{failure['task']} ({controller_prose.worst(failure)} at worst)" for failure in failures)
+        tasks = controller_prose.failed_tasks(failures, " at worst")
         sources = ", ".join(_named(source) for source in dict.fromkeys(failure["source"] for failure in failures))
         rows.append(
             (

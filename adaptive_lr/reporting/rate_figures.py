@@ -46,6 +46,7 @@ def table(experiment: Mapping[str, Any]) -> Figure:
     axes = figure.subplots()
     # 0 is the oracle, 1 the limit, and 4 times the limit as red as it gets; a logarithm below would show noise
     image = axes.imshow(np.clip(beyond, -1.0, 4.0), aspect="auto", cmap="RdBu_r", norm=TwoSlopeNorm(1.0, 0.0, 4.0))
+    axes.set_facecolor("#eeeeee")
     axes.set_yticks(range(len(labels)), [plain(label) for label in labels], fontsize=6)
     cells = [(study["area"], study["factor"]) for study in studies.values()]
     begins = [index for index, cell in enumerate(cells) if index == 0 or cell != cells[index - 1]]
