@@ -147,7 +147,7 @@ class AnyRate(AbstractExperiment):
             studies[study.name] = self._numbers(study, starts, initial)
             if before is not None:
                 studies[study.name]["trained"] = self._numbers(study, trained, before)["contestants"]
-        family = judge(studies)
+        family, overall = judge(studies), headline(studies)
         return {
             "kind": self.kind,
             "name": self.name,
@@ -160,7 +160,7 @@ class AnyRate(AbstractExperiment):
             "skipped": skipped,
             "trials": len(self.trials()),
             "family": family,
-            "overall": headline(studies),
+            "overall": {label: overall[label] for label in self.by_label if label in overall},
             "areas": areas(studies),
             "studies": studies,
             "traces": traces,

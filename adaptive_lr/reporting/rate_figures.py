@@ -27,6 +27,9 @@ STARTS = ("#5aa9e6", "#0b3c8c", "#e07b1a")
 
 SHOWN_READINGS = 3
 
+SCALE = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+"""Ticks of a map of worst starts, in units of the limit; 20 times a lost share of 5 % is all that training gains."""
+
 
 def overview(experiment: Mapping[str, Any]) -> Figure:
     """Every study by itself, or a map where several are counted together."""
@@ -36,7 +39,7 @@ def overview(experiment: Mapping[str, Any]) -> Figure:
 def table(experiment: Mapping[str, Any]) -> Figure:
     """The worst start in units of the limit of what is close, contestants by studies; studies in the order of area, horizon, task."""
     studies = dict(sorted(experiment["studies"].items(), key=lambda item: _place(item[1], experiment)))
-    labels = list(experiment["overall"])
+    labels = [label for label in experiment["contestants"] if label in experiment["overall"]]
     beyond = np.full((len(labels), len(studies)), np.nan)
     for column, study in enumerate(studies.values()):
         for row, label in enumerate(labels):
@@ -44,8 +47,9 @@ def table(experiment: Mapping[str, Any]) -> Figure:
                 beyond[row, column] = limits(study["contestants"][label])
     figure = Figure(figsize=(11.5, 1.6 + 0.17 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    # 0 is the oracle, 1 the limit, and 4 times the limit as red as it gets; a logarithm below would show noise
-    image = axes.imshow(np.clip(beyond, -1.0, 4.0), aspect="auto", cmap="RdBu_r", norm=TwoSlopeNorm(1.0, 0.0, 4.0))
+    shown = np.log2(np.clip(beyond, SCALE[0], SCALE[-1]))
+    norm = TwoSlopeNorm(0.0, float(np.log2(SCALE[0])), float(np.log2(SCALE[-1])))
+    image = axes.imshow(shown, aspect="auto", cmap="RdBu_r", norm=norm)
     axes.set_facecolor("#eeeeee")
     axes.set_yticks(range(len(labels)), [plain(label) for label in labels], fontsize=6)
     cells = [(study["area"], study["factor"]) for study in studies.values()]
@@ -56,13 +60,14 @@ def table(experiment: Mapping[str, Any]) -> Figure:
     middles = [(begin + end - 1) / 2 for begin, end in zip(begins, [*begins[1:], len(cells)], strict=True)]
     titles = [area_title({"area": cells[begin][0], "factor": cells[begin][1]}) for begin in begins]
     axes.set_xticks(middles, titles, rotation=45, ha="right", fontsize=6)
-    groups = [total["group"] for total in experiment["overall"].values()]
+    groups = [experiment["overall"][label]["group"] for label in labels]
     for row in range(1, len(labels)):
         if groups[row] != groups[row - 1]:
             axes.axhline(row - 0.5, color="#888888", linewidth=0.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.01, ticks=[0.0, 0.5, 1.0, 2.0, 3.0, 4.0], extend="both")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.01, extend="both")
+    bar.set_ticks([float(np.log2(tick)) for tick in SCALE], labels=[f"{tick:g}" for tick in SCALE])
     bar.ax.tick_params(labelsize=6)
     bar.set_label("worst start, × the limit", fontsize=6)
     return figure
