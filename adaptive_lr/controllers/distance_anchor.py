@@ -70,7 +70,7 @@ def walk(steps: int, beta: Tensor) -> Tensor:
 class DistanceAnchor(AbstractController):
     """eta_t = share * edge * m(u): the edge from probes, the share as large as lets the path become a random walk.
 
-    **Under trial**: chosen and measured on development tasks only.
+    **Under trial**: its rule and its constants come from development tasks, and so does what is measured here.
 
     *Window*, t < W: as in `Anchor`, but 20 steps or 2 % of the run. Its edge e is kept, and the share begins at ``begin``.
 
