@@ -10,7 +10,7 @@ import numpy as np
 from adaptive_lr.analysis.baselines import ANY_GRID, TUNED, WORDS
 from adaptive_lr.analysis.paired import UNCLEAR, UNJUDGED
 from adaptive_lr.analysis.searches import EXHAUSTIVE
-from adaptive_lr.reporting.prose import grounds, number, procedure, study_title
+from adaptive_lr.reporting.prose import grounds, procedure, study_title
 from adaptive_lr.reporting.rate_prose import times
 
 SAMPLERS = {
@@ -58,7 +58,7 @@ def counted(verdicts: Iterable[str]) -> str:
 
 def geometric(rows: Iterable[Mapping[str, Any]]) -> str:
     """The geometric mean of the ratios of losses."""
-    return number(float(np.exp(np.mean([np.log(row["ratio"]["value"]) for row in rows]))))
+    return f"{float(np.exp(np.mean([np.log(row['ratio']['value']) for row in rows]))):.2f}"
 
 
 def headline(experiment: Mapping[str, Any]) -> list[str]:
@@ -131,7 +131,7 @@ def _exhaustive(experiment: Mapping[str, Any]) -> str:
     rows = [row_of(study[EXHAUSTIVE]["rows"], TUNED) for study in searches]
     seen = float(np.exp(np.mean([np.log(study[EXHAUSTIVE]["seen"]) for study in searches])))
     return (
-        f"The best of all {experiment['lattice']} shapes at the tuned rate is at {number(seen)} times the loss of the best baseline on the seeds that chose it, and at "
+        f"The best of all {experiment['lattice']} shapes at the tuned rate is at {seen:.2f} times the loss of the best baseline on the seeds that chose it, and at "
         f"{geometric(rows)} times on others: {counted(row['verdict'] for row in rows)}."
     )
 
