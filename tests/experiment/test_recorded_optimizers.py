@@ -11,6 +11,7 @@ from adaptive_lr.cli import app
 from adaptive_lr.errors import InputError
 from adaptive_lr.experiment import Names, RecordedRuns, load_experiment
 from adaptive_lr.reporting import recorded_prose as prose
+from adaptive_lr.reporting.evidence_prose import recorded_sets
 from adaptive_lr.reporting.report import write_report
 from adaptive_lr.trials.store import Store
 from tests.recorded_runs import table
@@ -167,17 +168,17 @@ def test_recorded_runs_give_the_reference_figures(recorded: dict[str, Any]) -> N
 
 def test_docs_say_what_the_recorded_runs_give(recorded: dict[str, Any]) -> None:
     page = (ROOT / "docs/choose.md").read_text(encoding="utf-8")
+    assert recorded_sets(recorded) in page
     study = recorded["studies"]["imagenet32-decay-0.0001"]
+    costs = {
+        label: row["resolution"]["10"]["cost_mean_interpolated"] for label, row in study["common"]["groups"].items()
+    }
+    assert min(costs, key=costs.__getitem__) == "MoMo bound 0.9"
+    assert [round(costs[label], 3) for label in ("MoMo bound 0.9", "SGD-M", "AdamW")] == [0.023, 0.048, 0.317]
     for label in ("MoMo bound 0.9", "SGD-M", "AdamW"):
-        cost = study["common"]["groups"][label]["resolution"]["10"]["cost_mean_interpolated"]
         width = study["groups"][label]["tolerance"]["lost 0.1"]
-        assert f"{cost:.3f}" in page
-        assert f"{width['below']:.1f} decades below and {width['above']:.1f} above" in page
         assert not width["cut_below"]
         assert not width["cut_above"]
-    for label in ("Lion", "Adam"):
-        best = recorded["studies"]["cifar10"]["groups"][label]["best"]
-        assert f"{100 * best['value']:.1f} % ±{100 * (best['high'] - best['value']):.1f}" in page
 
 
 def test_recorded_accuracies_are_means_over_three_seeds(recorded: dict[str, Any]) -> None:
