@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from blocks import filled
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adaptive_lr.analysis.calibration import (
@@ -35,7 +35,6 @@ from adaptive_lr.files import replace_file
 
 DOCS = Path(__file__).parent
 PAGE, EVIDENCE = DOCS / "calibration.md", DOCS / "calibration.json"
-BEGIN, END = "<!-- calibration: made by docs/make_calibration.py -->\n", "\n<!-- end of calibration -->"
 REPEATS = (1000, 999)
 """Studies of different schedules, for intervals, and of identical ones; for each number of repetitions."""
 
@@ -85,12 +84,7 @@ def with_tables(text: str) -> str:
     tables = "\n".join(
         [*_coverage(content["kinds"]), *_false(content["kinds"]), *_ways(content["ways"]), *_names(content["kinds"])]
     )
-    text, count = re.subn(
-        f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{tables}{END}", text, flags=re.DOTALL
-    )
-    if count != 1:
-        raise SystemExit(f"{PAGE.name} needs the lines {BEGIN.strip()} and {END.strip()} once")
-    return text
+    return filled(text, PAGE.name, "make_calibration", calibration=tables)
 
 
 def _rows(title: str, kinds: Mapping[str, Any], part: str, pick: Any, only: Any) -> list[str]:

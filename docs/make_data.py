@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+
+from blocks import filled
 
 from adaptive_lr.tasks.data import CATALOGUE
 from adaptive_lr.tasks.data.declaration import AnyDataset, InstalledDataset
@@ -13,17 +14,7 @@ PAGE = Path(__file__).parent / "data.md"
 
 def with_tables(text: str) -> str:
     """The page with both tables as the declarations have them now."""
-    for name, lines in {"sets": sets(), "details": details()}.items():
-        begin, end = f"<!-- {name}: made by docs/make_data.py -->\n", f"\n<!-- end of {name} -->"
-        text, count = re.subn(
-            f"{re.escape(begin)}.*?{re.escape(end)}",
-            lambda _, new=f"{begin}\n{lines}\n{end}": new,
-            text,
-            flags=re.DOTALL,
-        )
-        if count != 1:
-            raise SystemExit(f"{PAGE.name} needs the lines {begin.strip()} and {end.strip()} once")
-    return text
+    return filled(text, PAGE.name, "make_data", sets=sets(), details=details())
 
 
 def sets() -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from blocks import filled
 
 from adaptive_lr.drawing import save
 from adaptive_lr.files import replace_file
@@ -20,7 +21,6 @@ from adaptive_lr.reporting.horizon_prose import headline, study_answer, title
 
 DOCS = Path(__file__).parent
 PAGE, EVIDENCE, FIGURES = DOCS / "horizons.md", DOCS / "horizons.json", DOCS / "figures/horizons"
-BEGIN, END = "<!-- horizons: made by docs/make_horizons.py -->\n", "\n<!-- end of horizons -->"
 LEFT_OUT = ("curve", "diverged", "untrained")
 """What of a schedule's numbers no sentence needs."""
 
@@ -51,12 +51,7 @@ def _reduced(numbers: dict[str, Any]) -> dict[str, Any]:
 def with_answers(text: str) -> str:
     """The page with the answers as the evidence has them."""
     answers = "\n".join(_section(numbers) for numbers in evidence().values())
-    text, count = re.subn(
-        f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{answers}{END}", text, flags=re.DOTALL
-    )
-    if count != 1:
-        raise SystemExit(f"{PAGE.name} needs the lines {BEGIN.strip()} and {END.strip()} once")
-    return text
+    return filled(text, PAGE.name, "make_horizons", horizons=answers)
 
 
 def _section(numbers: Mapping[str, Any]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
+
+from blocks import filled
 
 from adaptive_lr.controllers import CONTROLLERS
 from adaptive_lr.experiment.protocol import DEVELOPMENT, REPORT, REPORT_LONGER, UNTOUCHED, ProtocolTask
@@ -15,17 +16,8 @@ GROUPS = {"development": DEVELOPMENT, "report": REPORT, "longer": REPORT_LONGER,
 
 def with_tables(text: str) -> str:
     """The page with all tables as the protocol and the controllers have them now."""
-    for name, lines in {**{name: tasks(group) for name, group in GROUPS.items()}, "constants": constants()}.items():
-        begin, end = f"<!-- {name}: made by docs/make_protocol.py -->\n", f"\n<!-- end of {name} -->"
-        text, count = re.subn(
-            f"{re.escape(begin)}.*?{re.escape(end)}",
-            lambda _, new=f"{begin}\n{lines}\n{end}": new,
-            text,
-            flags=re.DOTALL,
-        )
-        if count != 1:
-            raise SystemExit(f"{PAGE.name} needs the lines {begin.strip()} and {end.strip()} once")
-    return text
+    tables = {name: tasks(group) for name, group in GROUPS.items()}
+    return filled(text, PAGE.name, "make_protocol", **tables, constants=constants())
 
 
 def tasks(group: Mapping[str, ProtocolTask]) -> str:

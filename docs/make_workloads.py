@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
 import typer
+from blocks import filled
 
 from adaptive_lr.errors import DataError
 from adaptive_lr.files import replace_file
@@ -24,17 +24,11 @@ from adaptive_lr.training.workloads import SIZES, WORKLOADS, Workload
 DOCS = Path(__file__).parent
 PAGE, RESULTS = DOCS / "workloads.md", DOCS / "workloads.json"
 SEEDS = (0, 1)
-BEGIN, END = "<!-- workloads: made by docs/make_workloads.py -->\n", "\n<!-- end of workloads -->"
 
 
 def with_table(text: str) -> str:
     """The page with the table as workloads and results have it now."""
-    text, count = re.subn(
-        f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{table()}\n{END}", text, flags=re.DOTALL
-    )
-    if count != 1:
-        raise SystemExit(f"{PAGE.name} needs the lines {BEGIN.strip()} and {END.strip()} once")
-    return text
+    return filled(text, PAGE.name, "make_workloads", workloads=table())
 
 
 def table() -> str:

@@ -145,3 +145,11 @@ def test_the_page_of_calibration_is_what_its_evidence_says_and_meets_the_aims() 
             for label, row in measured["differ"].items():
                 repeats = measured["repeats"][1] // (STUDIES if label == FAMILY else 1)
                 assert all(share <= 0.05 + 4.0 * (0.05 * 0.95 / repeats) ** 0.5 for share in row.values())
+
+
+def test_a_page_without_the_place_that_is_filled_is_told_of() -> None:
+    filled = imported("blocks").filled
+    place = "<!-- sets: made by docs/make_x.py -->\nold\n<!-- end of sets -->"
+    assert filled(place, "x.md", "make_x", sets="new").split() == place.replace("old", "new").split()
+    with pytest.raises(SystemExit, match=r"^x.md needs the lines <!-- sets: made by docs/make_x.py --> and "):
+        filled("no place", "x.md", "make_x", sets="new")

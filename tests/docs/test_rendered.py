@@ -26,7 +26,9 @@ def imported(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))  # as when it is run: its folder is the first on the path
+        spec.loader.exec_module(module)
     return module
 
 
