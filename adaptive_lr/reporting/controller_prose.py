@@ -24,7 +24,7 @@ def in_short(controllers: Mapping[str, Any] | None) -> str:
     take = controllers["take"]
     if take is None:
         return f"Controller: none. On {controllers['studies']} tasks none lost at most half of what the {controllers['reference']} alone loses from the same starts."
-    fails = f"; it failed on {_task(controllers['failures'][0])}" if controllers["failures"] else ""
+    fails = f"; it was furthest off on {_task(controllers['failures'][0])}" if controllers["failures"] else ""
     return (
         f"Rate unknown by decades? {spec(controllers, take)}: {_close(controllers, take)}, for {cost(controllers, take)} more work. "
         f"{_if_tuned(controllers)}{fails}."
@@ -81,7 +81,7 @@ def _if_tuned(controllers: Mapping[str, Any]) -> str:
     tuned = controllers["tuned"]
     if tuned["high"] is not None and tuned["high"] < 1.0:
         return "It gains a little even where the rate is tuned"
-    return "None if the rate is tuned"
+    return "No controller if the rate is tuned"
 
 
 def _tuned(controllers: Mapping[str, Any]) -> str:
@@ -94,7 +94,7 @@ def _failed(controllers: Mapping[str, Any]) -> str:
     failures = controllers["failures"]
     if not failures:
         return "On no task did a start end further off than what counts as close."
-    return f"From its worst start it ended beyond {CLOSENESS} on {failed_tasks(failures)}."
+    return f"From its worst start it ended beyond {CLOSENESS} on {failed_tasks(failures)} (in {listed(list(dict.fromkeys(failure['source'] for failure in failures)))})."
 
 
 def failed_tasks(failures: Sequence[Mapping[str, Any]], words: str = "") -> str:
