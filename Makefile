@@ -28,7 +28,7 @@ $(PEERS): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,peers]' \
 		&& touch $@ || echo "the optimizers of other packages could not be installed: their rows are left out"
 
-experiments: $(PEERS) ## Run every experiment and write report/index.html (some 40 minutes on two cores; interrupt and repeat as you like)
+experiments: $(PEERS) ## Run every experiment and write report/index.html (half an hour on two cores; interrupt and repeat as you like)
 	$(BIN)/adaptive-lr run $(EXPERIMENTS)
 
 experiments-all: $(PEERS) ## Those and the longer ones (hours), on data that are fetched; what cannot be fetched is left out
