@@ -170,7 +170,10 @@ def test_controller_that_wins_from_its_best_start_is_said_to(small: dict[str, An
     evidence = evidence_from_numbers(list(small.values()))
     row = evidence["controllers"]["e98_tiny_rates"]["rows"]["anchor"]
     row["close"] = 2
-    for best, words in (((0.8, 0.81), "It gains a little even where"), ((0.8, 1.3), "No controller if the rate is tuned")):
+    for best, words in (
+        ((0.8, 0.81), "It gains a little even where"),
+        ((0.8, 1.3), "No controller if the rate is tuned"),
+    ):
         for cell, value in zip(row["by_task"].values(), best, strict=True):
             cell["best"] = value
         assert words in controller_prose.in_short(which_controller(evidence))
