@@ -48,7 +48,7 @@ def evidence() -> dict[str, Any]:
 def run(kinds: list[str], repeats: tuple[int, int]) -> None:
     """Simulate; what has ended is kept after each world of a kind."""
     todo = [(seed, kind, name) for seed, (kind, name) in enumerate(cases()) if kind in kinds]
-    steps = sum(len(COUNTS) * (repeats[0] + (repeats[1] if KINDS[kind][1] else 0)) for _, kind, _ in todo)
+    steps = sum(len(COUNTS) * sum(repeats) for _ in todo)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("simulating", total=steps)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_lr.analysis import any_rate, baselines, exponents, horizons, paired, summary
+from adaptive_lr.analysis import any_rate, baselines, exponents, horizons, limits, paired, summary
 from adaptive_lr.analysis.paired import ALPHA
 from adaptive_lr.analysis.robustness import Sweep
 from adaptive_lr.analysis.simulated import INITIAL, WORLDS, Basin, World
@@ -127,7 +127,7 @@ def same_runs(tally: Tally, world: World, count: int, source: np.random.Generato
 
 def starts(tally: Tally, world: World, count: int, source: np.random.Generator) -> None:
     """Starting rates: best, mean, worst and spread against the oracle."""
-    basins = {"cosine": Basin(), "flat": Basin(depth=0.02, left=0.005, right=0.005)}
+    basins = {"cosine": Basin(), "flat": limits.FLAT}
     row = any_rate.summarise(
         world.starts(basins, count, source), dict.fromkeys(basins, "g"), "cosine", dict.fromkeys(basins, False)
     )["contestants"]["flat"]
@@ -181,17 +181,35 @@ def tails(tally: Tally, world: World, count: int, source: np.random.Generator) -
     tally.interval("excess at the best rate", row["best"], np.log)
 
 
+def same_starts(tally: Tally, world: World, count: int, source: np.random.Generator) -> Tests:
+    """Starting rates: the verdicts on three contestants of which none is within the limit, nor beyond it, since they lie at it on average."""
+    tests = limits.close_at_the_limit(world, count, source)
+    for test in tests:
+        tally.test("close and forgotten, at the limit of close", test)
+        test["words"] = ("within", "beyond")
+    return tests
+
+
+def same_tails(tally: Tally, world: World, count: int, source: np.random.Generator) -> Tests:
+    """Ends of schedules: the verdict on slopes that are neither ordered nor loose, since their correlation lies at the limit on average."""
+    tests = limits.ordered_at_the_limit(world, count, source)
+    for test in tests:
+        tally.test("order, at the limit of ordered", test)
+        test["words"] = ("loose", "ordered")
+    return tests
+
+
 Different = Callable[[Tally, World, int, np.random.Generator], None]
 Same = Callable[[Tally, World, int, np.random.Generator], Tests]
 
-KINDS: dict[str, tuple[Different, Same | None]] = {
+KINDS: dict[str, tuple[Different, Same]] = {
     "grids of rates": (grids, same_grids),
     "horizons": (runs, same_runs),
-    "starting rates": (starts, None),
+    "starting rates": (starts, same_starts),
     "searches": (shapes, same_shapes),
-    "ends of schedules": (tails, None),
+    "ends of schedules": (tails, same_tails),
 }
-"""The kinds of experiments: what measures their intervals, and what their verdicts on identical schedules, if these are compared."""
+"""The kinds of experiments: what measures their intervals, and what their verdicts on identical schedules or on things at the limit of a verdict."""
 
 
 def applies(kind: str, world: World) -> bool:
@@ -229,9 +247,8 @@ def tallies(
         different(tally, world, count, source)
         advance(1)
     family: Tests = []
-    for repeat in range(repeats[1] if same else 0):
-        if same:
-            family += [test | {"at_boundary": False} for test in same(tally, world, count, source)]
+    for repeat in range(repeats[1]):
+        family += [test | {"at_boundary": False} for test in same(tally, world, count, source)]
         if repeat % STUDIES == STUDIES - 1:
             paired.judge(family)
             tally.family.append(any(test["verdict"] != paired.UNCLEAR for test in family))

@@ -21,7 +21,13 @@ LEAST = 0.9
 """Decades that must remain for a fit."""
 
 ORDERED = 0.8
-"""A rank correlation clearly above this counts as the order that theory says."""
+"""A correlation clearly above this counts as the order that theory says."""
+
+CERTAIN = 1.0 - 1e-9
+"""No correlation counts as nearer to 1."""
+
+FISHER = "t on atanh of correlations, Holm"
+"""The procedure of the verdict."""
 
 
 def predicted(p: float) -> float:
@@ -105,26 +111,28 @@ def _slopes(sweep: Sweep) -> tuple[Array, float] | None:
 
 
 def _agreement(slopes: Mapping[str, Array], tails: Mapping[str, float]) -> dict[str, Any] | None:
-    """Rank correlation of predicted and measured slopes, and their mean ratio, of each repetition; None below 4 schedules."""
+    """Correlation r of predicted and measured slopes, and their mean ratio, of each repetition; None below 4 schedules.
+
+    Averaged and tested is Fisher's atanh r, which is nearly normal. A correlation of ranks, of which there are few, is not: where all repetitions
+    agree its variance is zero, and with as few as 3 that came to a certain verdict in 6 % of studies without an order.
+    """
     if len(slopes) < 4:
         return None
-    from scipy.stats import rankdata  # half a second to import
-
     theory = np.array([predicted(tails[label]) for label in slopes])
     measured = np.stack(list(slopes.values()), axis=-1)  # [R, schedules]
-    ranks, expected = rankdata(measured, axis=-1), rankdata(theory)
-    ranks, expected = ranks - ranks.mean(-1, keepdims=True), expected - expected.mean()
-    correlation = (ranks * expected).sum(-1) / np.sqrt(np.square(ranks).sum(-1) * np.square(expected).sum())
+    centred, expected = measured - measured.mean(-1, keepdims=True), theory - theory.mean()
+    scale = np.sqrt(np.square(centred).sum(-1) * np.square(expected).sum())
+    correlation = np.clip((centred * expected).sum(-1) / np.maximum(scale, TINY), -CERTAIN, CERTAIN)
+    transformed = np.arctanh(correlation)
     ratio = np.exp(np.log(np.maximum(measured, 1e-3) / theory).mean(-1))
-    interval = paired.estimate(correlation)
     return {
-        "rank_correlation": {name: float(np.clip(end, -1.0, 1.0)) for name, end in interval.items()},
+        "correlation": {name: float(np.tanh(end)) for name, end in paired.estimate(transformed).items()},
         "ratio": paired.geometric(ratio),
         "schedules": len(slopes),
         "order": {
-            **paired.t_interval(correlation - ORDERED),
+            **paired.t_interval(transformed - np.arctanh(ORDERED)),
             "n": len(correlation),
-            "procedure": paired.DIFFERENCE,
+            "procedure": FISHER,
             "at_boundary": False,
             "words": ("loose", "ordered", "loose"),
         },

@@ -32,7 +32,7 @@ def study_answer(study: Mapping[str, Any]) -> str:
         else "follow the order of theory loosely"
     )
     return (
-        f"The slopes of the {agreement['schedules']} schedules that can be fitted {order} (rank correlation {times(agreement['rank_correlation'])}; above {ORDERED:g} by {grounds(agreement['order'])}), but they are "
+        f"The slopes of the {agreement['schedules']} schedules that can be fitted {order} (correlation with its exponents {times(agreement['correlation'])}; above {ORDERED:g} by {grounds(agreement['order'])}), but they are "
         f"{times(agreement['ratio'])} times as steep."
     )
 
