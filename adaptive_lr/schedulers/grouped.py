@@ -25,6 +25,7 @@ from adaptive_lr.schedulers.hyperparameters import (
     write,
     write_all,
 )
+from adaptive_lr.schedulers.norm_log import NormLog
 from adaptive_lr.schedulers.tracks import Member, Track, base_of, distinct, surviving
 from adaptive_lr.schedulers.updates import Updates
 from adaptive_lr.schedules.reactive import is_reactive
@@ -42,6 +43,7 @@ class GroupedLR(LRScheduler):
     _notices: notices.Notices
     _doubt: str | None  # about the base rate, told unless a state is loaded
     _updates: Updates | None
+    _norms: NormLog | None
     _fast_until: int  # the step from which on more is to do than to multiply
     _fast_groups: list[Group]
     _fast_track: Track | None
@@ -122,7 +124,8 @@ class GroupedLR(LRScheduler):
         """See until which step all that is to do is to multiply."""
         self._fast_until = 0
         track, groups = self._fast_track, self.optimizer.param_groups
-        if track is None or self._updates is not None or self._step_count < 2 or is_reactive(track.original):
+        beside = self._updates is not None or self._norms is not None
+        if track is None or beside or self._step_count < 2 or is_reactive(track.original):
             return
         self._cells = cells(tensors)
         if len(self._cells) != len(tensors) or len(tensors) not in (0, len(groups)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from adaptive_lr.schedulers import notices
 from adaptive_lr.schedulers.grouped import GroupedLR
 from adaptive_lr.schedulers.horizon import Horizon, planned_steps
 from adaptive_lr.schedulers.hyperparameters import Plan, cells, checked_base, planned
+from adaptive_lr.schedulers.norm_log import NormLog
 from adaptive_lr.schedulers.resume import (
     STATE_VERSION,
     Saved,
@@ -49,11 +51,16 @@ class ScheduledLR(GroupedLR):
             ``Warmup(steps=1000, then=InverseSqrt(steps=1000))``.
         last_epoch: index of the last finished step when resuming without a state; -1 starts afresh.
         grad_scaler: with it, a ``step()`` after an update that the scaler skipped does nothing. Without it, ``step(skipped=True)`` says so.
+        log_norms: a CSV file to write the norms of the gradients to, for ``adaptive-lr refine``: a line for each ``step()``, of all
+            groups together, as the optimizer gets them, which is after accumulation, clipping and unscaling. Of several updates in a
+            ``step()`` the root mean square (L2) and the mean (L1). A run that is resumed goes on in the file where its state was saved; one that
+            starts afresh begins it anew. In a run on several processes the first one writes. Copies of the scheduler do not log.
 
     Raises:
         TypeError: ``optimizer`` is no optimizer, or ``schedule`` no schedule.
         ValueError: ``total_steps`` is below 1, a base value is negative or not finite, a hyperparameter is not in its group,
-            groups with different values or schedules share a tensor, or the optimizer has no groups. The optimizer is left as it was.
+            groups with different values or schedules share a tensor, the optimizer has no groups, or something else than a log is at
+            ``log_norms``. The optimizer is left as it was.
 
     >>> import torch, adaptive_lr as al
     >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
@@ -76,6 +83,7 @@ class ScheduledLR(GroupedLR):
         total_steps: int | None,
         last_epoch: int = -1,
         grad_scaler: GradScaler | None = None,
+        log_norms: str | os.PathLike[str] | None = None,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be a torch optimizer, got {type(optimizer).__name__}")
@@ -103,6 +111,7 @@ class ScheduledLR(GroupedLR):
         if unscaled and not isinstance(schedule, Sequence):
             self._notices.once("lr_scale", unscaled)
         self._updates = None if grad_scaler is None else Updates(optimizer, grad_scaler)
+        self._norms = None if log_norms is None else NormLog(optimizer, log_norms)
         if not hasattr(optimizer.step, "__func__"):
             # A compiled or wrapped step: torch's bookkeeping on it would fail, and is not needed here.
             cast(Any, optimizer.step)._wrapped_by_lr_sched = True
@@ -126,9 +135,13 @@ class ScheduledLR(GroupedLR):
             return
         notices.refuse_epoch(epoch)
         if skipped or self._scaler_skipped():
+            if self._norms is not None:
+                self._norms.discard()
             return
         self._look_around()
         self._warn_about_order()
+        if self._norms is not None and self.last_epoch >= 0:
+            self._norms.close(self.last_epoch, last=self.last_epoch + 1 >= self.horizon.end)
         self._step_count += 1
         self._observe(metrics, self.last_epoch + 1)
         self._update_lr()
@@ -214,6 +227,8 @@ class ScheduledLR(GroupedLR):
     def state_dict(self) -> dict[str, Any]:
         """Plain data: where the scheduler stands, the base values, the horizon, and the schedules."""
         self._join()
+        if self._norms is not None:
+            self._norms.flush()
         return {
             "class": type(self).__name__,
             "version": STATE_VERSION,
@@ -257,11 +272,13 @@ class ScheduledLR(GroupedLR):
             self._write()
         if self._updates is not None:
             self._updates.forget()
+        if self._norms is not None:
+            self._norms.discard()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy has tensors of its own, so it must find their memory anew.
         self._settle()
-        return self.__dict__ | {"_cells": cells([]), "_fast_until": 0}
+        return self.__dict__ | {"_cells": cells([]), "_fast_until": 0, "_norms": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
