@@ -17,9 +17,14 @@ from torch.optim import Optimizer
 from adaptive_lr.errors import OutputError, SpecError
 from adaptive_lr.feedback.attachment import bare, nested, weakly
 from adaptive_lr.files import make_folder, replace_file
+from adaptive_lr.schedulers.horizon import ENDLESS
 
 HEADER = "step,grad_norm,grad_norm_l1"
 """First line of a log: the number of the update, counted from 0, and the L2 and L1 norm of its gradient."""
+
+LINES = 1000
+"""A longer run has lines for every so many steps that there are as many, or up to twice as many: the schedule is made of medians over a
+tenth of them."""
 
 SECONDS = 1.0
 """How long a line waits at most until it is written; reading a number waits for an accelerator."""
@@ -102,6 +107,7 @@ class NormLog:
         self._pending: Tensor | None = None
         self._updates = self._blind = 0
         self._seen = self._evaluating = False
+        self._due = True
         self._flushed = time.monotonic()
         weakref.finalize(self, self.file.flush)  # also when Python ends
         inner = bare(optimizer)
@@ -111,12 +117,17 @@ class NormLog:
         ):
             weakref.finalize(self, hook.remove)
 
-    def close(self, step: int, *, last: bool) -> None:
-        """The scheduler goes on from a step: what was read since the last time makes its line."""
+    def expect(self, step: int, steps: int) -> None:
+        """The coming update is of this step of so many; what was read before does not count."""
+        self.discard()
+        self._due = steps >= ENDLESS or step % max(steps // LINES, 1) == 0
+
+    def close(self, step: int, steps: int) -> None:
+        """The scheduler goes on from a step of so many: what was read since the last time makes its line."""
+        last = step + 1 >= steps
         if self._pending is not None:
             self.file.add(step, self._pending, self._updates)
-            self.discard()
-        elif not self._seen:
+        elif self._due and not self._seen:
             self._blind += 1
             if self._blind == PATIENCE or (last and self._blind < PATIENCE):
                 message = _BLIND.format(steps=self._blind, path=self.file.path)
@@ -124,6 +135,7 @@ class NormLog:
                 self._blind = PATIENCE
         if last or time.monotonic() - self._flushed > SECONDS:
             self.flush()
+        self.expect(step + 1, steps)
 
     def discard(self) -> None:
         """What was read belongs to an update that does not count."""
@@ -135,7 +147,7 @@ class NormLog:
         self._flushed = time.monotonic()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if nested(optimizer):
+        if not self._due or nested(optimizer):
             return
         # A closure makes the gradients inside of the step.
         self._evaluating = kwargs.get("closure", args[1] if len(args) > 1 else None) is not None

@@ -51,9 +51,9 @@ class ScheduledLR(GroupedLR):
             ``Warmup(steps=1000, then=InverseSqrt(steps=1000))``.
         last_epoch: index of the last finished step when resuming without a state; -1 starts afresh.
         grad_scaler: with it, a ``step()`` after an update that the scaler skipped does nothing. Without it, ``step(skipped=True)`` says so.
-        log_norms: a CSV file to write the norms of the gradients to, for ``adaptive-lr refine``: a line for each ``step()``, of all
-            groups together, as the optimizer gets them, which is after accumulation, clipping and unscaling. Of several updates in a
-            ``step()`` the root mean square (L2) and the mean (L1). A run that is resumed goes on in the file where its state was saved; one that
+        log_norms: a CSV file to write the norms of the gradients to, for ``adaptive-lr refine``: a line for each ``step()``, in a run of
+            2000 or more for every ``total_steps // 1000``-th, of all groups together, as the optimizer gets them, which is after
+            accumulation, clipping and unscaling. Of several updates in a ``step()`` the root mean square (L2) and the mean (L1). A run that is resumed goes on in the file where its state was saved; one that
             starts afresh begins it anew. In a run on several processes the first one writes. Copies of the scheduler do not log.
 
     Raises:
@@ -116,6 +116,7 @@ class ScheduledLR(GroupedLR):
             # A compiled or wrapped step: torch's bookkeeping on it would fail, and is not needed here.
             cast(Any, optimizer.step)._wrapped_by_lr_sched = True
         super().__init__(optimizer, int(last_epoch))
+        self._expect_norms()
         self._ready = True
 
     def step(  # type: ignore[override]  # torch's has the epoch first
@@ -141,7 +142,7 @@ class ScheduledLR(GroupedLR):
         self._look_around()
         self._warn_about_order()
         if self._norms is not None and self.last_epoch >= 0:
-            self._norms.close(self.last_epoch, last=self.last_epoch + 1 >= self.horizon.end)
+            self._norms.close(self.last_epoch, self.horizon.end)
         self._step_count += 1
         self._observe(metrics, self.last_epoch + 1)
         self._update_lr()
@@ -272,8 +273,7 @@ class ScheduledLR(GroupedLR):
             self._write()
         if self._updates is not None:
             self._updates.forget()
-        if self._norms is not None:
-            self._norms.discard()
+        self._expect_norms()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy has tensors of its own, so it must find their memory anew.
@@ -333,6 +333,10 @@ class ScheduledLR(GroupedLR):
             return saved.horizon
         conflicts.append(conflict("total_steps", saved.horizon.end, self.horizon.end))
         return self.horizon
+
+    def _expect_norms(self) -> None:
+        if self._norms is not None:
+            self._norms.expect(self.last_epoch, self.horizon.end)
 
     def _scaler_skipped(self) -> bool:
         """Whether the scaler skipped every update since the last call."""

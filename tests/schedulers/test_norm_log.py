@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import SGD, AdamW, Optimizer
 
-from adaptive_lr import Linear, ScheduledLR, SpecError
+from adaptive_lr import Constant, Linear, ScheduledLR, SpecError
 from adaptive_lr.schedulers import norm_log
 
 X = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
@@ -124,7 +124,7 @@ def test_a_closure_makes_the_gradients_that_count(tmp_path: Path) -> None:
         return loss
 
     for step in range(STEPS):
-        run.optimizer.step(lambda step=step: closure(step))  # type: ignore[misc]
+        run.optimizer.step(lambda step=step: closure(step))  # type: ignore[misc, arg-type]
         run.scheduler.step()
     assert_logged(tmp_path / "norms.csv", run.true)
 
@@ -151,7 +151,7 @@ def test_scaled_gradients_are_divided_and_skipped_steps_make_no_line(tmp_path: P
     for step in range(STEPS):
         scaler.scale(run.loss(step)).backward()
         if step == 4:
-            run.model[0].weight.grad.fill_(float("inf"))
+            next(run.model.parameters()).grad.fill_(float("inf"))  # type: ignore[union-attr]
         else:
             norm, absolute = norms(run.model.parameters())
             run.true.append((made, norm / scaler.get_scale(), absolute / scaler.get_scale()))
@@ -205,15 +205,18 @@ def test_a_resumed_run_goes_on_without_repeated_or_missing_steps(tmp_path: Path,
     path = tmp_path / "norms.csv"
     first = Run(path)
     first.train(range(saved))
-    checkpoint = [copy.deepcopy(each.state_dict()) for each in (first.model, first.optimizer, first.scheduler)]
+    checkpoint: list[dict[str, Any]] = [
+        copy.deepcopy(each.state_dict()) for each in (first.model, first.optimizer, first.scheduler)
+    ]
     before = list(first.true)
     assert_logged(path, before)  # a state is saved with all lines up to it
     first.train(range(saved, min(saved + 3, STEPS)))  # and broken off here
     del first
     gc.collect()
     second = Run(path)
-    for each, state in zip((second.model, second.optimizer, second.scheduler), checkpoint, strict=True):
-        each.load_state_dict(state)
+    second.model.load_state_dict(checkpoint[0])
+    second.optimizer.load_state_dict(checkpoint[1])
+    second.scheduler.load_state_dict(checkpoint[2])
     second.train(range(saved, STEPS))
     assert_logged(path, before + second.true)
 
@@ -311,7 +314,7 @@ def test_a_copy_goes_on_without_the_log(tmp_path: Path, copied: Callable[[Any], 
 
 def test_lines_wait_no_longer_than_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0.0, 0.4)
-    monkeypatch.setattr(norm_log.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("adaptive_lr.schedulers.norm_log.time.monotonic", lambda: next(clock))
     run = Run(tmp_path / "norms.csv")
     written = []
     for step in range(9):
@@ -319,3 +322,30 @@ def test_lines_wait_no_longer_than_a_second(tmp_path: Path, monkeypatch: pytest.
         written.append(len(rows(tmp_path / "norms.csv")) if (tmp_path / "norms.csv").exists() else 0)
     assert written[0] == 0
     assert max(step + 1 - lines for step, lines in enumerate(written)) <= 3
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1999, 1), (2000, 2), (10_500, 10)])
+def test_long_runs_have_a_line_for_every_so_many_steps(tmp_path: Path, steps: int, every: int) -> None:
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = SGD([weight], lr=0.1)
+    scheduler = ScheduledLR(optimizer, Linear(), total_steps=steps, log_norms=tmp_path / "norms.csv")
+    for step in range(steps):
+        weight.grad = torch.tensor([1.0 + step])
+        optimizer.step()
+        weight.grad = None
+        scheduler.step()
+    logged = rows(tmp_path / "norms.csv")
+    assert [step for step, _, _ in logged] == list(range(0, steps, every))
+    assert all(norm == absolute == pytest.approx(1.0 + step) for step, norm, absolute in logged)
+
+
+def test_a_run_without_an_end_has_a_line_for_every_step(tmp_path: Path) -> None:
+    weight = nn.Parameter(torch.ones(1))
+    optimizer = SGD([weight], lr=0.1)
+    scheduler = ScheduledLR(optimizer, Constant(), total_steps=None, log_norms=tmp_path / "norms.csv")
+    for _ in range(5):
+        weight.grad = torch.ones(1)
+        optimizer.step()
+        scheduler.step()
+    scheduler.state_dict()
+    assert [step for step, _, _ in rows(tmp_path / "norms.csv")] == list(range(5))
