@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_lr.cli import advise, data, experiments, robustness, schedules, search, search_schedule
+from adaptive_lr.cli import advise, data, experiments, refine, robustness, schedules, search, search_schedule
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]
@@ -38,6 +38,7 @@ app.command()(schedules.plot)
 app.command("list")(schedules.show)
 app.command()(robustness.robustness)
 app.command()(advise.advise)
+app.command()(refine.refine)
 app.command()(search.search)
 app.command("search-schedule")(search_schedule.search_schedule)
 app.add_typer(data.app, name="data")

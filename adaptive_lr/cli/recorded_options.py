@@ -106,9 +106,9 @@ class Options:
             direction=checked_direction(self.direction),
             by=tuple(self.by or ()),
             seed=self.seed,
-            where=_pairs("--where", self.where),
+            where=pairs("--where", self.where),
             ignore=tuple(self.ignore or ()),
-            diverged=_pairs("--diverged", self.diverged),
+            diverged=pairs("--diverged", self.diverged),
             initial=_finite("--initial-loss", self.initial),
             optimum=_finite("--optimum", self.optimum),
             window=_window(self.window),
@@ -241,16 +241,17 @@ def option(name: str, value: str | float) -> list[str]:
     return [f"{name}={text}"] if text.startswith("-") else [name, text]
 
 
-def _pairs(name: str, texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+def pairs(name: str, texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """What an option that takes ``column=value`` was given; an `InputError` names it where that is not its form."""
     from adaptive_lr.errors import InputError
 
-    pairs = []
+    parts = []
     for text in texts or ():
         column, sign, value = text.partition("=")
         if not sign or not column:
             raise InputError(f"{name} takes column=value, got {text!r}")
-        pairs.append((column, value))
-    return tuple(pairs)
+        parts.append((column, value))
+    return tuple(parts)
 
 
 def _finite(name: str, value: float | None) -> float | None:
