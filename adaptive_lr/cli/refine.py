@@ -186,5 +186,6 @@ def _draw(schedule: AbstractSchedule, steps: int, plot: Path | None, *, terminal
 def _show_use(output: Path, steps: int) -> None:
     kind = "json" if output.suffix.lower() == ".json" else "yaml"
     out.print(f"wrote {escape(str(output))}; to use it:", soft_wrap=True)
-    out.print(f"schedule = adaptive_lr.from_{kind}(open({escape(repr(str(output)))}).read())", soft_wrap=True)
+    path = escape(repr(str(output)))
+    out.print(f"schedule = adaptive_lr.from_{kind}(pathlib.Path({path}).read_text())", soft_wrap=True)
     out.print(f"scheduler = adaptive_lr.ScheduledLR(optimizer, schedule, total_steps={steps})", soft_wrap=True)

@@ -24,7 +24,7 @@ SMOOTHING = 0.1
 TOLERANCE = 0.02
 """By what share of itself the rate may differ where it is read off the points; where it is low, by that share of `LOW`."""
 
-LOW = 0.02
+LOW = 0.002
 """Multipliers below this share of the peak count as this: of the end, too, a straight line is as good as the steps."""
 
 _DECIMALS = 6
