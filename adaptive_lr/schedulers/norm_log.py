@@ -178,13 +178,14 @@ class NormLog:
 
 def gradient_norms(optimizer: Optimizer) -> Tensor | None:
     """L2 and L1 norm of the gradients of all groups together, ``[2]``, on their device; None if there are none."""
-    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    alike: dict[tuple[type[Tensor], torch.device, torch.dtype], list[Tensor]] = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             gradient = parameter.grad
             if gradient is not None and gradient.numel():
                 values = gradient.coalesce().values() if gradient.is_sparse else gradient
-                alike.setdefault((values.device, values.dtype), []).append(values)
+                kind = (type(values), values.device, values.dtype)  # sharded ones apart
+                alike.setdefault(kind, []).append(values)
     parts = [_norms(gradients) for gradients in alike.values()]
     if len(parts) < 2:
         return parts[0] if parts else None

@@ -113,6 +113,30 @@ for kind in (CurvatureCap(), ShrinkageDamping(), NanRescue(then=CurvatureCap()))
     except ValueError as error:
         found.append(str(error))
 """
+LOGGED = """
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.device_mesh import init_device_mesh
+from adaptive_lr import Linear, ScheduledLR
+
+mesh = init_device_mesh("cpu", (2,))
+found = []
+for sharded in (False, True):
+    model = perceptron(dtype=torch.float32)
+    if sharded:
+        fully_shard(list(model)[0], mesh=mesh)  # the others stay whole
+    optimizer = SGD(model.parameters(), lr=0.01)
+    name = os.environ["OUT"] + f"/{sharded}.csv"
+    scheduler = ScheduledLR(optimizer, Linear(), total_steps=10, log_norms=name)
+    for x, y in minibatches(10, seed=1, dtype=torch.float32):
+        optimizer.zero_grad()
+        loss_of(model, x, y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+    distributed.barrier()
+    with open(name) as file:
+        found.append([[float(cell) for cell in line.split(",")] for line in file.read().splitlines()[1:]])
+"""
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="this torch has no torch.distributed")
 
@@ -177,3 +201,14 @@ def test_controllers_that_need_a_second_gradient_refuse_sharded_parameters(tmp_p
     first, second = run(REFUSED, tmp_path)
     assert len(first) == len(second) == 3
     assert all("cannot be done with sharded parameters" in one for one in first)
+
+
+@pytest.mark.slow
+def test_norms_of_sharded_gradients_are_logged_whole_and_by_one_process(tmp_path: Path) -> None:
+    first, second = run(LOGGED, tmp_path)
+    assert first == second
+    complete, sharded = first
+    assert [row[0] for row in complete] == list(range(10))
+    for row, other in zip(complete, sharded, strict=True):
+        assert other == pytest.approx(row, rel=1e-5)
+        assert min(row[1:]) > 0.0
