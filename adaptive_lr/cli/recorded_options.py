@@ -242,7 +242,11 @@ def option(name: str, value: str | float) -> list[str]:
 
 
 def pairs(name: str, texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    """What an option that takes ``column=value`` was given; an `InputError` names it where that is not its form."""
+    """What an option that takes ``column=value`` was given.
+
+    Raises:
+        InputError: it is not of that form; the line names the option.
+    """
     from adaptive_lr.errors import InputError
 
     parts = []

@@ -74,23 +74,13 @@ def refine(
     """
     with clear_errors():
         from adaptive_lr.meta.norms import Span, norms_from_table
-        from adaptive_lr.meta.refinement import OPTIMIZERS, TOLERANCE
+        from adaptive_lr.meta.refinement import TOLERANCE
         from adaptive_lr.meta.refinement import refine as refined
 
-        if optimizer not in OPTIMIZERS:
-            from adaptive_lr.errors import InputError
-
-            raise InputError(f"--optimizer is {' or '.join(OPTIMIZERS)}, got {optimizer!r}")
+        column = _column(optimizer, norm)
         _check_outputs(output, plot)
-        column = norm or COLUMNS[optimizer]
         table, notes = _read(source, column, step, where)
-        norms = norms_from_table(
-            table,
-            step="step" if source.is_dir() else step,
-            norm=column,
-            span=Span(first=first_step, total=steps),
-            clip=clip,
-        )
+        norms = norms_from_table(table, step=step, norm=column, span=Span(first=first_step, total=steps), clip=clip)
         result = refined(norms, optimizer=optimizer, tolerance=TOLERANCE if tolerance is None else tolerance)
         for note in (*notes, *norms.notes):
             err.print(f"note: {escape(note)}", soft_wrap=True)
@@ -100,8 +90,25 @@ def refine(
         _show_use(output, len(norms.values))
 
 
+def _column(optimizer: str, norm: str | None) -> str:
+    """The column to read.
+
+    Raises:
+        InputError: there are no weights for the optimizer.
+    """
+    from adaptive_lr.errors import InputError
+
+    if optimizer not in COLUMNS:
+        raise InputError(f"--optimizer is {' or '.join(COLUMNS)}, got {optimizer!r}")
+    return norm or COLUMNS[optimizer]
+
+
 def _read(source: Path, column: str, step: str, where: list[str] | None) -> tuple[Table, list[str]]:
-    """A row a step of one run, and what was wrong with the files; an `InputError` says what is wrong with them."""
+    """A row a step of one run, and what was wrong with the files.
+
+    Raises:
+        InputError: they cannot be read, an option does not go with them, or no row is left.
+    """
     from adaptive_lr.analysis.outcomes import same
     from adaptive_lr.errors import InputError
 
@@ -127,7 +134,11 @@ def _read(source: Path, column: str, step: str, where: list[str] | None) -> tupl
 
 
 def _check_outputs(output: Path, plot: Path | None) -> None:
-    """Refuse endings before anything is computed."""
+    """Refuse endings before anything is computed.
+
+    Raises:
+        OutputError: there is no such form of a schedule or of a figure.
+    """
     from adaptive_lr.errors import OutputError
 
     if output.suffix.lower() not in (".json", ".yaml", ".yml"):

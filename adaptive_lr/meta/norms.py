@@ -71,8 +71,7 @@ def norms_of(steps: Sequence[float] | Array, norms: Sequence[float] | Array, spa
         norms: of its gradient, in the same order.
         span: where the run begins and ends.
 
-    Raises:
-        InputError: the norms cannot be used; the line says why.
+    An `InputError` says why the norms cannot be used.
 
     >>> norms_of(range(0, 100, 5), [8.0] * 10 + [2.0] * 10).values[[0, 47, 99]].round(3).tolist()
     [8.0, 4.595, 2.0]
@@ -114,7 +113,11 @@ def norms_from_table(
 
 
 def _usable(steps: Array, norms: Array) -> tuple[Array, Array, list[str]]:
-    """Steps in ascending order, once each, with finite and positive norms; and what was left out."""
+    """Steps in ascending order, once each, with finite and positive norms; and what was left out.
+
+    Raises:
+        InputError: they cannot be meant, or too few are left.
+    """
     if len(steps) != len(norms):
         raise InputError(f"there must be as many steps as norms, got {len(steps)} and {len(norms)}")
     if (norms < 0.0).any():
@@ -161,7 +164,11 @@ def _rows(flags: Flags) -> str:
 
 
 def _placed(steps: Array, span: Span) -> tuple[Array, int, list[str]]:
-    """The updates t that the steps are, T, and what was assumed."""
+    """The updates t that the steps are, T, and what was assumed.
+
+    Raises:
+        InputError: a step lies outside of the run, or the run is too long.
+    """
     notes = []
     spacing = float(np.median(np.diff(steps)))
     if span.first is not None:
@@ -186,7 +193,11 @@ def _placed(steps: Array, span: Span) -> tuple[Array, int, list[str]]:
 
 
 def _check_gaps(updates: Array, total: int) -> None:
-    """Raise if the norms leave out more of the run in one piece than the filter bridges."""
+    """See that the filter bridges what is missing.
+
+    Raises:
+        InputError: the norms leave out more of the run in one piece.
+    """
     edges = np.concatenate([[-1.0], updates, [float(total)]])
     widest = int(np.argmax(np.diff(edges)))
     missing = int(edges[widest + 1] - edges[widest] - 1)

@@ -113,7 +113,7 @@ def test_norms_that_say_nothing_are_left_out_and_told_of(bad: float, words: str)
 def test_cleared_gradients_are_refused() -> None:
     with pytest.raises(
         InputError,
-        match="of 100 norms 99 are 0 and 1 not finite or blank: was the gradient cleared before it was read?",
+        match=r"of 100 norms 99 are 0 and 1 not finite or blank: was the gradient cleared before it was read\?",
     ):
         norms_of(range(100), [NAN] + [0.0] * 99)
 
