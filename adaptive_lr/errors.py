@@ -38,6 +38,10 @@ class InputError(AdaptiveLRError, ValueError):
     """A file or a value that somebody gave cannot be used; the message says which part of it and what to do."""
 
 
+class FitError(AdaptiveLRError, ValueError):
+    """A law cannot be fitted: the search did not end, or the data leave a parameter open; the message has the intervals."""
+
+
 class CompileError(AdaptiveLRError):
     """A training loop cannot be compiled here; trials are trained without."""
 
