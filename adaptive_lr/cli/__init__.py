@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptive_lr.cli import advise, data, experiments, refine, robustness, schedules, search, search_schedule
+from adaptive_lr.cli import advise, data, experiments, laws, refine, robustness, schedules, search, search_schedule
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]
@@ -41,4 +41,7 @@ app.command()(advise.advise)
 app.command()(refine.refine)
 app.command()(search.search)
 app.command("search-schedule")(search_schedule.search_schedule)
+app.command("fit-law")(laws.fit_law)
+app.command("predict-loss")(laws.predict_loss)
+app.command("design-schedule")(laws.design_schedule)
 app.add_typer(data.app, name="data")

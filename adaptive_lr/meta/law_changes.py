@@ -15,7 +15,8 @@ _COARSE = 48
 """Further away over at most so many steps."""
 _NEAR = 2
 """Rows between which changes count as near."""
-_TINY = 1e-300
+TINY = 1e-12
+"""A rate of 0 counts as this share of the peak where its logarithm is taken; nothing is trained with it anyway."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Changes:
             self.since,
             self.log_rate - np.log(unit),
         )
+
+
+def floored(rates: Array) -> Array:
+    """The rates, with `TINY` of the largest for 0."""
+    return np.maximum(rates, TINY * rates.max())
 
 
 def sums_before(rates: Array) -> Array:
@@ -102,13 +108,15 @@ class _Groups:
         left = np.concatenate([part[:-1] for part in edges])
         right = np.concatenate([part[1:] for part in edges])
         interval = np.repeat(np.arange(len(edges)), [len(part) - 1 for part in edges])
-        columns = (gaps, size, size * sums[:-1], size * np.arange(len(rates)), size * np.log(np.maximum(rates, _TINY)))
+        columns = (gaps, size, size * sums[:-1], size * np.arange(len(rates)), size * np.log(floored(rates)))
         totals = []
         for column in columns:
             until = np.concatenate([[0.0], np.cumsum(column)])
             totals.append(until[right] - until[left])
         gap, weight, *moments = totals
-        changed = np.add.reduceat(np.append(size > 0.0, False).astype(np.int_), left) > 0  # not from differences of sums
+        changed = (
+            np.add.reduceat(np.append(size > 0.0, False).astype(np.int_), left) > 0
+        )  # not from differences of sums
         means = [moment[changed] / weight[changed] for moment in moments]
         self.values = [gap[changed], *means]
         self._first = np.searchsorted(interval[changed], np.arange(len(edges) + 1))

@@ -80,9 +80,7 @@ class Source:
     sha256: str
 
 
-def read_curves(
-    paths: Sequence[Path], columns: Columns, warmup: int | None = None
-) -> tuple[list[Curve], list[Source]]:
+def read_curves(paths: Sequence[Path], columns: Columns, warmup: int | None = None) -> tuple[list[Curve], list[Source]]:
     """The curves of tables with a row for every recorded step.
 
     Args:
@@ -150,7 +148,9 @@ def _steps_and_rates(name: str, table: Table, columns: Columns) -> tuple[Places,
             f"got {steps[wrong[0]]:g}; a law counts updates, not epochs or tokens"
         )
     if (wrong := np.flatnonzero(rates < 0)).size:
-        raise InputError(f"{name}, {table.places[wrong[0]]}: {columns.rate} must be at least 0, got {rates[wrong[0]]:g}")
+        raise InputError(
+            f"{name}, {table.places[wrong[0]]}: {columns.rate} must be at least 0, got {rates[wrong[0]]:g}"
+        )
     order = np.argsort(steps, kind="stable")
     steps, rates = steps[order].astype(np.int_), rates[order]
     if (twice := np.flatnonzero(np.diff(steps) == 0)).size:

@@ -126,9 +126,13 @@ class LawFit:
         if len(rates) - 1 > 1.05 * self.longest:
             found.append(f"{len(rates) - 1} steps are more than the {self.longest} of the longest curve.")
         if abs(rates.max() / self.peak - 1.0) > 0.01:
-            found.append(f"The peak {rates.max():g} is not that of the curves, {self.peak:g}: these laws do not describe other peaks.")
+            found.append(
+                f"The peak {rates.max():g} is not that of the curves, {self.peak:g}: these laws do not describe other peaks."
+            )
         if rates[warmup:].min() < 0.99 * self.lowest:
-            found.append(f"The rate falls to {rates[warmup:].min():g}, below the lowest of the curves, {self.lowest:g}.")
+            found.append(
+                f"The rate falls to {rates[warmup:].min():g}, below the lowest of the curves, {self.lowest:g}."
+            )
         return found
 
 
@@ -174,7 +178,9 @@ def fit_law(
     problem, rho = _with_noise(problem, best)
     best = problem.solve(best.theta)
     if not best.converged:
-        raise FitError(f"the fit of the {kind.title} does not converge from {starts} starts: more varied schedules are needed")
+        raise FitError(
+            f"the fit of the {kind.title} does not converge from {starts} starts: more varied schedules are needed"
+        )
     draws = []
     for index in range(replicates):
         draws.append(_replicate(problem, best, rho, generator))
@@ -214,7 +220,9 @@ def _disagreement(solutions: Sequence[Solution]) -> list[str]:
     others = sum(solution.cost > 1.01 * least + 1e-12 for solution in solutions)
     if others <= len(solutions) // 2:
         return []
-    return [f"{others} of {len(solutions)} starts ended elsewhere, with a larger error; more starts may find a better fit."]
+    return [
+        f"{others} of {len(solutions)} starts ended elsewhere, with a larger error; more starts may find a better fit."
+    ]
 
 
 def _with_noise(problem: Problem, best: Solution) -> tuple[Problem, float]:
@@ -270,7 +278,9 @@ def _check_identified(problem: Problem, best: Solution, thetas: Array) -> list[s
     for name in problem.kind.shrunk:
         index = problem.names.index(name)
         if high[index] - low[index] > 0.75 * 2.0 * _NORMAL * SPREAD:
-            notes.append(f"The curves say little of {name}: its interval is mostly what was assumed beforehand, 0.34 to 0.74.")
+            notes.append(
+                f"The curves say little of {name}: its interval is mostly what was assumed beforehand, 0.34 to 0.74."
+            )
     return notes
 
 

@@ -13,12 +13,10 @@ from scipy.signal import lfilter
 
 from adaptive_lr.analysis.stats import Array, Places
 from adaptive_lr.errors import InputError
-from adaptive_lr.meta.law_changes import Changes, sums_before
+from adaptive_lr.meta.law_changes import Changes, floored, sums_before
 
 _TOGETHER = 2_000_000
 """Pairs of a row and a change that are evaluated at once: 16 MB an array."""
-
-_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,9 @@ class AbstractLaw(ABC):
         steps = np.arange(len(rates)) if steps is None else np.asarray(steps, dtype=np.int_)
         sums = sums_before(rates)[steps + 1]
         if len(sums) and not sums.min() > 0.0:
-            raise InputError("the rates are 0 up to the first step that is asked for: a law says nothing of what is not trained")
+            raise InputError(
+                "the rates are 0 up to the first step that is asked for: a law says nothing of what is not trained"
+            )
         result: Array = self.L0 + self.A * sums**-self.alpha - self.drop(rates, steps)
         return result
 
@@ -147,7 +147,7 @@ class MultiPowerLaw(AbstractLaw):
         if not len(changed):
             return drops
         together = max(1, _TOGETHER // len(changed))
-        speed = self.C * np.maximum(rates[changed], _TINY) ** -self.gamma
+        speed = self.C * floored(rates)[changed] ** -self.gamma
         for start in range(0, len(steps), together):
             part = steps[start : start + together]
             counted = changed[: np.searchsorted(changed, part.max(), side="right")]
@@ -175,16 +175,16 @@ class MultiPowerLaw(AbstractLaw):
 
     def final_gradient(self, rates: Array) -> tuple[float, Array]:
         """See `AbstractLaw`; O(T)."""
-        floored = np.maximum(rates, _TINY)
         left = np.cumsum(rates[::-1])[::-1]  # S_k(T)
         gaps = -np.diff(rates, prepend=rates[:1])
-        speed = self.C * floored**-self.gamma
+        levels = floored(rates)
+        speed = self.C * levels**-self.gamma
         grown = 1.0 + speed * left
         paid = 1.0 - grown**-self.beta
         slope = gaps * self.beta * grown ** (-self.beta - 1.0) * speed
         drop = float(gaps @ paid)
         gradient = np.append(paid[1:], 0.0) - np.append(0.0, paid[1:])  # eta_k stands in two gaps, eta_0 in one
-        gradient += np.cumsum(slope) - self.gamma * slope * left / floored
+        gradient += np.cumsum(slope) - self.gamma * slope * left / levels
         total = float(left[0])
         loss = self.L0 + self.A * total**-self.alpha - self.B * drop
         return loss, -self.alpha * self.A * total ** (-self.alpha - 1.0) - self.B * gradient
