@@ -184,7 +184,11 @@ def design_schedule(
 
 @contextmanager
 def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, where that is a terminal."""
+    """A bar on standard error, where that is a terminal.
+
+    Yields:
+        What takes the number that is done, and that of all.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -262,7 +266,7 @@ def _predicted(fit: LawFit, rates: Array, warmup: int) -> Prediction:
     from adaptive_lr.meta.law_design import steps_shown
 
     first = max(warmup, int(np.flatnonzero(rates)[0]))
-    return fit.predict(rates, np.array(steps_shown(len(rates) - 1, first)))
+    return fit.predict(rates, steps_shown(len(rates) - 1, first))
 
 
 def _compared(fit: LawFit, curve: Curve) -> dict[str, float]:

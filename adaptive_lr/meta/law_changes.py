@@ -41,7 +41,8 @@ class Changes:
 
     def by_row(self, values: Array) -> Array:
         """Sums over the pairs of each row: ``[m] -> [n]``."""
-        return np.bincount(self.row, values, minlength=len(self.total))
+        sums: Array = np.bincount(self.row, values, minlength=len(self.total)).astype(np.float64)
+        return sums
 
     def scaled(self, unit: float, pivot: float = 1.0) -> Changes:
         """The same for rates that are divided by ``unit``; totals are divided by ``pivot`` beside."""
@@ -55,9 +56,17 @@ class Changes:
         )
 
 
+def gaps_of(rates: Array) -> Array:
+    """eta_(k-1) - eta_k by step ``[T + 1]``, 0 for the first; what is less than a rounding of the peak counts as no change."""
+    gaps = -np.diff(rates, prepend=rates[:1])
+    result: Array = np.where(np.abs(gaps) > TINY * rates.max(), gaps, 0.0)
+    return result
+
+
 def floored(rates: Array) -> Array:
     """The rates, with `TINY` of the largest for 0."""
-    return np.maximum(rates, TINY * rates.max())
+    result: Array = np.maximum(rates, TINY * rates.max())
+    return result
 
 
 def sums_before(rates: Array) -> Array:
@@ -103,20 +112,14 @@ class _Groups:
     """Groups of changes: by interval between rows, and in it from one edge to the next."""
 
     def __init__(self, rates: Array, sums: Array, edges: Sequence[Places]) -> None:
-        gaps = -np.diff(rates, prepend=rates[:1])
+        gaps = gaps_of(rates)
         size = np.abs(gaps)
         left = np.concatenate([part[:-1] for part in edges])
-        right = np.concatenate([part[1:] for part in edges])
         interval = np.repeat(np.arange(len(edges)), [len(part) - 1 for part in edges])
         columns = (gaps, size, size * sums[:-1], size * np.arange(len(rates)), size * np.log(floored(rates)))
-        totals = []
-        for column in columns:
-            until = np.concatenate([[0.0], np.cumsum(column)])
-            totals.append(until[right] - until[left])
-        gap, weight, *moments = totals
-        changed = (
-            np.add.reduceat(np.append(size > 0.0, False).astype(np.int_), left) > 0
-        )  # not from differences of sums
+        # Sums within each group, not differences of sums over all: what is left of these by rounding would count as a change.
+        gap, weight, *moments = (np.add.reduceat(column[: edges[-1][-1]], left) for column in columns)
+        changed = weight > 0.0
         means = [moment[changed] / weight[changed] for moment in moments]
         self.values = [gap[changed], *means]
         self._first = np.searchsorted(interval[changed], np.arange(len(edges) + 1))

@@ -89,7 +89,7 @@ def read_curves(paths: Sequence[Path], columns: Columns, warmup: int | None = No
         warmup: the steps of a linear warm-up from 0 that happened before the first row; None if the rows show it.
 
     Raises:
-        InputError: a file or a row in it cannot be used; the line names both and says what to do.
+        InputError: a curve is given twice, or a file or a row in it cannot be used; the line names both and says what to do.
     """
     curves: list[Curve] = []
     sources: list[Source] = []
@@ -121,19 +121,11 @@ def read_path(path: Path, columns: Columns, warmup: int | None = None) -> tuple[
         columns: what its columns are called.
         warmup: as for `read_curves`.
 
-    Raises:
-        InputError: the file cannot be used.
+    An `InputError` says why the file cannot be used.
     """
     table = read_table(path)
-    ((name, part),) = _single(_runs(table, columns.curve), columns)
-    steps, rates, _ = _steps_and_rates(name, part, columns)
-    return whole_path(name, steps, rates, warmup)
-
-
-def _single(runs: list[tuple[str, Table]], columns: Columns) -> list[tuple[str, Table]]:
-    if len(runs) > 1:
-        raise InputError(f"{columns.curve} names {len(runs)} curves, and one schedule is needed: keep the rows of one")
-    return runs
+    steps, rates, _ = _steps_and_rates(table.source, table, columns)
+    return whole_path(table.source, steps, rates, warmup)
 
 
 def _steps_and_rates(name: str, table: Table, columns: Columns) -> tuple[Places, Array, Places]:
@@ -152,16 +144,16 @@ def _steps_and_rates(name: str, table: Table, columns: Columns) -> tuple[Places,
             f"{name}, {table.places[wrong[0]]}: {columns.rate} must be at least 0, got {rates[wrong[0]]:g}"
         )
     order = np.argsort(steps, kind="stable")
-    steps, rates = steps[order].astype(np.int_), rates[order]
-    if (twice := np.flatnonzero(np.diff(steps) == 0)).size:
+    whole, rates = steps[order].astype(np.int_), rates[order]
+    if (twice := np.flatnonzero(np.diff(whole) == 0)).size:
         first, second = (table.places[order[twice[0] + shift]] for shift in (0, 1))
         raise InputError(
-            f"{name} has the step {steps[twice[0]]} twice ({first} and {second}): "
+            f"{name} has the step {whole[twice[0]]} twice ({first} and {second}): "
             "if these are several runs, name the column that tells them apart with --curve, else keep one row a step"
         )
     if not rates.max() > 0.0:
         raise InputError(f"{name}: {columns.rate} is 0 in every row")
-    return steps, rates, order
+    return whole, rates, order
 
 
 def _curve(name: str, table: Table, columns: Columns, warmup: int | None) -> Curve:
@@ -181,7 +173,7 @@ def _curve(name: str, table: Table, columns: Columns, warmup: int | None) -> Cur
         )
     notes = _check_gaps(name, steps, rates)
     path, peak_at = whole_path(name, steps, rates, warmup)
-    used = ~blank & (steps >= peak_at) & (sums_positive(path, steps))
+    used = ~blank & (steps >= peak_at) & (np.cumsum(path)[steps] > 0.0)
     if used.sum() < FEWEST_ROWS:
         raise InputError(
             f"{name} has {used.sum()} rows with a loss after its warm-up, which ends at step {peak_at}: "
@@ -190,14 +182,12 @@ def _curve(name: str, table: Table, columns: Columns, warmup: int | None) -> Cur
     return Curve(name, path, peak_at, steps[used], losses[used], tuple(notes))
 
 
-def sums_positive(path: Array, steps: Places) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Where something has been trained."""
-    positive: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = np.cumsum(path)[steps] > 0.0
-    return positive
-
-
 def _check_gaps(name: str, steps: Places, rates: Array) -> list[str]:
-    """Notes about gaps over which the rate stays; where it changes, nobody knows when."""
+    """Notes about gaps over which the rate stays.
+
+    Raises:
+        InputError: the rate changes over a gap, and nobody knows when.
+    """
     strides = np.diff(steps)
     notes = []
     for index in np.flatnonzero(strides > _GAP * np.median(strides)):
@@ -223,8 +213,7 @@ def whole_path(name: str, steps: Places, rates: Array, warmup: int | None) -> tu
         rates: of the rows.
         warmup: steps of a linear warm-up from 0 before the first row, None if the rows show it.
 
-    Raises:
-        InputError: the warm-up is neither given nor shown, or the rate rises after it.
+    An `InputError` says that the warm-up is neither given nor shown, or that the rate rises after it.
     """
     steps, rates = _with_warmup(name, steps, rates, warmup)
     at, level = _with_jumps(steps, rates)

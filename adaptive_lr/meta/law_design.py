@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 
-from adaptive_lr.analysis.stats import LEVEL, Array
+from adaptive_lr.analysis.stats import LEVEL, Array, Places
 from adaptive_lr.errors import InputError
 from adaptive_lr.meta.law_changes import gathered
 from adaptive_lr.meta.law_curves import MOST_STEPS
@@ -118,7 +118,7 @@ def design(
         results.append(_descend(fit.law, knots, multipliers, steps, peak, lowest))
         if report is not None:
             report(index + 1, len(usual))
-    loss, multipliers = min(results, key=lambda result: result[0])
+    _, multipliers = min(results, key=lambda result: result[0])
     found = _points(knots, np.where(multipliers <= LOWEST, 0.0, multipliers), steps, warmup)
     return _compared(fit, found, usual, (steps, warmup, peak))
 
@@ -162,7 +162,7 @@ def _descend(
     right = np.clip(np.searchsorted(knots, positions, side="right"), 1, len(knots) - 1)
     share = (positions - knots[right - 1]) / (knots[right] - knots[right - 1])
 
-    def loss(decrements: Array) -> tuple[float, Array]:
+    def loss(decrements: Array) -> tuple[float, Array]:  # in thousandths, which the optimizer's tolerances suit
         multipliers = lowest + (1.0 - lowest) * np.exp(-np.cumsum(np.append(0.0, decrements)))
         levels = multipliers[right - 1] * (1.0 - share) + multipliers[right] * share
         value, slope = law.final_gradient(peak * np.concatenate([ascent, levels]))
@@ -171,12 +171,12 @@ def _descend(
             right, slope * share, len(knots)
         )
         pulled = -by_knot * (multipliers - lowest)
-        return value, np.cumsum(pulled[::-1])[::-1][1:]
+        return 1e3 * value, 1e3 * np.cumsum(pulled[::-1])[::-1][1:]
 
     spread = np.maximum((start - lowest) / (1.0 - lowest), 1e-9)
     decrements = np.clip(-np.diff(np.log(spread)), 0.0, _STEEPEST)
     result = minimize(
-        lambda d: tuple(1e3 * part for part in loss(d)),
+        loss,
         decrements,
         jac=True,
         method="L-BFGS-B",
@@ -256,6 +256,7 @@ def _exponent(x: Array, fall: Array) -> float:
     return float((np.log(fall) * logarithms).sum() / np.square(logarithms).sum())
 
 
-def steps_shown(steps: int, first: int, count: int = 200) -> Sequence[int]:
+def steps_shown(steps: int, first: int, count: int = 200) -> Places:
     """At most ``count`` steps from ``first`` to ``steps``, for a curve."""
-    return np.unique(np.linspace(first, steps, count).round()).astype(int).tolist()
+    shown: Places = np.unique(np.linspace(first, steps, count).round()).astype(np.int_)
+    return shown

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptive_lr.documents import parse_json
-from adaptive_lr.errors import InputError, SpecError
+from adaptive_lr.errors import InputError
 from adaptive_lr.files import make_folder, replace_file
 from adaptive_lr.meta.law_curves import Source
 from adaptive_lr.meta.law_fit import LawFit, Scores
@@ -70,16 +70,16 @@ def load_law(path: Path) -> Stored:
         raise InputError(
             f"{path} is not a file" if path.exists() else f"there is no file {path}: make one with fit-law"
         )
+    reason: object = None
     try:
-        document = parse_json(path.read_text(encoding="utf-8"))
-        return _decoded(document, path.name)
-    except (SpecError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name} is not a fitted law: {error}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path.name} is not a fitted law as fit-law writes it: {what}") from None
+        return _decoded(parse_json(path.read_text(encoding="utf-8")), path.name)
+    except InputError:
+        raise
+    except KeyError as error:
+        reason = f"{error.args[0]!r} is missing"
+    except (AttributeError, IndexError, TypeError, ValueError) as error:  # SpecError and UnicodeDecodeError among them
+        reason = error
+    raise InputError(f"{path.name} is not a fitted law as fit-law writes it: {reason}")
 
 
 def _decoded(document: Any, name: str) -> Stored:

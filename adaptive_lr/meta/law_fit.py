@@ -160,8 +160,9 @@ def fit_law(
         seed: of the starts and of the resampling.
         report: is called with the number of fits that have ended, and that of all.
 
+    An `InputError` says that the curves cannot tell what a falling rate brings, or have too few rows.
+
     Raises:
-        InputError: the curves cannot tell what a falling rate brings, or have too few rows.
         FitError: the search does not converge, or the curves leave a parameter open; the message has the intervals.
     """
     curves = [curve.thinned() for curve in curves]

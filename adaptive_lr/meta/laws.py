@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 
 from adaptive_lr.analysis.stats import Array, Places
 from adaptive_lr.errors import InputError
-from adaptive_lr.meta.law_changes import Changes, floored, sums_before
+from adaptive_lr.meta.law_changes import Changes, floored, gaps_of, sums_before
 
 _TOGETHER = 2_000_000
 """Pairs of a row and a change that are evaluated at once: 16 MB an array."""
@@ -141,7 +141,7 @@ class MultiPowerLaw(AbstractLaw):
 
     def drop(self, rates: Array, steps: Places) -> Array:
         """See the class; O(steps x changes) operations, 16 MB an array at a time."""
-        sums, gaps = sums_before(rates), -np.diff(rates, prepend=rates[:1])
+        sums, gaps = sums_before(rates), gaps_of(rates)
         changed = np.flatnonzero(gaps)
         drops = np.zeros(len(steps))
         if not len(changed):
@@ -176,7 +176,7 @@ class MultiPowerLaw(AbstractLaw):
     def final_gradient(self, rates: Array) -> tuple[float, Array]:
         """See `AbstractLaw`; O(T)."""
         left = np.cumsum(rates[::-1])[::-1]  # S_k(T)
-        gaps = -np.diff(rates, prepend=rates[:1])
+        gaps = gaps_of(rates)
         levels = floored(rates)
         speed = self.C * levels**-self.gamma
         grown = 1.0 + speed * left
@@ -240,7 +240,7 @@ class AnnealingLaw(AbstractLaw):
 
     def drop(self, rates: Array, steps: Places) -> Array:
         """See the class; O(T) operations."""
-        gaps = -np.diff(rates, prepend=rates[:1])
+        gaps = gaps_of(rates)
         momentum = lfilter([1.0], [1.0, self.forgetting - 1.0], gaps)
         result: Array = self.C * np.cumsum(momentum)[steps]
         return result
@@ -261,7 +261,7 @@ class AnnealingLaw(AbstractLaw):
         """See `AbstractLaw`; O(T)."""
         since = np.arange(len(rates), 0, -1)
         paid = (1.0 - (1.0 - self.forgetting) ** since) / self.forgetting
-        gaps = -np.diff(rates, prepend=rates[:1])
+        gaps = gaps_of(rates)
         gradient = np.append(paid[1:], 0.0) - np.append(0.0, paid[1:])
         total = float(rates.sum())
         loss = self.L0 + self.A * total**-self.alpha - self.C * float(gaps @ paid)
