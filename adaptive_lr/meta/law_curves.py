@@ -129,7 +129,11 @@ def read_path(path: Path, columns: Columns, warmup: int | None = None) -> tuple[
 
 
 def _steps_and_rates(name: str, table: Table, columns: Columns) -> tuple[Places, Array, Places]:
-    """Steps in order, their rates, and the rows of the table that they come from."""
+    """Steps in order, their rates, and the rows of the table that they come from.
+
+    Raises:
+        InputError: a row has no step or rate that can be used, or a step stands twice.
+    """
     steps, rates = table.numbers(columns.step), table.numbers(columns.rate)
     for label, values in ((columns.step, steps), (columns.rate, rates)):
         if (wrong := np.flatnonzero(~np.isfinite(values))).size:
