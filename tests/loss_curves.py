@@ -14,7 +14,7 @@ RECORDED = Path(__file__).parents[2] / "shared/data/llm-curves/multi-power-law"
 
 MULTI_POWER = MultiPowerLaw(L0=3.0, A=0.5, alpha=0.5, B=400.0, C=2.0, beta=0.55, gamma=0.5)
 ANNEALING = AnnealingLaw(L0=3.0, A=0.5, alpha=0.5, C=1.0, forgetting=4e-3)
-STEPS, WARMUP, PEAK, STRIDE = 3000, 150, 3e-4, 20
+STEPS, WARMUP, PEAK, STRIDE = 3000, 150, 3e-4, 25
 
 
 def path(shape: str, steps: int = STEPS) -> Array:

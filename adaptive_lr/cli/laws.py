@@ -210,16 +210,14 @@ def _print_json(numbers: object) -> None:
 
 
 def _show_fit(fit: LawFit, curves: Sequence[Curve]) -> None:
-    grid = Grid(
-        f"The {fit.law.title}, from {fit.rows} rows of {len(curves)} curves", "parameter", ("value", "95 % interval")
-    )
+    grid = Grid(f"The {fit.law.title}", "parameter", ("value", "95 % interval"))
     for name, value in fit.law.parameters().items():
         low, high = fit.interval(name)
         grid.rows.append((name, (f"{value:.4g}", f"{low:.4g} to {high:.4g}")))
     grid.print()
     agreement = fit.in_sample
     out.print(
-        f"On its own curves: mean error {agreement.mae:.2g}, R2 {agreement.r2:.5f}, worst {100 * agreement.worst:.2g} % of the loss; "
+        f"On its own {fit.rows} rows of {len(curves)} curves: mean error {agreement.mae:.2g}, R2 {agreement.r2:.5f}, worst {100 * agreement.worst:.2g} % of the loss; "
         f"losses from {fit.losses[0]:.4g} to {fit.losses[1]:.4g}.",
         soft_wrap=True,
     )

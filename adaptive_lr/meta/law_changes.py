@@ -14,7 +14,9 @@ _FINE = 0.08
 _COARSE = 48
 """Further away over at most so many steps."""
 _NEAR = 2
-"""Rows between which changes count as near."""
+"""Changes since so many rows before a row count as near,"""
+_NEAR_STEPS = 400
+"""and those of so many steps."""
 TINY = 1e-12
 """A rate of 0 counts as this share of the peak where its logarithm is taken; nothing is trained with it anyway."""
 
@@ -86,7 +88,8 @@ def gathered(rates: Array, steps: Places) -> Changes:
     fine = _Groups(rates, sums, [_towards(start, end) for start, end in zip(starts, ends, strict=True)])
     coarse = _Groups(rates, sums, [_evenly(start, end) for start, end in zip(starts, ends, strict=True)])
     rows = np.arange(len(ends))
-    near = np.maximum(rows - _NEAR, 0)  # intervals from here on are near
+    within = np.searchsorted(ends, ends - _NEAR_STEPS)
+    near = np.minimum(np.maximum(rows - _NEAR, 0), within)  # intervals from here on are near
     row, group = fine.pairs(near, rows + 1)
     far_row, far_group = coarse.pairs(np.zeros_like(near), near)
     values = [np.concatenate([a[group], b[far_group]]) for a, b in zip(fine.values, coarse.values, strict=True)]

@@ -233,7 +233,7 @@ def described(schedule: AbstractSchedule, steps: int, warmup: int) -> str:
     """What a schedule looks like after its warm-up, in a sentence.
 
     >>> described(WSD(cooldown=0.5, shape="linear"), 1000, 0)
-    'stays above 95 % of the peak for 52 % of the run after the warm-up, then falls like (1 - x)^1.00 to 0 % of the peak'
+    'stays above 95 % of the peak for 53 % of the run after the warm-up, then falls like (1 - x)^1.00 to 0 % of the peak'
     """
     multipliers = rates_of(schedule, steps, 1.0)[warmup:]
     below = np.flatnonzero(multipliers < 0.95)

@@ -108,7 +108,7 @@ def test_constant_curves_identify_nothing_of_the_drop() -> None:
 def test_too_few_rows_are_refused() -> None:
     short = curve("cosine")
     with pytest.raises(
-        InputError, match="the curves have 20 rows after their warm-ups: too few, a fit needs at least 30"
+        InputError, match="the curves have 15 rows after their warm-ups: too few, a fit needs at least 30"
     ):
         fit_law([replace(short, steps=short.steps[::8][:20], losses=short.losses[::8][:20])])
     with pytest.raises(InputError, match="at least one curve"):
@@ -116,11 +116,8 @@ def test_too_few_rows_are_refused() -> None:
 
 
 def test_what_is_not_identifiable_is_refused_with_intervals() -> None:
-    early = curve("0.3", noise=2e-3)
-    keep = early.steps < 1530  # two rows after the drop
-    given = [replace(early, steps=early.steps[keep], losses=early.losses[keep], rates=early.rates[:1531])]
     with pytest.raises(FitError, match=r"not identifiable from these curves; 95 % intervals: L0 .* to .*Add curves"):
-        fit_law(given, MultiPowerLaw, starts=3, replicates=20)
+        fit_law([curve("0.97", noise=1e-2)], MultiPowerLaw, starts=3, replicates=20)
 
 
 def test_a_search_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
