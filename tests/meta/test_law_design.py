@@ -9,7 +9,7 @@ from adaptive_lr.schedules import WSD, Constant, Points, Warmup
 from adaptive_lr.serialise import from_json, to_json
 from tests.loss_curves import ANNEALING, MULTI_POWER, PEAK, curves
 
-RUN = {"steps": 3000, "warmup": 150}
+STEPS, WARMUP = 3000, 150
 
 
 def fitted(law: AbstractLaw) -> LawFit:
@@ -25,7 +25,7 @@ def fit() -> LawFit:
 @pytest.mark.parametrize("floor", [0.0, 0.1])
 def test_no_usual_schedule_is_better_than_the_design(law: AbstractLaw, floor: float) -> None:
     fit = fitted(law)
-    result = design(fit, **RUN, floor=floor)
+    result = design(fit, steps=STEPS, warmup=WARMUP, floor=floor)
     assert [rival.loss for rival in result.rivals] == sorted(rival.loss for rival in result.rivals)
     assert {rival.name for rival in result.rivals} == {"constant", "cosine", "linear", "WSD, linear", "WSD, sqrt"}
     for rival in result.rivals:
@@ -36,7 +36,7 @@ def test_no_usual_schedule_is_better_than_the_design(law: AbstractLaw, floor: fl
 
 
 def test_the_design_rises_once_and_serialises(fit: LawFit) -> None:
-    result = design(fit, **RUN)
+    result = design(fit, steps=STEPS, warmup=WARMUP)
     assert isinstance(result.schedule, Points)
     assert from_json(to_json(result.schedule)) == result.schedule
     rates = rates_of(result.schedule, 3000, PEAK)
@@ -51,7 +51,7 @@ def test_the_design_rises_once_and_serialises(fit: LawFit) -> None:
 
 
 def test_no_small_monotone_change_makes_the_design_better(fit: LawFit) -> None:
-    result = design(fit, **RUN, floor=0.1)
+    result = design(fit, steps=STEPS, warmup=WARMUP, floor=0.1)
     u, m = np.array(result.schedule.u), np.array(result.schedule.m)
     for seed in range(30):
         generator = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def test_no_small_monotone_change_makes_the_design_better(fit: LawFit) -> None:
 
 
 def test_a_floor_is_kept(fit: LawFit) -> None:
-    multipliers = rates_of(design(fit, **RUN, floor=0.2).schedule, 3000, 1.0)[150:]
+    multipliers = rates_of(design(fit, steps=STEPS, warmup=WARMUP, floor=0.2).schedule, 3000, 1.0)[150:]
     assert multipliers.min() == pytest.approx(0.2, abs=1e-6)
 
 
@@ -95,4 +95,10 @@ def test_shapes_are_described() -> None:
 )
 def test_what_cannot_be_designed_is_refused(fit: LawFit, change: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        design(fit, **(RUN | change))  # type: ignore[arg-type]
+        design(
+            fit,
+            steps=int(change.get("steps", STEPS)),
+            warmup=int(change.get("warmup", WARMUP)),
+            peak=change.get("peak"),
+            floor=change.get("floor", 0.0),
+        )

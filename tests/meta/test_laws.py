@@ -79,7 +79,7 @@ def test_units_of_the_rate_do_not_matter(law: AbstractLaw) -> None:
 @EVERY
 def test_a_rate_of_zero_at_the_end_is_finite(law: AbstractLaw) -> None:
     rates = np.concatenate([path("constant", 1000), np.linspace(3e-4, 0.0, 200), np.zeros(5)])
-    assert np.isfinite(law.losses(rates)[1:].sum() if rates[0] else law.losses(rates, np.arange(1, len(rates)))).all()
+    assert np.isfinite(law.losses(rates, np.arange(1, len(rates)))).all()
     assert np.isfinite(law.evaluate(gathered(rates, np.arange(1, len(rates))))[0]).all()
 
 
@@ -105,7 +105,7 @@ def test_parameters_must_be_positive(value: float) -> None:
 
 
 def test_forgetting_lies_below_one() -> None:
-    with pytest.raises(InputError, match="forgetting must be below 1, got 1.0"):
+    with pytest.raises(InputError, match=r"forgetting must be below 1, got 1\.0"):
         AnnealingLaw(L0=1.0, A=1.0, alpha=0.5, C=1.0, forgetting=1.0)
 
 

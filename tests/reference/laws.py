@@ -21,7 +21,8 @@ def multi_power(
             continue
         progress = sum(rates[k : step + 1])
         drop += (rates[k - 1] - rates[k]) * (1.0 - (1.0 + C * rates[k] ** -gamma * progress) ** -beta)
-    return L0 + A * sum(rates[: step + 1]) ** -alpha - B * drop
+    loss: float = L0 + A * sum(rates[: step + 1]) ** -alpha - B * drop
+    return loss
 
 
 def annealing(
@@ -31,4 +32,5 @@ def annealing(
     for i in range(1, step + 1):
         for k in range(1, i + 1):
             area += (rates[k - 1] - rates[k]) * (1.0 - forgetting) ** (i - k)
-    return L0 + A * sum(rates[: step + 1]) ** -alpha - C * area
+    loss: float = L0 + A * sum(rates[: step + 1]) ** -alpha - C * area
+    return loss
