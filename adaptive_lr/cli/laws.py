@@ -175,10 +175,10 @@ def design_schedule(
 
         fit = load_law(law).fit
         with _bar("searches") as report:
-            found = design(fit, steps=steps, warmup=warmup, peak=peak, floor=floor, report=report)
+            result = design(fit, steps=steps, warmup=warmup, peak=peak, floor=floor, report=report)
         make_folder(output.parent)
-        replace_file(output, (to_json(found.schedule) + "\n").encode())
-        _show_design(found, json_out)
+        replace_file(output, (to_json(result.schedule) + "\n").encode())
+        _show_design(result, json_out)
         (err if json_out else out).print(f"wrote {escape(printable(str(output)))}", soft_wrap=True)
 
 
@@ -329,25 +329,30 @@ def _write(predictions: dict[str, Prediction], curve: Curve | None, output: Path
     save(loss_figure(bands, recorded), output)
 
 
-def _show_design(found: Design, json_out: bool) -> None:
+def _show_design(result: Design, json_out: bool) -> None:
     if json_out:
         from adaptive_lr.serialise import to_dict
 
         rivals = {
             rival.name: {"loss": rival.loss, "excess": list(rival.excess), "schedule": to_dict(rival.schedule)["spec"]}
-            for rival in found.rivals
+            for rival in result.rivals
         }
-        numbers = {"loss": list(found.loss), "rivals": rivals, "shape": found.shape, "cautions": list(found.cautions)}
-        _print_json(numbers | {"schedule": to_dict(found.schedule)})
+        numbers = {
+            "loss": list(result.loss),
+            "rivals": rivals,
+            "shape": result.shape,
+            "cautions": list(result.cautions),
+        }
+        _print_json(numbers | {"schedule": to_dict(result.schedule)})
         return
     grid = Grid("Final loss under the law", "schedule", ("loss", "above the design", "95 % interval"))
-    grid.rows.append(("design", (f"{found.loss[0]:.4f}", "", "")))
-    for rival in found.rivals:
+    grid.rows.append(("design", (f"{result.loss[0]:.4f}", "", "")))
+    for rival in result.rivals:
         value, low, high = rival.excess
         grid.rows.append((_label(rival), (f"{rival.loss:.4f}", f"{value:.4f}", f"{low:.4f} to {high:.4f}")))
     grid.print()
-    out.print(f"The design {found.shape}.", soft_wrap=True)
-    _notes(found.cautions)
+    out.print(f"The design {result.shape}.", soft_wrap=True)
+    _notes(result.cautions)
 
 
 def _label(rival: Any) -> str:

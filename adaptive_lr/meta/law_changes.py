@@ -46,10 +46,10 @@ class Changes:
         sums: Array = np.bincount(self.row, values, minlength=len(self.total)).astype(np.float64)
         return sums
 
-    def scaled(self, unit: float, pivot: float = 1.0) -> Changes:
-        """The same for rates that are divided by ``unit``; totals are divided by ``pivot`` beside."""
+    def scaled(self, unit: float) -> Changes:
+        """The same for rates that are divided by ``unit``."""
         return Changes(
-            self.total / (unit * pivot),
+            self.total / unit,
             self.row,
             self.gap / unit,
             self.progress / unit,

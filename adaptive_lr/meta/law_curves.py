@@ -125,7 +125,7 @@ def read_path(path: Path, columns: Columns, warmup: int | None = None) -> tuple[
     """
     table = read_table(path)
     steps, rates, _ = _steps_and_rates(table.source, table, columns)
-    return whole_path(table.source, steps, rates, warmup)
+    return rates_by_step(table.source, steps, rates, warmup)
 
 
 def _steps_and_rates(name: str, table: Table, columns: Columns) -> tuple[Places, Array, Places]:
@@ -148,16 +148,16 @@ def _steps_and_rates(name: str, table: Table, columns: Columns) -> tuple[Places,
             f"{name}, {table.places[wrong[0]]}: {columns.rate} must be at least 0, got {rates[wrong[0]]:g}"
         )
     order = np.argsort(steps, kind="stable")
-    whole, rates = steps[order].astype(np.int_), rates[order]
-    if (twice := np.flatnonzero(np.diff(whole) == 0)).size:
+    updates, rates = steps[order].astype(np.int_), rates[order]
+    if (twice := np.flatnonzero(np.diff(updates) == 0)).size:
         first, second = (table.places[order[twice[0] + shift]] for shift in (0, 1))
         raise InputError(
-            f"{name} has the step {whole[twice[0]]} twice ({first} and {second}): "
+            f"{name} has the step {updates[twice[0]]} twice ({first} and {second}): "
             "if these are several runs, name the column that tells them apart with --curve, else keep one row a step"
         )
     if not rates.max() > 0.0:
         raise InputError(f"{name}: {columns.rate} is 0 in every row")
-    return whole, rates, order
+    return updates, rates, order
 
 
 def _curve(name: str, table: Table, columns: Columns, warmup: int | None) -> Curve:
@@ -176,7 +176,7 @@ def _curve(name: str, table: Table, columns: Columns, warmup: int | None) -> Cur
             "a law is fitted to its logarithm"
         )
     notes = _check_gaps(name, steps, rates)
-    path, peak_at = whole_path(name, steps, rates, warmup)
+    path, peak_at = rates_by_step(name, steps, rates, warmup)
     used = ~blank & (steps >= peak_at) & (np.cumsum(path)[steps] > 0.0)
     if used.sum() < FEWEST_ROWS:
         raise InputError(
@@ -205,7 +205,7 @@ def _check_gaps(name: str, steps: Places, rates: Array) -> list[str]:
     return notes
 
 
-def whole_path(name: str, steps: Places, rates: Array, warmup: int | None) -> tuple[Array, int]:
+def rates_by_step(name: str, steps: Places, rates: Array, warmup: int | None) -> tuple[Array, int]:
     """The rate at every step from 0 to the last row, ``[T + 1]``, and the step at which it has risen to its peak.
 
     Between rows the rate is a straight line, except where it changes between two rows and is steady before and after: then it

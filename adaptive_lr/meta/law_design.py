@@ -119,8 +119,8 @@ def design(
         if report is not None:
             report(index + 1, len(usual))
     _, multipliers = min(results, key=lambda result: result[0])
-    found = _points(knots, np.where(multipliers <= LOWEST, 0.0, multipliers), steps, warmup)
-    return _compared(fit, found, usual, (steps, warmup, peak))
+    best = _points(knots, np.where(multipliers <= LOWEST, 0.0, multipliers), steps, warmup)
+    return _compared(fit, best, usual, (steps, warmup, peak))
 
 
 def _usual(law: AbstractLaw, steps: int, warmup: int, peak: float, floor: float) -> dict[str, AbstractSchedule]:
@@ -132,7 +132,7 @@ def _usual(law: AbstractLaw, steps: int, warmup: int, peak: float, floor: float)
     }
     for shape in ("linear", "sqrt"):
         candidates = [WSD(cooldown=cooldown, shape=shape, floor=floor) for cooldown in COOLDOWNS]
-        losses = [_final(law, rates_of(_warm(one, warmup), steps, peak)) for one in candidates]
+        losses = [_final(law, rates_of(_warm(candidate, warmup), steps, peak)) for candidate in candidates]
         plain[f"WSD, {shape}"] = candidates[int(np.argmin(losses))]
     return {name: _warm(schedule, warmup) for name, schedule in plain.items()}
 
@@ -205,9 +205,9 @@ def _points(knots: Array, multipliers: Array, steps: int, warmup: int) -> Points
     return Points(u=tuple(u), m=tuple(m))
 
 
-def _compared(fit: LawFit, found: Points, usual: Mapping[str, AbstractSchedule], run: tuple[int, int, float]) -> Design:
+def _compared(fit: LawFit, best: Points, usual: Mapping[str, AbstractSchedule], run: tuple[int, int, float]) -> Design:
     steps, warmup, peak = run
-    rates = rates_of(found, steps, peak)
+    rates = rates_of(best, steps, peak)
     last = np.array([steps])
     draws = _drawn(fit, rates)
     loss = _final(fit.law, rates)
@@ -220,7 +220,7 @@ def _compared(fit: LawFit, found: Points, usual: Mapping[str, AbstractSchedule],
     prediction = fit.predict(rates, last)
     ends = (loss, float(prediction.low[0]), float(prediction.high[0]))
     rivals.sort(key=lambda rival: rival.loss)
-    return Design(found, ends, tuple(rivals), described(found, steps, warmup), tuple(fit.cautions(rates, warmup)))
+    return Design(best, ends, tuple(rivals), described(best, steps, warmup), tuple(fit.cautions(rates, warmup)))
 
 
 def _drawn(fit: LawFit, rates: Array) -> Array:

@@ -122,18 +122,18 @@ class LawFit:
 
     def cautions(self, rates: Array, warmup: int) -> list[str]:
         """What a schedule asks of the law that no curve showed it."""
-        found = []
+        cautions = []
         if len(rates) - 1 > 1.05 * self.longest:
-            found.append(f"{len(rates) - 1} steps are more than the {self.longest} of the longest curve.")
+            cautions.append(f"{len(rates) - 1} steps are more than the {self.longest} of the longest curve.")
         if abs(rates.max() / self.peak - 1.0) > 0.01:
-            found.append(
+            cautions.append(
                 f"The peak {rates.max():g} is not that of the curves, {self.peak:g}: these laws do not describe other peaks."
             )
         if rates[warmup:].min() < 0.99 * self.lowest:
-            found.append(
+            cautions.append(
                 f"The rate falls to {rates[warmup:].min():g}, below the lowest of the curves, {self.lowest:g}."
             )
-        return found
+        return cautions
 
 
 def fit_law(
@@ -169,12 +169,12 @@ def fit_law(
     _check_informative(curves)
     generator = np.random.default_rng(seed)
     problem = Problem.of(kind, curves)
-    told = report or (lambda done, total: None)
+    reported = report or (lambda done, total: None)
     total = starts + replicates
     solutions = []
     for index in range(starts):
         solutions.append(problem.solve(problem.start(generator)))
-        told(index + 1, total)
+        reported(index + 1, total)
     best = _best(solutions)
     problem, rho = _with_noise(problem, best)
     best = problem.solve(best.theta)
@@ -185,7 +185,7 @@ def fit_law(
     draws = []
     for index in range(replicates):
         draws.append(_replicate(problem, best, rho, generator))
-        told(starts + index + 1, total)
+        reported(starts + index + 1, total)
     thetas = np.array([draw.theta for draw in draws if draw.converged])
     if len(thetas) < 0.9 * replicates:
         raise FitError(

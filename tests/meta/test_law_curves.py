@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adaptive_lr.errors import InputError
-from adaptive_lr.meta.law_curves import Columns, Curve, read_curves, read_path, whole_path
+from adaptive_lr.meta.law_curves import Columns, Curve, rates_by_step, read_curves, read_path
 from tests.loss_curves import path, write_curve
 from tests.recorded_runs import write
 
@@ -38,22 +38,22 @@ def test_every_rate_of_a_recorded_run_is_found_again(tmp_path: Path, shape: str)
 
 def test_a_jump_stands_at_its_row_and_a_ramp_between_rows() -> None:
     steps = np.array([0, 10, 20, 30, 40, 50])
-    jump, _ = whole_path("run", steps, np.array([2.0, 2.0, 2.0, 1.0, 1.0, 1.0]), None)
+    jump, _ = rates_by_step("run", steps, np.array([2.0, 2.0, 2.0, 1.0, 1.0, 1.0]), None)
     assert jump[29] == 2.0
     assert jump[30] == 1.0
-    ramp, _ = whole_path("run", steps, np.array([2.0, 2.0, 2.0, 1.0, 0.5, 0.5]), None)
+    ramp, _ = rates_by_step("run", steps, np.array([2.0, 2.0, 2.0, 1.0, 0.5, 0.5]), None)
     assert ramp[25] == 1.5
 
 
 def test_a_warm_up_that_the_rows_show_is_found() -> None:
     steps = np.arange(10, 110, 10)
-    rates, end = whole_path("run", steps, np.minimum(steps / 50.0, 1.0), None)
+    rates, end = rates_by_step("run", steps, np.minimum(steps / 50.0, 1.0), None)
     np.testing.assert_allclose(rates, np.minimum(np.arange(101) / 50.0, 1.0))
     assert end == 50
 
 
 def test_a_run_that_begins_with_its_full_rate_has_no_warm_up() -> None:
-    rates, end = whole_path("run", np.arange(10, 110, 10), np.ones(10), None)
+    rates, end = rates_by_step("run", np.arange(10, 110, 10), np.ones(10), None)
     assert (rates == 1.0).all()
     assert end == 0
 

@@ -39,8 +39,10 @@ def test_a_schedule_that_was_not_seen_is_predicted(law: AbstractLaw) -> None:
 
 
 def test_a_seed_fixes_the_result_and_another_one_changes_the_intervals() -> None:
-    given = curves(ANNEALING, noise=3e-4)
-    first, again, other = (fit_law(given, AnnealingLaw, starts=3, replicates=20, seed=seed) for seed in (1, 1, 2))
+    recorded_curves = curves(ANNEALING, noise=3e-4)
+    first, again, other = (
+        fit_law(recorded_curves, AnnealingLaw, starts=3, replicates=20, seed=seed) for seed in (1, 1, 2)
+    )
     assert first == again
     assert first.interval("L0") != other.interval("L0")
     assert pytest.approx(other.law.L0, rel=1e-4) == first.law.L0
@@ -79,11 +81,13 @@ def test_noise_widens_the_intervals() -> None:
 
 
 def test_an_outlier_changes_little() -> None:
-    given = curves(ANNEALING, noise=2e-4)
-    losses = given[0].losses.copy()
+    recorded_curves = curves(ANNEALING, noise=2e-4)
+    losses = recorded_curves[0].losses.copy()
     losses[[20, 60]] *= 1.2
-    clean = fit_law(given, AnnealingLaw, starts=3, replicates=20)
-    spoilt = fit_law([replace(given[0], losses=losses), *given[1:]], AnnealingLaw, starts=3, replicates=20)
+    clean = fit_law(recorded_curves, AnnealingLaw, starts=3, replicates=20)
+    spoilt = fit_law(
+        [replace(recorded_curves[0], losses=losses), *recorded_curves[1:]], AnnealingLaw, starts=3, replicates=20
+    )
     assert pytest.approx(clean.law.L0, rel=2e-3) == spoilt.law.L0
 
 
