@@ -9,6 +9,7 @@ from adaptive_lr.controllers.evaluated_greedy import EvaluatedGreedy
 from adaptive_lr.controllers.generalized_newton import GeneralizedNewton
 from adaptive_lr.controllers.greedy import Greedy
 from adaptive_lr.controllers.hypergradient import Hypergradient
+from adaptive_lr.controllers.learned_damping import LearnedDamping
 from adaptive_lr.controllers.loss_plateau import LossPlateau
 from adaptive_lr.controllers.momo import MomoCap
 from adaptive_lr.controllers.noise_scale import NoiseScaleDamping
@@ -26,6 +27,7 @@ CONTROLLERS: tuple[type[AbstractController], ...] = (
     Anchor,
     ProgressAnchor,
     DistanceAnchor,
+    LearnedDamping,
     AnchorLift,
     Hypergradient,
     PolyakReanchor,
@@ -56,6 +58,7 @@ __all__ = [
     "GeneralizedNewton",
     "Greedy",
     "Hypergradient",
+    "LearnedDamping",
     "LossPlateau",
     "Moment",
     "MomoCap",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Flag, auto
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -206,6 +206,14 @@ class AbstractController(Spec, ABC):
         That second value counts only at steps with ``Signal.STEP``: the step is shortened to it, zero takes it back. A number that is
         not finite must leave the state usable.
         """
+
+    def batch_key(self) -> Hashable:
+        """What trials must share to be trained together; those that differ in anything else are given to `stacked`."""
+        return self
+
+    def stacked(self, others: Sequence[Self]) -> Self:
+        """One controller for B trials with a controller each, of one `batch_key`; its numbers are ``[B]``."""
+        return self
 
     def signals(self, step: int, total_steps: int) -> Signal:
         """What must be observed at a step; depends on nothing that training shows, so that nothing waits for it."""

@@ -244,6 +244,8 @@ class _Controlled:
 
     def __init__(self, run: BatchRun) -> None:
         trials, controller = run.trials, run.trials[0].controller
+        if any(trial.controller != controller for trial in trials):
+            controller = controller.stacked([trial.controller for trial in trials])
         self._run, self._controller, self._steps = run, controller, trials[0].steps
         buffers, memory = list(run.buffers.values()), trials[0].optimizer.memory
         self._space = StackedSpace(run.state, run.update, buffers, len(trials), memory=memory)

@@ -84,7 +84,9 @@ def train_batch(trials: Sequence[Trial], backend: Backend | None = None) -> list
         return []
     first = trials[0]
     if any(_batch_key(trial) != _batch_key(first) for trial in trials):
-        raise SpecError("the trials of a batch may differ in schedule, base_lr and seed only")
+        raise SpecError(
+            "the trials of a batch may differ in schedule, base_lr, seed and some controllers' numbers only"
+        )
     possible = backends(first)
     backend = possible[0] if backend is None else backend
     if backend not in possible:
@@ -107,4 +109,4 @@ def train_batch(trials: Sequence[Trial], backend: Backend | None = None) -> list
 
 
 def _batch_key(trial: Trial) -> tuple[object, ...]:
-    return trial.task, trial.optimizer, trial.controller, trial.steps, trial.dtype, trial.tuning
+    return trial.task, trial.optimizer, trial.controller.batch_key(), trial.steps, trial.dtype, trial.tuning
