@@ -21,6 +21,7 @@ from adaptive_lr import (
     DistanceAnchor,
     Greedy,
     Hypergradient,
+    LearnedDamping,
     LossPlateau,
     MomoCap,
     NanRescue,
@@ -33,6 +34,7 @@ from adaptive_lr import (
 )
 from adaptive_lr.controllers import Observation, Signal
 from tests.controllers.moments import column, moment
+from tests.learned import FULL, WEIGHTS
 from tests.reference.controllers import LOOPS
 from tests.reference.walk import Walk
 
@@ -91,6 +93,11 @@ CASES: dict[type[AbstractController], list[AbstractController]] = {
         DistanceAnchor(),
         DistanceAnchor(until=0.9, every=0.03, target=0.7, begin=0.02, most=0.5),
         DistanceAnchor(until=0.9, down=2.0, decrease=0.9, begin=0.9),
+    ],
+    LearnedDamping: [
+        FULL,
+        LearnedDamping(weights=tuple(-weight for weight in WEIGHTS), every=0.01),
+        LearnedDamping(weights=(0.0, -1.0, *(0.0,) * 18), until=1.0),
     ],
     Hypergradient: [Hypergradient(), Hypergradient(gain=0.03, reference="gradient")],
     PolyakReanchor: [PolyakReanchor(k=0.3), PolyakReanchor(target=0.05, until=0.05)],

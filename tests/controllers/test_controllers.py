@@ -26,6 +26,7 @@ from adaptive_lr import (
     EvaluatedGreedy,
     Greedy,
     Hypergradient,
+    LearnedDamping,
     LossPlateau,
     MomoCap,
     NanRescue,
@@ -43,11 +44,13 @@ from adaptive_lr.feedback.update import flattened, rebuilt
 from adaptive_lr.spec import decode, encode
 from adaptive_lr.tasks import AbstractTask, Perceptron, StreamingLeastSquares
 from adaptive_lr.training import KINDS, SGD, AbstractOptimizer, AdamW, RunResult, Status, Trial, train, train_batch
+from tests.learned import FULL
 
 EXAMPLES: dict[type[AbstractController], AbstractController] = {
     AnchorLift: AnchorLift(anchor=Anchor(least_steps=10), alignment=-0.5, every=4),
     ProgressAnchor: ProgressAnchor(probing=Anchor(least_steps=10, fraction=0.15), alignment=-0.5, every=3),
     DistanceAnchor: DistanceAnchor(probing=Anchor(least_steps=10, fraction=0.12), until=0.8, spacing=3),
+    LearnedDamping: FULL,
     Hypergradient: Hypergradient(reference="gradient", until=0.5),
     MomoCap: MomoCap(estimate_target="on"),
     CurvatureCap: CurvatureCap(every=5),

@@ -14,6 +14,7 @@ from adaptive_lr import (
     ControlledLR,
     DampedCosine,
     DistanceAnchor,
+    LearnedDamping,
     LossPlateau,
     MomoCap,
     NanRescue,
@@ -26,13 +27,15 @@ from adaptive_lr.spec import number, spec
 from adaptive_lr.tasks import StreamingLeastSquares
 from adaptive_lr.tasks.losses import SquaredLoss
 from adaptive_lr.training import SGD, Trial, train, train_batch
+from tests.learned import BLIND, FULL
 
 STEPS = 100
 NAME_A_LEAST_LOSS = (PolyakReanchor, MomoCap, StochasticPolyak)
-RELATIVE = (LossPlateau,)
-"""Their margin is a share of the loss, as in torch."""
+RELATIVE = (LossPlateau, LearnedDamping)
+"""The margin of one is a share of the loss, as in torch; the other reads by what factor the loss has fallen."""
 INVARIANT: list[Any] = [kind() for kind in CONTROLLERS if kind not in (*NAME_A_LEAST_LOSS, *RELATIVE)]
 INVARIANT += [ProgressAnchor(alignment=-1.0), DistanceAnchor(until=0.9), NanRescue(then=Anchor())]
+INVARIANT += [LearnedDamping(weights=BLIND, until=0.8)]
 
 
 class ShiftedLoss(SquaredLoss):
@@ -136,3 +139,8 @@ def test_a_plateau_below_zero_lowers_the_rate_as_one_above_does() -> None:
     above, below = (made(LossPlateau(patience=1, threshold=0.5), shift) for shift in (100.0, -100.0))
     assert above[-2] == pytest.approx(below[-2])
     assert below[-2] < 1e-3
+
+
+def test_the_policy_sees_a_shift_only_in_the_factor_by_which_the_loss_has_fallen() -> None:
+    assert made(FULL, 0.0)[:1] == pytest.approx(made(FULL, 100.0)[:1])
+    assert made(FULL, 0.0)[5:] != pytest.approx(made(FULL, 100.0)[5:], rel=1e-3)

@@ -22,6 +22,7 @@ from adaptive_lr import (
     GeneralizedNewton,
     Greedy,
     Hypergradient,
+    LearnedDamping,
     LossPlateau,
     MomoCap,
     NanRescue,
@@ -34,6 +35,7 @@ from adaptive_lr import (
     StochasticPolyak,
 )
 from tests.reference.distance_anchor import distance_anchor
+from tests.reference.learned_damping import learned_damping
 from tests.reference.probe import Window, says
 from tests.reference.progress_anchor import progress_anchor
 from tests.reference.walk import Walk, cos, dot
@@ -322,6 +324,7 @@ LOOPS: dict[type[AbstractController], Callable[[Any, Walk], Iterator[float]]] = 
     Anchor: anchor,
     ProgressAnchor: progress_anchor,
     DistanceAnchor: distance_anchor,
+    LearnedDamping: learned_damping,
     AnchorLift: anchor_lift,
     Hypergradient: hypergradient,
     PolyakReanchor: polyak_reanchor,
