@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ from adaptive_lr.controllers.base import (
 )
 from adaptive_lr.controllers.distance_anchor import LARGEST_SQUARE, STRAIGHTNESS, walk
 from adaptive_lr.controllers.probe import FAR, ROUNDINGS, ordinary, typical
+from adaptive_lr.documents import parse_json
 from adaptive_lr.errors import SpecError
 from adaptive_lr.spec import Scalar, number, numbers, spec
 
@@ -90,6 +90,9 @@ class LearnedDampingState(NamedTuple):
 FORMAT = 1
 """Of the file of weights."""
 
+LARGEST_WEIGHT = 100.0
+"""Readings are of the order of 1, and the change of the rate is bounded: a larger weight is an accident."""
+
 
 def read_weights(path: Path) -> tuple[float, ...]:
     """The weights of a policy in a file that ``adaptive-lr learn`` wrote.
@@ -98,9 +101,10 @@ def read_weights(path: Path) -> tuple[float, ...]:
         SpecError: the file is none of this format, its policy reads something else, or a weight is no number.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path} cannot be read as the file of a policy: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SpecError(f"{path} cannot be read as the file of a policy: {reason}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         version = content.get("format") if isinstance(content, dict) else None
         raise SpecError(
@@ -113,8 +117,10 @@ def read_weights(path: Path) -> tuple[float, ...]:
     if not isinstance(weights, list) or len(weights) != WEIGHTS:
         raise SpecError(f"the policy in {path} must have {WEIGHTS} weights: learn it anew")
     for name, weight in zip(weight_names(), weights, strict=True):
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-            raise SpecError(f"the weight of {name} in {path} must be a finite number, got {weight!r}: learn it anew")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not abs(weight) <= LARGEST_WEIGHT:
+            raise SpecError(
+                f"the weight of {name} in {path} must be a number in [-{LARGEST_WEIGHT:g}, {LARGEST_WEIGHT:g}], got {weight!r}: learn it anew"
+            )
     return tuple(float(weight) for weight in weights)
 
 
@@ -123,17 +129,27 @@ def weight_names() -> list[str]:
     return [f"{reading}, {phase}" for phase in PHASES for reading in READINGS]
 
 
+def _interval(total_steps: int, every: float) -> int:
+    """The steps from one look to the next where they are evenly spaced; rounded up, so that short runs do not have more of them."""
+    return max(4, math.ceil(every * total_steps - 1e-9))
+
+
+def _gap(step: int, interval: int) -> int:
+    """The steps from a look at this one to the next."""
+    return min(interval, max(1, round(STRIDE * step)))
+
+
 def look_steps(total_steps: int, every: float, until: float) -> tuple[list[int], int]:
     """The steps of all looks, and how many of them are early: apart by ``STRIDE`` of the time passed, then by ``every`` of the run.
 
     >>> look_steps(160, 0.04, 0.2)
-    ([0, 1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 28], 11)
+    ([0, 1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 29], 10)
     """
-    interval, end = max(4, round(every * total_steps)), math.ceil(until * total_steps)
+    interval, end = _interval(total_steps, every), math.ceil(until * total_steps)
     looks, early, step = [], 0, 0
     while step < end:
         looks.append(step)
-        gap = min(interval, max(1, round(STRIDE * step)))
+        gap = _gap(step, interval)
         early += gap < interval
         step += gap
     return looks, early
@@ -262,7 +278,7 @@ class LearnedDamping(AbstractController):
         first = heard & (state.probes == 0.0)
         log_edge = (seen.trial.clamp(min=1e-300).log() - log_step).clamp(*LOG_FACTOR)
         reading = cosine(seen.gradient_dot_previous, seen.gradient_square, seen.previous_gradient_square)
-        gap = min(max(4, round(self.every * total_steps)), max(1, round(STRIDE * step)))
+        gap = _gap(step, _interval(total_steps, self.every))
         walked = gap * seen.direction_square * self.multiplier(state, seen.now).square()
         gain, compared = seen.start_loss - seen.loss, finite(seen.start_loss, seen.loss, seen.descent)
         new, has_loss = state.compared == 0.0, seen.loss.isfinite()

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_lr.errors import InputError
+from adaptive_lr.documents import parse_json
+from adaptive_lr.errors import InputError, in_a_line
 from adaptive_lr.files import replace_file
 from adaptive_lr.meta.evaluation import Losses, Work, cost, penalties
 from adaptive_lr.meta.evolution import Evolution
@@ -61,7 +62,7 @@ class Learning:
         """Take up what is in the file.
 
         Raises:
-            InputError: the file is of another learning.
+            InputError: the file is of another learning, or damaged.
         """
         lookup(self.way, WAYS, "way to learn")
         self.history: list[tuple[float, float, float]] = []
@@ -70,12 +71,19 @@ class Learning:
         self.values: list[float] = []
         if not self.path.exists():
             return
-        data = json.loads(self.path.read_text(encoding="utf-8"))
-        if data["key"] != self._key():
-            raise InputError(f"{self.path} is of another learning: name another file, or move it away")
-        self.steps, self.history = data["steps"], [tuple(row) for row in data["history"]]
-        self.evolution = Evolution.decoded(data["evolution"])
-        self.points, self.values = data["points"], data["values"]
+        try:
+            data = parse_json(self.path.read_text(encoding="utf-8"))
+            if data["key"] != self._key():
+                raise InputError(f"{self.path} is of another learning: name another file, or move it away")
+            self.steps, self.history = float(data["steps"]), [tuple(row) for row in data["history"]]
+            self.evolution = Evolution.decoded(data["evolution"])
+            self.points, self.values = list(data["points"]), list(data["values"])
+        except InputError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{self.path} cannot be read as the state of a learning ({in_a_line(error)}): name another file, or move it away"
+            ) from None
 
     def _key(self) -> dict[str, Any]:
         """What tells one learning from another."""
@@ -142,9 +150,12 @@ class Learning:
             {name: Axis(low=float(x - REACH), high=float(x + REACH)) for name, x in zip(names, begin, strict=True)}
         )
         proposals = proposer(self.way, space, self.seed, ["minimize"])
-        for number, (point, value) in enumerate(zip(self.points, self.values, strict=True)):
-            proposals.restore(dict(zip(names, point, strict=True)))
-            proposals.learn(number, Result((value,)))
+        # As they were asked for, several before any is known: what a sampler remembers depends on that order.
+        for first in range(0, len(self.points), SAMPLED_AT_ONCE):
+            for point in self.points[first : first + SAMPLED_AT_ONCE]:
+                proposals.restore(dict(zip(names, point, strict=True)))
+            for number, value in enumerate(self.values[first : first + SAMPLED_AT_ONCE], first):
+                proposals.learn(number, Result((value,)))
         lanes = self.objective.lanes(self.seed, 0)
         while self.steps < self.budget:
             asked = [proposals.propose() for _ in range(SAMPLED_AT_ONCE)]

@@ -29,7 +29,7 @@ def log_step_of(f: float, there: float, promise: float) -> float:
 
 def learned_damping(spec: LearnedDamping, walk: Walk) -> Iterator[float]:
     T, beta, theta_0, previous = walk.steps, walk.momentum, walk.theta.copy(), np.zeros_like(walk.theta)
-    interval, upcoming, later = max(4, round(spec.every * T)), 0, 0
+    interval, upcoming, later = max(4, math.ceil(round(spec.every * T, 6))), 0, 0
     s = alignment = path = farthest = 0.0
     e: float | None = None
     slow: float | None = None
