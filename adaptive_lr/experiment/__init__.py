@@ -16,6 +16,7 @@ from adaptive_lr.experiment.exponent_search import ExponentSearch
 from adaptive_lr.experiment.exponents import TailExponents
 from adaptive_lr.experiment.grid_resolution import Experiment, Study
 from adaptive_lr.experiment.horizons import Horizons, HorizonStudy
+from adaptive_lr.experiment.meta_learned import LearningPlan, MetaLearned
 from adaptive_lr.experiment.recorded import Names, RecordedRuns, RecordedStudy
 from adaptive_lr.experiment.searching import SearchStudy
 
@@ -28,6 +29,8 @@ __all__ = [
     "ExponentSearch",
     "HorizonStudy",
     "Horizons",
+    "LearningPlan",
+    "MetaLearned",
     "Names",
     "RateStudy",
     "RecordedRuns",

@@ -133,7 +133,7 @@ class AnyRate(AbstractExperiment):
         for study in self.studies:
             starts: dict[str, Starts] = {}
             trained: dict[str, Starts] = {}
-            initial, before = self._initial(study, store)
+            initial, before = self.initial(study, store)
             for label, contestant in self.cells(study).items():
                 records = store.read(trial.digest() for row in contestant.trials(study) for trial in row)
                 if contestant.unavailable and len(records) < len(contestant.grid(study)) * len(study.seeds):
@@ -207,7 +207,7 @@ class AnyRate(AbstractExperiment):
         ]
         return study.task.label if len(same) == 1 else f"{study.task.label}, «{study.name}»"
 
-    def _initial(self, study: RateStudy, store: Store) -> tuple[float, float | None]:
+    def initial(self, study: RateStudy, store: Store) -> tuple[float, float | None]:
         """What is reported, and the loss on training data if that is something else, before training.
 
         Raises:
@@ -222,6 +222,21 @@ class AnyRate(AbstractExperiment):
             for metric in next(iter(records.values())).initial
         }
         return initial[study.task.report_metric], initial.get(TRAINED)
+
+
+def read_starts(experiment: AnyRate, study: RateStudy, store: Store) -> dict[str, Starts]:
+    """What each contestant of a study ended with, by label; without those whose package is not installed.
+
+    A `StoreError` says that trials are missing.
+    """
+    initial, _ = experiment.initial(study, store)
+    starts = {}
+    for label, contestant in experiment.cells(study).items():
+        if contestant.unavailable:
+            continue
+        records = store.read(trial.digest() for row in contestant.trials(study) for trial in row)
+        starts[label] = _starts(contestant, study, records, initial, store)
+    return starts
 
 
 def traced(count: int) -> list[int]:

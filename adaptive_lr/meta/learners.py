@@ -34,7 +34,7 @@ class AbstractLearner(ABC):
         """What the numbers are, in order."""
 
     @abstractmethod
-    def recipe(self, vector: Sequence[float]) -> Recipe:
+    def recipe(self, vector: Sequence[float] | Array) -> Recipe:
         """What a vector stands for; the zero vector for what its class says."""
 
     def start(self) -> Array:
@@ -55,7 +55,7 @@ class StaticShape(AbstractLearner):
         """See the base class."""
         return ("ln k", "ln exponent", "10 floor", "10 warm-up")
 
-    def recipe(self, vector: Sequence[float]) -> Recipe:
+    def recipe(self, vector: Sequence[float] | Array) -> Recipe:
         """See the class."""
         k, exponent = (float(np.exp(np.clip(value, -3.0, 3.0))) for value in vector[:2])
         floor, warmup = (min(0.5, abs(float(value)) / 10.0) for value in vector[2:])
@@ -73,7 +73,7 @@ class AnchorConstants(AbstractLearner):
         """See the base class."""
         return ("ln scale", "ln least", "ln most", "ln fraction", "ln until")
 
-    def recipe(self, vector: Sequence[float]) -> Recipe:
+    def recipe(self, vector: Sequence[float] | Array) -> Recipe:
         """See the class."""
         shipped = ProgressAnchor()
         scale, least, most, fraction, until = np.exp(np.clip(np.asarray(vector, dtype=np.float64), -3.0, 3.0))
@@ -112,7 +112,7 @@ class Policy(AbstractLearner):
         }
         return np.array([by_hand.get(name, 0.0) for name in self.numbers])
 
-    def recipe(self, vector: Sequence[float]) -> Recipe:
+    def recipe(self, vector: Sequence[float] | Array) -> Recipe:
         """See the class."""
         return DampedCosine(), LearnedDamping(weights=tuple(float(value) for value in np.clip(vector, -100.0, 100.0)))
 

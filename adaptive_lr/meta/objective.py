@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_lr.analysis.any_rate import CLOSE, LOST
+from adaptive_lr.analysis.held_out import WORST
 from adaptive_lr.errors import InputError
 from adaptive_lr.schedules import DampedCosine
 from adaptive_lr.training import Trial
@@ -25,9 +26,6 @@ DECADES = 4
 
 WRONG = 100.0
 """The base rate is wrong by a factor between 1/100 and 100, log-uniform."""
-
-WORST = 20.0
-"""No trial counts for more tolerances than this: the whole of what training gains."""
 
 TAIL = 0.2
 """The share of trials that the upper tail is."""
