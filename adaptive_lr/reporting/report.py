@@ -17,6 +17,8 @@ from adaptive_lr.reporting import (
     figures,
     horizon_figures,
     horizon_prose,
+    learned_figures,
+    learned_prose,
     prose,
     rate_figures,
     rate_prose,
@@ -139,6 +141,7 @@ def _environment() -> Environment:
         members=_members,
         horizons=horizon_prose,
         rates=rate_prose,
+        learnt=learned_prose,
         tails=tail_prose,
         searches=search_prose,
         recorded=recorded_prose,
@@ -218,7 +221,15 @@ def _figures(experiment: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         overview = {"overview": (horizon_figures.overview, experiment)} if studies else {}
         about = {key: experiment[key] for key in ("factors", "schedules")} if studies else {}
         return overview | {name: (horizon_figures.study, about, study) for name, study in studies.items()}
-    return {"overview": (rate_figures.overview, {key: experiment[key] for key in experiment if key != "traces"})}
+    shown = {key: experiment[key] for key in experiment if key not in ("traces", "learned")}
+    learned = experiment.get("learned", {})
+    more: dict[str, tuple[Any, ...]] = {}
+    if learned:
+        more = {
+            "learning": (learned_figures.learning, learned["runs"]),
+            "responses": (learned_figures.responses, learned["weights"]),
+        }
+    return {"overview": (rate_figures.overview, shown), **more}
 
 
 def _oracle(experiment: Mapping[str, Any], study: str) -> dict[str, float] | None:
