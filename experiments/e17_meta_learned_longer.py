@@ -55,6 +55,7 @@ EXPERIMENT = MetaLearned(
             ("shape", "tpe"),
         ),
         indices=tuple(range(60)),
+        steps=6e6,
     ),
     rivals=("ProgressAnchor", "DistanceAnchor", "cosine"),
     shipped="LearnedDamping",
