@@ -16,6 +16,7 @@ from adaptive_lr import (
     Eigencurve,
     ElasticStep,
     ExponentialCosine,
+    GridAware,
     InverseTime,
     OneCycle,
     Points,
@@ -36,6 +37,7 @@ FAMILY_EXAMPLES: dict[type[AbstractSchedule], AbstractSchedule] = {
     AdditiveKDecay: AdditiveKDecay(floor=0.1),
     Eigencurve: Eigencurve(eigenvalues=(0.5, 3, 3.5, 20), densities=(1, 2, 3, 4)),
     Chebyshev: Chebyshev(condition=10, levels=2),
+    GridAware: GridAware(ratio=30),
     Cyclic: Cyclic(up_steps=2, down_steps=3, low=0.25, mode="triangular2"),
     OneCycle: OneCycle(up=0.25, start=0.1, end=0.01, phases="three"),
     Trapezoid: Trapezoid(up=0.2, down=0.5, floor=0.1),
@@ -120,7 +122,7 @@ DEPENDENT: dict[type[AbstractSchedule], Callable[[], Schedules]] = {
 }
 """Strategies for simple schedules whose fields depend on each other."""
 
-JUMPS: tuple[type[AbstractSchedule], ...] = (Staircase, ElasticStep, Constant, Points, Chebyshev)
+JUMPS: tuple[type[AbstractSchedule], ...] = (Staircase, ElasticStep, Constant, Points, Chebyshev, GridAware)
 """Schedules that jump, and so may fall on either side of a step when a warm-up ends between two."""
 
 

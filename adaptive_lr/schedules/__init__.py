@@ -17,6 +17,7 @@ from adaptive_lr.schedules.cosine import DampedCosine, ExponentialCosine
 from adaptive_lr.schedules.cyclic import Cyclic
 from adaptive_lr.schedules.decay import REX, InverseTime, Tanh
 from adaptive_lr.schedules.eigencurve import Eigencurve
+from adaptive_lr.schedules.grid_aware import GridAware
 from adaptive_lr.schedules.points import Points
 from adaptive_lr.schedules.reactive import Plateau
 from adaptive_lr.schedules.rising import OneCycle, Trapezoid
@@ -39,6 +40,7 @@ SCHEDULES: tuple[type[AbstractSchedule], ...] = (
     AdditiveKDecay,
     ElasticStep,
     Eigencurve,
+    GridAware,
     Chebyshev,
     Cyclic,
     OneCycle,
@@ -68,6 +70,7 @@ __all__ = [
     "ElasticStep",
     "Exponential",
     "ExponentialCosine",
+    "GridAware",
     "InverseSqrt",
     "InverseTime",
     "Linear",

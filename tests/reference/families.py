@@ -12,6 +12,7 @@ from adaptive_lr import (
     Eigencurve,
     ElasticStep,
     ExponentialCosine,
+    GridAware,
     InverseTime,
     OneCycle,
     Points,
@@ -106,6 +107,14 @@ def chebyshev(spec: Any, step: float, total_steps: int) -> float:
     return float(min(gammas) / gammas[order[index % len(order)] - 1])
 
 
+def grid_aware(spec: Any, step: float, total_steps: int) -> float:
+    rate = max(4.0, 3.75 + math.log(spec.ratio))
+    if step / total_steps < 1 - 4 / rate - ROUNDING:
+        return math.exp(-rate * step / total_steps)
+    before = math.exp(-rate * (1 - 4 / rate))
+    return float(max(0.5, 5 - rate) * before * (1 - step / total_steps) / (4 / rate))
+
+
 def cyclic(spec: Any, step: float, total_steps: int) -> float:
     up = spec.up_steps if spec.up is None else spec.up * total_steps
     down = spec.down_steps if spec.down_steps is not None else up if spec.down is None else spec.down * total_steps
@@ -169,6 +178,7 @@ REFERENCE.update(
         AdditiveKDecay: additive_k_decay,
         Eigencurve: eigencurve,
         Chebyshev: chebyshev,
+        GridAware: grid_aware,
         Cyclic: cyclic,
         OneCycle: one_cycle,
         Trapezoid: trapezoid,

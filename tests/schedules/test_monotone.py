@@ -12,6 +12,7 @@ from adaptive_lr import (
     ElasticStep,
     Exponential,
     ExponentialCosine,
+    GridAware,
     InverseSqrt,
     InverseTime,
     Linear,
@@ -38,6 +39,7 @@ FALLING: tuple[type[AbstractSchedule], ...] = (
     ExponentialCosine,
     ElasticStep,
     Eigencurve,
+    GridAware,
 )
 """The families that never rise; the others warm up, restart, cycle, follow points, or are made of parts that may."""
 
