@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from adaptive_lr.analysis.stats import Array
 from adaptive_lr.errors import InputError
@@ -17,6 +19,8 @@ SLOPE_RANGE = (30.0, 1000.0)
 """Between these multiples of the best rate the exponent is fitted."""
 
 _OFFSETS = 64
+_WINDOW = 64
+_MARGIN = 0.5
 _BLOCK = 128
 _NEIGHBOURS = (-3, -2, -1, 0, 1)
 
@@ -79,28 +83,86 @@ class SuffixBound:
     def grid(self, ratio: float) -> tuple[float, float]:
         """Geometric mean and worst of the factor over all places where a grid of a ratio may start, its best rate taken.
 
-        Raises:
-            InputError: the ratio is not above 1.
+        A ratio that is not above 1 is refused with an `InputError`.
         """
-        if not (np.isfinite(ratio) and ratio > 1.0):
-            raise InputError(f"the ratio between neighbouring rates must be above 1, got {ratio!r}")
+        checked_ratio(ratio)
         offsets = ratio ** (np.arange(_OFFSETS) / _OFFSETS)
         tuned = np.min([self.factor(offsets * ratio**exponent) for exponent in _NEIGHBOURS], axis=0)
         return float(np.exp(np.log(tuned).mean())), float(tuned.max())
+
+    def worst(self, ratio: float) -> float:
+        """The least over all base rates g of the largest R(rho g), rho in [ratio^(-1/2), ratio^(1/2)], times the square root of T.
+
+        What the worst place of a grid of that ratio costs when its best rate is taken, absolute as `best` is: 2 is a tuned linear decay, and
+        a schedule does not look good for being bad everywhere. For a loss that is convex in the logarithm of the rate it is `grid`'s worst
+        times `best`.
+
+        A ratio that is not above 1 is refused with an `InputError`.
+
+        >>> from adaptive_lr import GridAware, Linear
+        >>> [round(suffix_bound(schedule).worst(100.0), 2) for schedule in (Linear(), GridAware(ratio=100))]
+        [5.2, 2.92]
+        """
+        checked_ratio(ratio)
+        window = np.log(ratio) * np.linspace(-0.5, 0.5, _WINDOW + 1)
+        spacing = window[1] - window[0]
+        reach = int(np.ceil((0.5 * np.log(ratio) + _MARGIN) / spacing))
+        logs = spacing * np.arange(-reach - _WINDOW // 2, reach + _WINDOW // 2 + 1)
+        factors = self.factor(np.exp(logs))
+        largest = np.lib.stride_tricks.sliding_window_view(factors, len(window)).max(axis=1)
+        middle = spacing * (int(np.argmin(largest)) - reach)
+        # The largest lies at an end of the window, or at a ripple that both windows hold: between neighbours a line will do.
+        fine = np.linspace(middle - spacing, middle + spacing, 17)
+        low, high = (np.interp(fine + end, logs, factors) for end in (window[0], window[-1]))
+        inside = np.array([factors[(logs > x + window[0]) & (logs < x + window[-1])].max() for x in fine])
+        return float(np.maximum(np.maximum(low, high), inside).min() * self.best)
+
+
+def checked_ratio(ratio: float) -> float:
+    """The ratio between neighbouring rates of a grid.
+
+    Raises:
+        InputError: it is not above 1.
+    """
+    if not (np.isfinite(ratio) and ratio > 1.0):
+        raise InputError(f"the ratio between neighbouring rates must be above 1, got {ratio!r}")
+    return float(ratio)
+
+
+def coefficients(multipliers: Tensor, norms: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """A_s and B_s of the bound A_s/gamma + gamma B_s on the last iterate at base rate gamma, counted from each step s; ``[T]`` both.
+
+    A_s = 1/(2 sum_{t>=s} m_t) and B_s = sum_{t>=s} q_t/(2 sum_{t>=s} m_t) + 1/2 sum_{k=s}^{T-2} m_k/sum_{t>k} m_t
+    sum_{t>=k} q_t/sum_{t>=k} m_t with q_t = (m_t g_t)^2: Defazio et al. 2023, arXiv:2310.07831, section 6.2, for an initial distance of 1.
+
+    Args:
+        multipliers: of the base rate at each of the T updates, the last above 0; ``[T]``, float64; gradients flow.
+        norms: g_t, of the gradients; 1 unless given.
+    """
+    scaled = multipliers if norms is None else multipliers * norms
+    sums, squares = (row.flip(-1).cumsum(-1).flip(-1) for row in (multipliers, scaled**2))
+    terms = multipliers[:-1] / sums[1:] * squares[:-1] / sums[:-1]
+    later = torch.cat([terms, terms.new_zeros(1)]).flip(-1).cumsum(-1).flip(-1)
+    return 0.5 / sums, 0.5 * squares / sums + 0.5 * later
+
+
+def used_multipliers(schedule: AbstractSchedule, steps: int) -> Tensor:
+    """Multipliers at the updates of a run, without those at its end at which the rate is 0; they do nothing.
+
+    Raises:
+        InputError: the rate is 0 throughout.
+    """
+    multipliers = table([schedule], steps)[0, :steps]
+    used = torch.nonzero(multipliers > 0.0)
+    if not len(used):
+        raise InputError(f"{schedule!r} is 0 throughout")
+    return multipliers[: int(used[-1]) + 1]
 
 
 def suffix_bound(schedule: AbstractSchedule, steps: int = STEPS) -> SuffixBound:
     """The bound for any schedule; steps at which the rate is 0 at the end of the run do nothing and are left out.
 
-    Raises:
-        InputError: the rate is 0 throughout.
+    A schedule that is 0 throughout is refused with an `InputError`.
     """
-    multipliers = table([schedule], steps)[0, :steps].numpy()
-    used = np.flatnonzero(multipliers > 0.0)
-    if not len(used):
-        raise InputError(f"{schedule!r} is 0 throughout")
-    multipliers = multipliers[: used[-1] + 1]
-    sums, squares = (np.cumsum(row[::-1])[::-1] for row in (multipliers, multipliers**2))
-    terms = np.zeros_like(multipliers)
-    terms[:-1] = multipliers[:-1] / sums[1:] * squares[:-1] / sums[:-1]
-    return SuffixBound(0.5 / sums, 0.5 * squares / sums + 0.5 * np.cumsum(terms[::-1])[::-1])
+    distance, noise = coefficients(used_multipliers(schedule, steps))
+    return SuffixBound(distance.numpy(), noise.numpy())
