@@ -92,6 +92,7 @@ gallery: $(STAMP) ## Draw docs/schedules.md from the schedules, and write the ta
 	$(BIN)/python docs/make_horizons.py $(REPORT)
 	$(BIN)/python docs/make_protocol.py
 	$(BIN)/python docs/make_calibration.py
+	$(BIN)/python docs/make_theory.py
 	$(BIN)/python benchmarks/bench.py --write-docs
 	$(BIN)/python docs/make_evidence.py $(REPORT)
 

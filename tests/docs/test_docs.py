@@ -82,6 +82,14 @@ def test_the_page_of_the_protocol_is_as_the_protocol_has_it() -> None:
     assert imported("make_protocol").with_tables(page) == page, "run make gallery"
 
 
+def test_the_page_of_theory_is_what_the_bounds_and_its_evidence_say() -> None:
+    page = (DOCS / "theory.md").read_text(encoding="utf-8")
+    assert imported("make_theory").with_tables(page) == page, "run python docs/make_theory.py"
+    rows = json.loads((DOCS / "theory.json").read_text(encoding="utf-8"))["training"]
+    lower = {row["study"] for row in rows} - {row["study"] for row in rows if row["verdict"] != "lower"}
+    assert lower == {"absolute", "absolute-ball", "squares-ball"}, "the first paragraph says where it is lower"
+
+
 def test_snippets_about_data_sets_run_as_written(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "data.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     exec(compile(code, "data.md", "exec"), {})
