@@ -101,7 +101,7 @@ class SuffixBound:
 
         >>> from adaptive_lr import GridAware, Linear
         >>> [round(suffix_bound(schedule).worst(100.0), 2) for schedule in (Linear(), GridAware(ratio=100))]
-        [5.2, 2.92]
+        [5.16, 2.92]
         """
         checked_ratio(ratio)
         window = np.log(ratio) * np.linspace(-0.5, 0.5, _WINDOW + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -26,7 +27,8 @@ LEVEL_CHI = 3.841
 """The 95 % quantile of chi squared with one degree of freedom."""
 
 _BETA_COUNT, _SOURCE_COUNT, _SCALE_COUNT = 41, 13, 7
-_PIECES = 300
+_PIECES = 200
+_LOOKS = 100
 
 
 @dataclass(frozen=True)
@@ -199,22 +201,22 @@ def _profile(
         inside = SOURCES[0] <= source <= SOURCES[1] and 1e-7 * longest <= scale <= longest
         return _solved(pieces, losses, beta, float(source), float(scale))[1] if inside else float(losses @ losses)
 
-    betas, profile, at = _betas(), [], []
-    middle = float(betas[len(betas) // 2])
+    betas = _betas()
+    half = len(betas) // 2
     starts = [np.log(pair) for pair in product(sources, scales)]
-    start = min(starts, key=lambda logs: error(middle, logs))
-    order = [*range(len(betas) // 2, len(betas)), *range(len(betas) // 2 - 1, -1, -1)]
-    places: dict[int, tuple[float, Array]] = {}
-    for index in order:
-        near = start if index == len(betas) // 2 else places[index - 1 if index > len(betas) // 2 else index + 1][1]
-        result = minimize(lambda logs, b=betas[index]: error(float(b), logs), near, method="Nelder-Mead")
-        places[index] = (float(result.fun), result.x)
-    profile = np.array([places[index][0] for index in range(len(betas))])
-    at = places[int(np.argmin(profile))][1]
-    beta = float(betas[int(np.argmin(profile))])
-    result = minimize(
-        lambda values: error(float(np.clip(values[0], *BETAS)), values[1:]), [beta, *at], method="Nelder-Mead"
-    )
+    near = {half: min(starts, key=lambda logs: error(float(betas[half]), logs))}
+    profile: Array = np.zeros(len(betas))
+    for index in [*range(half, len(betas)), *range(half - 1, -1, -1)]:
+        start = near[half] if index == half else near[index - 1 if index > half else index + 1]
+        at_beta = partial(error, float(betas[index]))
+        fit = minimize(at_beta, start, method="Nelder-Mead", options={"maxiter": _LOOKS})
+        profile[index], near[index] = float(fit.fun), fit.x
+    best = int(np.argmin(profile))
+
+    def free(values: Array) -> float:
+        return error(float(np.clip(values[0], *BETAS)), values[1:])
+
+    result = minimize(free, np.append(betas[best], near[best]), method="Nelder-Mead")
     source, scale = np.exp(result.x[1:])
     return profile, (float(np.clip(result.x[0], *BETAS)), float(source), float(scale))
 
