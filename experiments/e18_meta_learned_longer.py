@@ -21,7 +21,7 @@ def seeds(task: ProtocolTask) -> range:
 
 
 EXPERIMENT = MetaLearned(
-    name="e17_meta_learned_longer",
+    name="e18_meta_learned_longer",
     title="Does learned damping transfer?",
     question=(
         "Damping that was learned on random tasks by evolution and by Optuna, at equal cost: from any learning rate within four decades, how much does it lose on families "
