@@ -129,6 +129,13 @@ class AbstractTask(Spec, ABC):
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
         """Metrics of stacked parameters and buffers, each ``[B]``: all of them if ``final``, else the selection metric alone."""
 
+    def final_loss(self, state: Mapping[str, Tensor]) -> Tensor:
+        """The selection metric of stacked parameters and buffers, ``[B]``, in operations that can be differentiated.
+
+        By default that of `evaluate`; a task whose ``evaluate`` works in place, or detaches, overrides it.
+        """
+        return self.evaluate(state, final=False)[self.selection_metric]
+
     @property
     def optimum(self) -> float | None:
         """The least possible value of the report metric, where it is known."""

@@ -216,6 +216,14 @@ class SoftmaxRegression(AbstractClassification):
         return metrics
 
 
+    def final_loss(self, state: Mapping[str, Tensor]) -> Tensor:
+        """The excess."""
+        exact = [value.to(torch.float64) for value in state.values()]
+        train = self.splits().train
+        losses: Tensor = self.shared_objective()(exact, [], train.inputs.to(torch.float64), train.targets)[0]
+        return losses - _least_objective(self)
+
+
 @lru_cache
 def _least_objective(task: SoftmaxRegression) -> float:
     """f* by L-BFGS in float64, from below."""
@@ -283,6 +291,14 @@ class AbstractPerceptron(AbstractConnected):
         for split in splits:
             metrics |= self.metrics_on(split, parameters)
         return metrics
+
+    def final_loss(self, state: Mapping[str, Tensor]) -> Tensor:
+        """The loss on the validation data; an error rate is evaluated as it is, and has no derivative."""
+        if self.metric != "loss":
+            return super().final_loss(state)
+        parameters, held_out = list(state.values()), self.splits().validation
+        inputs = held_out.inputs.to(parameters[0].dtype)
+        return self.shared_objective()(parameters, [], inputs, held_out.targets)[0].to(torch.float64)
 
 
 @spec

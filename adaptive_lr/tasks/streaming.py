@@ -138,11 +138,15 @@ class AbstractStreaming(AbstractTask):
 
     def evaluate(self, parameters: Mapping[str, Tensor], *, final: bool) -> dict[str, Tensor]:
         """The exact population excess."""
+        return {"excess": self.final_loss({name: value.detach() for name, value in parameters.items()})}
+
+    def final_loss(self, state: Mapping[str, Tensor]) -> Tensor:
+        """See the base class."""
         scales, target = self.population()
-        scaled = parameters["0.weight"].detach().to(torch.float64).flatten(1) * scales
+        scaled = state["0.weight"].to(torch.float64).flatten(1) * scales
         goal = target * scales
         error, prediction = (scaled - goal).square().sum(1), scaled.square().sum(1)
-        return {"excess": self.excess(error, prediction, scaled @ goal)}
+        return self.excess(error, prediction, scaled @ goal)
 
 
 @lru_cache

@@ -45,6 +45,17 @@ class State(NamedTuple):
         """All of them, in order."""
         return [*self.parameters, *(value for slot in self.slots for value in slot), *self.buffers]
 
+    def like(self, values: Sequence[Tensor]) -> State:
+        """Values in the order of ``flat`` as such a state; what comes after them is left out."""
+        count, slots = len(self.parameters), len(self.slots)
+        end = count * (1 + slots)
+        remembered = [list(values[count * (1 + index) : count * (2 + index)]) for index in range(slots)]
+        return State(list(values[:count]), remembered, list(values[end : end + len(self.buffers)]))
+
+
+Step = Callable[[State, Inputs, Tensor, Tensor, Tensor], tuple[State, Tensor]]
+"""The state after a step and the losses ``[B]``, from the state and the minibatch, rates ``[B]`` and number of the step."""
+
 
 Loop = Callable[[State, Inputs, Tensor, Tensor, Tensor], Tensor]
 """Trains for K steps and gives the losses ``[K, B]``; the state is changed in place.
@@ -101,30 +112,40 @@ def _made(structure: Structure, state: State, inputs: Inputs, targets: Tensor) -
 
 def traced(structure: Structure, update: PureUpdate, state: State, series: Sequence[Tensor]) -> torch.fx.GraphModule:
     """One step as a graph of plain operations: state and what the step is given, to the new state and the losses ``[B]``."""
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    gradients = _gradients(structure)
-    count, slots, several = len(state.parameters), len(state.slots), len(series) > _WITH_ONE_INPUT
+    once, several = step_function(structure, update), len(series) > _WITH_ONE_INPUT
 
     def step(*values: Tensor) -> list[Tensor]:
-        parameters = list(values[:count])
-        remembered = [list(values[count * (1 + i) : count * (2 + i)]) for i in range(slots)]
-        end = count * (1 + slots)
-        buffers = list(values[end : end + len(state.buffers)])
-        *parts, targets, rates, numbers = values[end + len(state.buffers) :]
+        *parts, targets, rates, numbers = values[len(state.flat()) :]
         inputs = tuple(parts) if several else parts[0]
-        slopes, (losses, changed) = gradients(parameters, buffers, inputs, targets)
-        moved, new_slots = update(parameters, remembered, slopes, rates, numbers)
-        results = State(moved, new_slots, changed).flat()
+        after, losses = once(state.like(values), inputs, targets, rates, numbers)
         # What is handed on must not be what was handed in.
-        return [*(new.clone() if any(new is old for old in values) else new for new in results), losses]
+        return [*(new.clone() if any(new is old for old in values) else new for new in after.flat()), losses]
+
+    return graph_of(step, [*state.flat(), *(part[0] for part in series)])
+
+
+def graph_of(step: Callable[..., list[Tensor]], values: Sequence[Tensor]) -> torch.fx.GraphModule:
+    """A function of tensors as a graph of plain operations; of the values only shapes and precision matter."""
+    from torch.fx.experimental.proxy_tensor import make_fx
 
     with torch.no_grad():
-        graph: torch.fx.GraphModule = make_fx(functionalize(step), tracing_mode="fake")(
-            *state.flat(), *(part[0] for part in series)
-        )
+        graph: torch.fx.GraphModule = make_fx(functionalize(step), tracing_mode="fake")(*values)
     graph.eval()
     return graph
+
+
+def step_function(structure: Structure, update: PureUpdate) -> Step:
+    """One step as a pure function, which can be differentiated where the update can."""
+    gradients = _gradients(structure)
+
+    def step(
+        state: State, inputs: Inputs, targets: Tensor, rates: Tensor, numbers: Tensor
+    ) -> tuple[State, Tensor]:
+        slopes, (losses, changed) = gradients(state.parameters, state.buffers, inputs, targets)
+        moved, slots = update(state.parameters, state.slots, slopes, rates, numbers)
+        return State(moved, slots, changed), losses
+
+    return step
 
 
 def _gradients(structure: Structure) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from adaptive_lr.errors import CompileError, in_a_line
 
 Run = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
-"""From the state and the series of what each step is given: the new state, and the losses of all steps."""
+"""From the state and the series of what each step is given: the new state, and what else the steps gave, of all steps."""
 
 FOLDER_VARIABLE = "ADAPTIVE_LR_COMPILED"
 """The environment variable that names another folder."""
@@ -48,7 +48,7 @@ def package(step: torch.fx.GraphModule, state: Sequence[Tensor], series: Sequenc
     """The loop over a step's graph, compiled here or before.
 
     Args:
-        step: from the state and what one step is given to the new state and one more tensor.
+        step: from the state and what one step is given to the new state and one more tensor, or several.
         state: only shapes and precision matter.
         series: with the steps in front, of any number from 2 on.
 
@@ -138,12 +138,12 @@ def _exported(step: torch.fx.GraphModule, state: list[Tensor], series: list[Tens
             self.step = step
 
         def forward(self, state: list[Tensor], series: list[Tensor]) -> list[Tensor]:
-            def once(carried: list[Tensor], current: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+            def once(carried: list[Tensor], current: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
                 results = list(self.step(*carried, *current))
-                return results[:width], results[width]
+                return results[:width], results[width:]
 
-            last, losses = scan(once, state, series)
-            return [*last, losses]
+            last, given = scan(once, state, series)
+            return [*last, *given]
 
     steps = torch.export.Dim("steps", min=2, max=2**31 - 1)
     return torch.export.export(

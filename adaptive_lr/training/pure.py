@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -39,10 +40,17 @@ class PureAdamW:
     """See `AdamW`."""
 
     slots = 2
+    _root = staticmethod(torch.sqrt)
 
     def __init__(self, *, beta1: float, beta2: float, epsilon: float, weight_decay: float, matrices_only: bool) -> None:
         self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
         self._decay, self._matrices = weight_decay, matrices_only
+
+    def differentiable(self) -> PureAdamW:
+        """The same update, whose derivative is 0 instead of 0/0 for a parameter that never had a gradient."""
+        other = copy(self)
+        other._root = smooth_root
+        return other
 
     def __call__(
         self, parameters: Sequence[Tensor], slots: Slots, gradients: Sequence[Tensor], rates: Tensor, counts: Tensor
@@ -54,7 +62,7 @@ class PureAdamW:
         for parameter, mean, square, gradient in zip(parameters, *slots, gradients, strict=True):
             new_mean = mean + (1.0 - self._beta1) * (gradient - mean)
             new_square = self._beta2 * square + (1.0 - self._beta2) * gradient * gradient
-            direction = new_mean / (new_square.sqrt() / column(second, parameter) + self._epsilon)
+            direction = new_mean / (self._root(new_square) / column(second, parameter) + self._epsilon)
             rate, shrunk = column(rates, parameter), parameter
             if self._decay and decays(parameter, matrices_only=self._matrices):
                 shrunk = parameter * (1.0 - rate * self._decay)
@@ -69,12 +77,19 @@ class PureClipped:
 
     def __init__(self, then: PureUpdate, *, norm: float, epsilon: float) -> None:
         self._then, self._norm, self._epsilon, self.slots = then, norm, epsilon, then.slots
+        self._root = torch.sqrt
+
+    def differentiable(self) -> PureClipped:
+        """See `PureAdamW`."""
+        other = copy(self)
+        other._then, other._root = differentiable(self._then), smooth_root
+        return other
 
     def __call__(
         self, parameters: Sequence[Tensor], slots: Slots, gradients: Sequence[Tensor], rates: Tensor, counts: Tensor
     ) -> tuple[list[Tensor], Slots]:
         """See the protocol."""
-        length = squared_norms(gradients).sqrt()
+        length = self._root(squared_norms(gradients))
         factors = (self._norm / (length + self._epsilon)).clamp(max=1.0)
         clipped = [gradient * column(factors, gradient) for gradient in gradients]
         return self._then(parameters, slots, clipped, rates, counts)
@@ -103,6 +118,17 @@ class PureProjectedSGD:
 def squared_norms(vectors: Sequence[Tensor]) -> Tensor:
     """|v|^2 of all parameters of a trial together, ``[B]``."""
     return torch.stack([vector.flatten(1).square().sum(1) for vector in vectors]).sum(0)
+
+
+def differentiable(update: PureUpdate) -> PureUpdate:
+    """An update with the same values whose derivatives are finite wherever its gradients are."""
+    return update.differentiable() if isinstance(update, PureAdamW | PureClipped) else update
+
+
+def smooth_root(values: Tensor) -> Tensor:
+    """The square root, with a derivative of 0 at 0."""
+    positive = values != 0.0
+    return torch.where(positive, torch.where(positive, values, 1.0).sqrt(), values)
 
 
 def decays(parameter: Tensor, *, matrices_only: bool) -> bool:
