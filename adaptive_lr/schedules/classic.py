@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adaptive_lr.errors import SpecError
 from adaptive_lr.schedules.base import AbstractSchedule, checked_steps, resolved_fraction
-from adaptive_lr.schedules.elementwise import check_one_of, column, power, reached
+from adaptive_lr.schedules.elementwise import check_one_of, column, power, reached, root
 from adaptive_lr.spec import Range, Scalar, choice, number, numbers, spec
 
 
@@ -215,7 +215,7 @@ class WSD(AbstractSchedule):
         if self.shape == "linear":
             fall = 1.0 - x
         elif self.shape == "sqrt":
-            fall = 1.0 - x.sqrt()
+            fall = 1.0 - root(x)
         else:
             fall = 0.5 * (1.0 + (torch.pi * x).cos())
         return self.floor + (1.0 - self.floor) * fall

@@ -42,6 +42,12 @@ def power(base: Tensor, exponent: Scalar) -> Tensor:
     return torch.where(base > 0.0, base.clamp(min=1e-300) ** exponent, torch.zeros_like(base))
 
 
+def root(base: Tensor) -> Tensor:
+    """``base.sqrt()`` to the last bit for base >= 0, with a gradient of 0 where the base is 0."""
+    positive = base > 0.0
+    return torch.where(positive, torch.where(positive, base, 1.0).sqrt(), 0.0)
+
+
 def ratio(numerator: Tensor, denominator: Scalar) -> Tensor:
     """The quotient in [0, 1], with a denominator of 0 taken as 1e-300."""
     return (numerator / column(denominator).clamp(min=1e-300)).clamp(0.0, 1.0)

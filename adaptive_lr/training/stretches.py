@@ -94,13 +94,13 @@ class CompiledSteps:
             (
                 begin,
                 min(begin + size, total),
-                _beside([blocks[min(row, total - 1) // self._each] for row in range(begin, begin + size)]),
+                beside([blocks[min(row, total - 1) // self._each] for row in range(begin, begin + size)]),
             )
             for begin in range(0, total, size)
         ]
 
 
-def _beside(blocks: Sequence[Minibatch]) -> Minibatch:
+def beside(blocks: Sequence[Minibatch]) -> Minibatch:
     """Minibatches ``[K, n, …]`` of several trials as ``[K, B, n, …]``."""
     targets = torch.stack([targets for _, targets in blocks], 1)
     first = blocks[0][0]
