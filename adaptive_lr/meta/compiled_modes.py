@@ -19,9 +19,9 @@ _LOOPS: dict[tuple[Structure, str, int], Run] = {}
 """Those that this process has, by structure, kind and number of tangents."""
 
 
-def is_ready(runs: TrialRuns, kinds: Sequence[tuple[str, int]]) -> bool:
-    """Whether this process has all of these loops."""
-    return all((runs.structure, *kind) in _LOOPS for kind in kinds)
+def is_ready(structure: Structure, kind: str, tangents: int = 0) -> bool:
+    """Whether this process has such a loop."""
+    return (structure, kind, tangents) in _LOOPS
 
 
 def compiled_push(runs: TrialRuns) -> Push:
@@ -46,7 +46,7 @@ def compiled_push(runs: TrialRuns) -> Push:
 
 
 class CompiledPasses:
-    """`EagerPasses` as three programs; where one cannot be compiled, its first call raises a `CompileError`.
+    """`EagerPasses` as two programs; where one cannot be compiled, its first call raises a `CompileError`.
 
     Args:
         runs: what they are for.
@@ -55,12 +55,6 @@ class CompiledPasses:
     def __init__(self, runs: TrialRuns) -> None:
         self._runs, self._unrolled = runs, runs.unrolled
         self._width, self._others = map(len, runs.unrolled.start)
-
-    def advance(self, state: State, rates: Tensor, block: Any) -> State:
-        """See the protocol."""
-        results = _run(self._runs, "advance", 0, self._advanced, [*state[0], *state[1]], [*block, rates])
-        (moving, rest), _ = _parted(results, (self._width, self._others))
-        return moving, rest
 
     def record(self, state: State, rates: Tensor, block: Any) -> tuple[State, list[Tensor]]:
         """See the protocol; the states are stacked."""
@@ -75,15 +69,11 @@ class CompiledPasses:
         (before,), (slopes, lengths) = _parted(results, (self._width,))
         return Pulled(before, slopes.flip(0), lengths.flip(0))
 
-    def _advanced(self, *values: Tensor) -> list[Tensor]:
+    def _recorded(self, *values: Tensor) -> list[Tensor]:
         (moving, rest), given = _parted(values, (self._width, self._others))
         *given, rate = given
         after, changed = self._unrolled.step(moving, rest, rate, given)
-        return [*_apart([*after, *changed], values), rate.clone()]
-
-    def _recorded(self, *values: Tensor) -> list[Tensor]:
-        (moving, rest), _ = _parted(values, (self._width, self._others))
-        return [*self._advanced(*values)[:-1], *(value.clone() for value in (*moving, *rest))]
+        return [*_apart([*after, *changed], values), *(value.clone() for value in (*moving, *rest))]
 
     def _pulled(self, *values: Tensor) -> list[Tensor]:
         (adjoints, moving, rest), given = _parted(values, (self._width, self._width, self._others))

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from adaptive_lr.errors import InputError
-from adaptive_lr.schedules import AbstractSchedule
+from adaptive_lr.meta.duals import load_forward_mode
+from adaptive_lr.schedules import AbstractSchedule, table
 from adaptive_lr.schedules.base import progress
 from adaptive_lr.spec import lookup, on_cpu, stack
 
@@ -29,17 +30,16 @@ def numbers_of(schedule: AbstractSchedule) -> tuple[str, ...]:
 
 
 def rate_slopes(schedule: AbstractSchedule, base_lr: float, steps: int, numbers: Sequence[str]) -> Tensor:
-    """d rate_t / d number, shape ``[T, P]``, float64: rate_t itself for log(base rate), base_lr dm_t/dfield for a field.
+    """Derivatives d rate_t / d number, shape ``[T, P]``, float64: rate_t itself for log(base rate), base_lr dm_t/dfield for a field.
+
+    A name that is not a number of the schedule is refused with an `InputError`, as is one that the rates do not follow smoothly.
 
     >>> from adaptive_lr import DampedCosine
     >>> rate_slopes(DampedCosine(), 0.5, 2, ["log_base_lr", "floor"]).tolist()
     [[0.5, 0.0], [0.25, 0.25]]
-
-    Raises:
-        InputError: a name is not a number of the schedule, or the rates do not depend on it smoothly.
     """
     columns = [
-        _multipliers(schedule, steps) if name == BASE_RATE else multiplier_slopes(schedule, steps, name)
+        table([schedule], steps)[0, :-1] if name == BASE_RATE else multiplier_slopes(schedule, steps, name)
         for name in _checked(numbers)
     ]
     return base_lr * torch.stack(columns, 1)
@@ -62,11 +62,12 @@ def multiplier_slopes(schedule: AbstractSchedule, steps: int, name: str) -> Tens
         raise InputError(f"{title}.{name} is given in steps, which are whole numbers: give it as a fraction of the run")
     if isinstance(known[name], int):
         raise InputError(f"{title}.{name} counts, so that nothing can be differentiated by it; leave it out")
+    load_forward_mode()
     with on_cpu(), forward_ad.dual_level():
         field = torch.tensor([[leaves[name]]], dtype=torch.float64)
         moved = stack([resolved]).with_leaves({name: forward_ad.make_dual(field, torch.ones_like(field))})
         tangent = forward_ad.unpack_dual(moved.multiplier(progress(steps)[:-1].unsqueeze(0))).tangent
-        slopes = None if tangent is None else tangent[0].expand(steps).clone()
+        slopes: Tensor | None = None if tangent is None else tangent[0].expand(steps).clone()
     if slopes is None or not bool(slopes.any()):
         raise InputError(
             f"the rates do not change smoothly with {title}.{name}: their derivative is 0 at every step; "
@@ -76,12 +77,6 @@ def multiplier_slopes(schedule: AbstractSchedule, steps: int, name: str) -> Tens
         step = int((~slopes.isfinite()).nonzero()[0])
         raise InputError(f"the rate at step {step} of {steps} has no finite derivative by {title}.{name}; leave it out")
     return slopes
-
-
-def _multipliers(schedule: AbstractSchedule, steps: int) -> Tensor:
-    from adaptive_lr.schedules import table
-
-    return table([schedule], steps)[0, :-1]
 
 
 def _checked(numbers: Sequence[str]) -> Sequence[str]:

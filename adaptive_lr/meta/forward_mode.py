@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
+from adaptive_lr.meta.duals import load_forward_mode
 from adaptive_lr.meta.unrolled import State, Step, Unrolled, Watch, stretches
+
+_SHARED: Any = (None, 0, None)
+"""The state is the same for all tangents."""
 
 LOOKED_AT = 250
 """Steps after which the tangents' lengths are looked at, at the latest."""
@@ -40,9 +44,7 @@ class Pushed(NamedTuple):
 class Push(Protocol):
     """Carries state and tangents through the steps of a block."""
 
-    def __call__(
-        self, state: State, tangents: list[Tensor], rates: Tensor, directions: Tensor, block: Any
-    ) -> Pushed:
+    def __call__(self, state: State, tangents: list[Tensor], rates: Tensor, directions: Tensor, block: Any) -> Pushed:
         """From the rates ``[K, B]`` and their derivatives ``[K, P, B]``."""
 
 
@@ -67,7 +69,7 @@ def pushed_once(
     def along(tangent: list[Tensor], direction: Tensor) -> Any:
         return jvp(lambda s, r: step(s, rest, r, given), (moving, rate), (tangent, direction), has_aux=True)
 
-    after, changes, others = vmap(along, out_dims=(None, 0, None), randomness="same")(tangents, directions)
+    after, changes, others = vmap(along, out_dims=_SHARED, randomness="same")(tangents, directions)
     return (after, others), changes
 
 
@@ -77,9 +79,7 @@ def eager_push(unrolled: Unrolled) -> Push:
     def push(state: State, tangents: list[Tensor], rates: Tensor, directions: Tensor, block: Any) -> Pushed:
         lengths, sizes = [], []
         for index, (rate, direction) in enumerate(zip(rates, directions, strict=True)):
-            state, tangents = pushed_once(
-                unrolled.step, state, tangents, rate, direction, unrolled.at(block, index)
-            )
+            state, tangents = pushed_once(unrolled.step, state, tangents, rate, direction, unrolled.at(block, index))
             lengths.append(unrolled.lengths(tangents, 1))
             sizes.append(unrolled.lengths(state[0]))
         return Pushed(state, tangents, torch.stack(lengths), torch.stack(sizes))
@@ -88,7 +88,7 @@ def eager_push(unrolled: Unrolled) -> Push:
 
 
 def forward(unrolled: Unrolled, directions: Tensor, watch: Watch, push: Push) -> Forward:
-    """d final / d number = (d final / d state) Z after the last step, with Z = 0 before the first.
+    """Derivatives d final / d number = (d final / d state) Z after the last step, with Z = 0 before the first.
 
     Args:
         unrolled: the run.
@@ -96,10 +96,11 @@ def forward(unrolled: Unrolled, directions: Tensor, watch: Watch, push: Push) ->
         watch: what refuses tangents that explode, with an `InputError`.
         push: carries them through a block of steps.
     """
+    load_forward_mode()
     state, steps = unrolled.start, len(unrolled.rates)
     tangents = [value.new_zeros(directions.shape[1], *value.shape) for value in state[0]]
     norms = torch.zeros_like(directions[0])
-    ends, begin = stretches(0, steps, LOOKED_AT), 0
+    ends, begin = stretches(0, steps, min(LOOKED_AT, unrolled.longest)), 0
     with torch.no_grad():
         for end, block in zip(ends, unrolled.blocks(ends, 0), strict=True):
             result = push(state, tangents, unrolled.rates[begin:end], directions[begin:end], block)

@@ -38,10 +38,7 @@ class Pulled(NamedTuple):
 
 
 class Passes(Protocol):
-    """The three ways through the steps of a block."""
-
-    def advance(self, state: State, rates: Tensor, block: Any) -> State:
-        """The state after the steps."""
+    """The two ways through the steps of a block."""
 
     def record(self, state: State, rates: Tensor, block: Any) -> tuple[State, Any]:
         """The state after the steps, and the states before each of them."""
@@ -66,7 +63,7 @@ def pulled_once(
         given: what else the step is given.
     """
     moving, rest = state
-    _, back, _ = vjp(lambda s, r: step(s, rest, r, given), moving, rate, has_aux=True)
+    back: Any = vjp(lambda s, r: step(s, rest, r, given), moving, rate, has_aux=True)[1]
     before, slope = back(list(adjoints))
     return list(before), slope
 
@@ -76,10 +73,6 @@ class EagerPasses:
 
     def __init__(self, unrolled: Unrolled) -> None:
         self._unrolled = unrolled
-
-    def advance(self, state: State, rates: Tensor, block: Any) -> State:
-        """See the protocol."""
-        return self.record(state, rates, block)[0]
 
     def record(self, state: State, rates: Tensor, block: Any) -> tuple[State, list[State]]:
         """See the protocol."""
@@ -100,14 +93,15 @@ class EagerPasses:
         return Pulled(adjoints, torch.stack(slopes[::-1]), torch.stack(lengths[::-1]))
 
 
-def segment_of(steps: int, state: State) -> int:
-    """How many steps a segment has: sqrt(T), or more where their states need little memory."""
-    size = sum(value.nbytes for part in state for value in part)
-    return min(steps, max(math.isqrt(steps - 1) + 1, BYTES_OF_A_SEGMENT // max(1, size)))
+def segment_of(unrolled: Unrolled) -> int:
+    """How many steps a segment has: sqrt(T), or more where their states and minibatches need little memory."""
+    steps = len(unrolled.rates)
+    size = sum(value.nbytes for value in unrolled.start[0])
+    return min(steps, max(math.isqrt(steps - 1) + 1, min(unrolled.longest, BYTES_OF_A_SEGMENT // max(1, size))))
 
 
 def reverse(unrolled: Unrolled, watch: Watch, passes: Passes, segment: int | None = None) -> Reverse:
-    """d final / d rate of every step, from the last segment to the first; the states of each are computed again from its beginning.
+    """Derivatives d final / d rate of every step, from the last segment to the first; the states of each are computed again from its beginning.
 
     Checkpoints and the states of one segment are held: some 2 sqrt(T) states, or what ``BYTES_OF_A_SEGMENT`` allows.
 
@@ -118,12 +112,12 @@ def reverse(unrolled: Unrolled, watch: Watch, passes: Passes, segment: int | Non
         segment: steps of a segment; `segment_of` if it is not given.
     """
     steps, rates = len(unrolled.rates), unrolled.rates
-    segment = segment or segment_of(steps, unrolled.start)
+    segment = segment or segment_of(unrolled)
     begins = list(range(0, steps, segment))
     checkpoints = [unrolled.start]
     with torch.no_grad():
         for begin, block in zip(begins[:-1], unrolled.blocks(begins[1:], 0), strict=True):
-            checkpoints.append(passes.advance(checkpoints[-1], rates[begin : begin + segment], block))
+            checkpoints.append(passes.record(checkpoints[-1], rates[begin : begin + segment], block)[0])
     slopes: list[Tensor] = []
     final = last = norms = adjoints = None
     for begin in reversed(begins):

@@ -17,7 +17,7 @@ from adaptive_lr.schedules import table
 from adaptive_lr.tasks.base import as_tuple
 from adaptive_lr.training.compiled_loop import State as TrainingState
 from adaptive_lr.training.compiled_loop import Structure, step_function
-from adaptive_lr.training.optimizers import AdamW, Clipped, SGD
+from adaptive_lr.training.optimizers import SGD, AdamW, Clipped
 from adaptive_lr.training.paused import stacked_buffers
 from adaptive_lr.training.pure import differentiable
 from adaptive_lr.training.stretches import beside, steps_of_a_block
@@ -46,7 +46,9 @@ def check(trials: Sequence[Trial]) -> None:
         )
     if first.optimizer.pure() is None:
         usable = ", ".join(kind.__name__ for kind in (SGD, AdamW, Clipped))
-        raise InputError(f"a run of {type(first.optimizer).__name__} cannot be differentiated: use {usable}, or way='differences'")
+        raise InputError(
+            f"a run of {type(first.optimizer).__name__} cannot be differentiated: use {usable}, or way='differences'"
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class TrialRuns:
     unrolled: Unrolled
 
     def directions(self, numbers: Sequence[str]) -> Tensor:
-        """d rate / d number, ``[T, P, B]``, in the precision of the training."""
+        """Derivatives d rate / d number, ``[T, P, B]``, in the precision of the training."""
         first = self.trials[0]
         each = [rate_slopes(trial.schedule, trial.base_lr, first.steps, numbers) for trial in self.trials]
         return torch.stack(each, 2).to(first.torch_dtype)
@@ -97,6 +99,7 @@ def trial_runs(trials: Sequence[Trial]) -> TrialRuns:
         rates=(rates * bases).to(first.torch_dtype),
         blocks=_Blocks(trials, apart=structure.apart),
         at=lambda block, index: [part[index] for part in block],
+        longest=steps_of_a_block(first.task, len(trials) if structure.apart else 1, first.torch_dtype),
         final=final,
         trials=1,
         whose=lambda index: f" (trial {index}, seed {seeds[index]})" if len(trials) > 1 else "",
@@ -161,9 +164,3 @@ class _Blocks:
             numbers = torch.arange(begin + 1, end + 1, dtype=torch.float64).unsqueeze(1)
             yield [*as_tuple(inputs), targets, numbers.expand(-1, len(self._trials))]
             begin = end
-
-
-def longest_block(trials: Sequence[Trial]) -> int:
-    """How many steps' minibatches are held at the same time."""
-    seeds = len({trial.seed for trial in trials})
-    return steps_of_a_block(trials[0].task, len(trials) if seeds > 1 else 1, trials[0].torch_dtype)

@@ -39,6 +39,7 @@ class Unrolled:
         rates: the rate of every step, ``[T, B]`` or ``[T]``.
         blocks: what else the steps are given.
         at: what one step is given, by its index in a block.
+        longest: how many steps a block may have, for the memory that it takes.
         final: the final loss of a state, ``[B]`` or a scalar.
         trials: 1 if tensors have a dimension B in front, else 0.
         whose: says of which trial a message speaks, from its index.
@@ -50,6 +51,7 @@ class Unrolled:
     rates: Tensor
     blocks: Blocks
     at: Callable[[Any, int], Any]
+    longest: int
     final: Callable[[list[Tensor], list[Tensor]], Tensor]
     trials: int
     whose: Callable[[int], str]
@@ -106,16 +108,16 @@ class Watch:
     def tangents(self, first: int, tangents: Tensor, parameters: Tensor) -> None:
         """Look at the lengths of tangents ``[K, P, B]`` and of the parameters ``[K, B]``, after the steps from ``first`` on.
 
-        Raises:
-            InputError: one is more than ``bound`` times as long as the parameters, or not finite.
+        One that is more than ``bound`` times as long as the parameters, or not finite, is refused with an `InputError`.
         """
         least = torch.finfo(parameters.dtype).tiny
-        grown = (tangents / parameters.clamp(min=least).unsqueeze(1)).flatten(2)
+        lengths = tangents.reshape(*tangents.shape[:2], -1)
+        grown = lengths / parameters.reshape(len(parameters), 1, -1).clamp(min=least)
         bad = (~(grown <= self.bound)).nonzero()
         if not len(bad):
             return
         offset, number, trial = bad[0].tolist()
-        length = float(tangents.flatten(2)[offset, number, trial])
+        length = float(lengths[offset, number, trial])
         what = f"d parameters / d {self.numbers[number]} has the norm {length:.3g}"
         share = f"{float(grown[offset, number, trial]):.3g} times that of the parameters"
         raise self._refusal(what, share, first + offset, trial)
@@ -123,23 +125,21 @@ class Watch:
     def adjoints(self, first: int, adjoints: Tensor, last: Tensor) -> None:
         """Look at the lengths of adjoints ``[K, B]`` before the steps from ``first`` on, against those at the end ``[B]``.
 
-        Raises:
-            InputError: one is more than ``bound`` times as long as at the end, or not finite.
+        One that is more than ``bound`` times as long as at the end, or not finite, is refused with an `InputError`.
         """
         least = torch.finfo(last.dtype).tiny
-        grown = (adjoints / last.clamp(min=least)).flatten(1)
+        lengths = adjoints.reshape(len(adjoints), -1)
+        grown = lengths / last.reshape(-1).clamp(min=least)
         bad = (~(grown <= self.bound)).nonzero()
         if not len(bad):
             return
         offset, trial = bad[-1].tolist()  # the first on the way back
-        what = f"d final loss / d parameters has the norm {float(adjoints.flatten(1)[offset, trial]):.3g}"
-        raise self._refusal(
-            what, f"{float(grown[offset, trial]):.3g} times that at the end", first + offset, trial
-        )
+        what = f"d final loss / d parameters has the norm {float(lengths[offset, trial]):.3g}"
+        raise self._refusal(what, f"{float(grown[offset, trial]):.3g} times that at the end", first + offset, trial)
 
     def _refusal(self, what: str, share: str, step: int, trial: int) -> InputError:
         rates = self.unrolled.rates
-        rate = float(rates.flatten(1)[step, trial] if self.unrolled.trials else rates[step])
+        rate = float(rates.reshape(len(rates), -1)[step, trial])
         return InputError(
             f"{what} at step {step} of {len(rates)}, rate {rate:.3g}{self.unrolled.whose(trial)}: {share}, "
             f"more than bound={self.bound:g}; the derivative through this run is of no use: lower the base rate, "

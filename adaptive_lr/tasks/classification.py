@@ -215,7 +215,6 @@ class SoftmaxRegression(AbstractClassification):
             metrics |= self.metrics_on("validation", exact) | self.metrics_on("test", exact)
         return metrics
 
-
     def final_loss(self, state: Mapping[str, Tensor]) -> Tensor:
         """The excess."""
         exact = [value.to(torch.float64) for value in state.values()]

@@ -138,9 +138,7 @@ def step_function(structure: Structure, update: PureUpdate) -> Step:
     """One step as a pure function, which can be differentiated where the update can."""
     gradients = _gradients(structure)
 
-    def step(
-        state: State, inputs: Inputs, targets: Tensor, rates: Tensor, numbers: Tensor
-    ) -> tuple[State, Tensor]:
+    def step(state: State, inputs: Inputs, targets: Tensor, rates: Tensor, numbers: Tensor) -> tuple[State, Tensor]:
         slopes, (losses, changed) = gradients(state.parameters, state.buffers, inputs, targets)
         moved, slots = update(state.parameters, state.slots, slopes, rates, numbers)
         return State(moved, slots, changed), losses

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 
 import torch
 from torch import Tensor
 
 from adaptive_lr.training.base import STACKED_VECTOR, PureUpdate, Slots, column
+
+Root = Callable[[Tensor], Tensor]
 
 
 class PureSGD:
@@ -40,7 +42,7 @@ class PureAdamW:
     """See `AdamW`."""
 
     slots = 2
-    _root = staticmethod(torch.sqrt)
+    _root: Root = staticmethod(torch.sqrt)
 
     def __init__(self, *, beta1: float, beta2: float, epsilon: float, weight_decay: float, matrices_only: bool) -> None:
         self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
@@ -77,7 +79,7 @@ class PureClipped:
 
     def __init__(self, then: PureUpdate, *, norm: float, epsilon: float) -> None:
         self._then, self._norm, self._epsilon, self.slots = then, norm, epsilon, then.slots
-        self._root = torch.sqrt
+        self._root: Root = torch.sqrt
 
     def differentiable(self) -> PureClipped:
         """See `PureAdamW`."""
