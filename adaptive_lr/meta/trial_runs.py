@@ -30,7 +30,7 @@ def check(trials: Sequence[Trial]) -> None:
 
     Raises:
         InputError: there are none, they differ in more than schedule, base rate and seed, a rate follows from what happens in
-            training, or the optimizer has no form that can be differentiated.
+            training, the optimizer has no form that can be differentiated, or the module remembers numbers from step to step.
     """
     if not trials:
         raise InputError("trials must be one or more, got none")
@@ -48,6 +48,12 @@ def check(trials: Sequence[Trial]) -> None:
         usable = ", ".join(kind.__name__ for kind in (SGD, AdamW, Clipped))
         raise InputError(
             f"a run of {type(first.optimizer).__name__} cannot be differentiated: use {usable}, or way='differences'"
+        )
+    remembered = [name for name, buffer in first.task.initial_buffers().items() if buffer.is_floating_point()]
+    if remembered:  # torch refuses running means, and a state that is carried is detached: its derivative would be wrong
+        raise InputError(
+            f"{first.task!r} cannot be differentiated, since its module remembers {remembered[0]} from step to step: use a task "
+            "without batch normalisation and without a state that is carried, or way='differences'"
         )
 
 
@@ -79,7 +85,7 @@ def trial_runs(trials: Sequence[Trial]) -> TrialRuns:
     layout = _Layout(trials)
     pure = first.optimizer.pure()
     assert pure is not None
-    once = step_function(structure, differentiable(pure))
+    once = step_function(structure, differentiable(pure), differentiated=True)
     several = isinstance(next(iter(first.task.minibatches(seeds[0], 1, first.torch_dtype)))[0], tuple)
 
     def step(moving: list[Tensor], rest: list[Tensor], rate: Tensor, given: Sequence[Tensor]) -> State:

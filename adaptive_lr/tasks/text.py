@@ -127,6 +127,13 @@ class CharacterModel(AbstractTask):
             loss -= outputs.log_softmax(-1).gather(2, index).sum((1, 2))
         return loss / len(starts)
 
+    def final_loss(self, state: Mapping[str, Tensor]) -> Tensor:
+        """The loss on the validation text."""
+        parameters, text = list(state.values()), corpus().validation
+        rows = self.evaluated(len(text))
+        inputs = self._inputs(text, rows, parameters[0].dtype)
+        return self.shared_objective()(parameters, [], inputs, text[rows])[0].to(torch.float64)
+
     def evaluated(self, length: int) -> Tensor:
         """Which characters of a split are predicted for a metric, ``[EVALUATED]`` or fewer, each with a whole context."""
         count = min(EVALUATED, length - self.context)
