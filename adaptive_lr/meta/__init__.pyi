@@ -3,8 +3,8 @@
 from .differences import finite_differences
 from .directions import numbers_of
 from .final_gradients import FinalGradient, FinalGradients, Way
-from .hypergradients import hypergradients
 from .own_loop import hypergradient
+from .through_training import hypergradients
 from .windows import WindowGradients, window_gradients
 
 __all__ = [

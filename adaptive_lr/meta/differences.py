@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adaptive_lr.errors import InputError, SpecError
-from adaptive_lr.meta.directions import BASE_RATE, numbers_of
+from adaptive_lr.meta.directions import BASE_RATE, checked, numbers_of
 from adaptive_lr.meta.final_gradients import FinalGradients
 from adaptive_lr.schedules import AbstractSchedule
 from adaptive_lr.spec import lookup
@@ -99,7 +99,7 @@ def finite_differences(
     """
     if not trials:
         raise InputError("trials must be one or more, got none")
-    names = tuple(numbers_of(trials[0].schedule) if numbers is None else numbers)
+    names = checked(numbers_of(trials[0].schedule) if numbers is None else numbers)
     sides = [
         [lanes(trial.schedule, trial.base_lr, name, (widths or {}).get(name)) for name in names] for trial in trials
     ]
@@ -108,18 +108,23 @@ def finite_differences(
         for trial, pairs in zip(trials, sides, strict=True)
         for lane in (Lane(trial.schedule, trial.base_lr, 0.0), *(lane for pair in pairs for lane in pair))
     ]
-    losses = _final_losses(planned, compiled=compiled).view(len(trials), -1)
+    results = _trained(planned, compiled=compiled)
+    for trial in trials:
+        if results[trial].status is Status.DIVERGED:
+            raise InputError(
+                f"the trial of seed {trial.seed} diverges at its own rate, {trial.base_lr:g}: lower base_lr"
+            )
+    losses = torch.tensor([_counted(results[trial]) for trial in planned], dtype=torch.float64).view(len(trials), -1)
     stands = torch.tensor([[[lane.stands for lane in pair] for pair in pairs] for pairs in sides], dtype=torch.float64)
     ends = losses[:, 1:].reshape(stands.shape)
     gradient = (ends[..., 1] - ends[..., 0]) / (stands[..., 1] - stands[..., 0])
     return FinalGradients(names, losses[:, 0], gradient)
 
 
-def _final_losses(trials: Sequence[Trial], *, compiled: bool) -> Tensor:
+def _trained(trials: Sequence[Trial], *, compiled: bool) -> dict[Trial, RunResult]:
     backend = Backend.COMPILED if compiled and Backend.COMPILED in backends(trials[0]) else None
     unlike = list(dict.fromkeys(trials))
-    results = {result.trial: result for batch in batches(unlike) for result in train_batch(batch, backend)}
-    return torch.tensor([_counted(results[trial]) for trial in trials], dtype=torch.float64)
+    return {result.trial: result for batch in batches(unlike) for result in train_batch(batch, backend)}
 
 
 def _counted(result: RunResult) -> float:

@@ -40,7 +40,7 @@ def rate_slopes(schedule: AbstractSchedule, base_lr: float, steps: int, numbers:
     """
     columns = [
         table([schedule], steps)[0, :-1] if name == BASE_RATE else multiplier_slopes(schedule, steps, name)
-        for name in _checked(numbers)
+        for name in checked(numbers)
     ]
     return base_lr * torch.stack(columns, 1)
 
@@ -79,8 +79,8 @@ def multiplier_slopes(schedule: AbstractSchedule, steps: int, name: str) -> Tens
     return slopes
 
 
-def _checked(numbers: Sequence[str]) -> Sequence[str]:
-    """The names.
+def checked(numbers: Sequence[str]) -> tuple[str, ...]:
+    """The names of numbers, each of them once.
 
     Raises:
         InputError: there are none, one occurs twice, or a text stands for a sequence.
@@ -89,4 +89,4 @@ def _checked(numbers: Sequence[str]) -> Sequence[str]:
         raise InputError(f"numbers must be one or more names, such as ['log_base_lr', 'exponent'], got {numbers!r}")
     if len(set(numbers)) < len(numbers):
         raise InputError(f"each of numbers must be there once, got {list(numbers)!r}")
-    return numbers
+    return tuple(numbers)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from textwrap import shorten
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-from adaptive_lr.errors import InputError
+from adaptive_lr.errors import InputError, in_a_line
 from adaptive_lr.meta.differences import lanes
-from adaptive_lr.meta.directions import numbers_of, rate_slopes
+from adaptive_lr.meta.directions import checked, numbers_of, rate_slopes
+from adaptive_lr.meta.duals import load_forward_mode
 from adaptive_lr.meta.final_gradients import FinalGradient, Way, way_of
-from adaptive_lr.meta.forward_mode import eager_push, forward
+from adaptive_lr.meta.forward_mode import eager_push, forward, pushed_once
 from adaptive_lr.meta.reverse_mode import EagerPasses, reverse
 from adaptive_lr.meta.unrolled import BOUND, State, Unrolled, Watch
 from adaptive_lr.schedules import AbstractSchedule, table
@@ -69,19 +71,20 @@ def hypergradient(
         )
     if not base_lr > 0.0:
         raise InputError(f"base_lr must be above 0, got {base_lr!r}")
-    names = tuple(numbers_of(schedule) if numbers is None else numbers)
+    names = checked(numbers_of(schedule) if numbers is None else numbers)
     loop = _Loop(train_step, final_loss, state, batches)
     loop.check(schedule, base_lr, repeated=way is Way.REVERSE)
     if way is Way.DIFFERENCES:
         return _differences(loop, schedule, base_lr, names)
-    unrolled = loop.unrolled(schedule, base_lr)
-    watch = Watch(unrolled, names, bound)
     slopes = rate_slopes(schedule, base_lr, len(batches), names)
     if way is Way.FORWARD:
+        unrolled = loop.pushable(schedule, base_lr)
+        watch = Watch(unrolled, names, bound)
         result = forward(unrolled, slopes.to(unrolled.rates), watch, eager_push(unrolled))
         norms = dict(zip(names, result.norms.tolist(), strict=True))
         return FinalGradient(float(result.final), dict(zip(names, result.gradient.tolist(), strict=True)), norms)
-    back = reverse(unrolled, watch, EagerPasses(unrolled))
+    unrolled = loop.unrolled(schedule, base_lr)
+    back = reverse(unrolled, Watch(unrolled, names, bound), EagerPasses(unrolled))
     per_step = back.per_step.to("cpu", torch.float64)
     gradient = dict(zip(names, (per_step @ slopes).tolist(), strict=True))
     return FinalGradient(float(back.final), gradient, {"state": float(back.norms)}, per_step)
@@ -103,7 +106,7 @@ class _Loop:
 
     def _floating(self) -> list[Tensor]:
         leaves = _pytree.tree_leaves(self.state)
-        floating = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+        floating = [leaf for leaf in leaves if _is_floating(leaf)]
         if not floating:
             raise InputError(
                 "state must hold a tensor of floating point, in dictionaries, lists or tuples; it holds none"
@@ -136,10 +139,38 @@ class _Loop:
                 f"train_step must give a state like the one it is given: {_shortly(kinds[0])}, got {_shortly(kinds[1])}"
             )
 
-    def unrolled(self, schedule: AbstractSchedule, base_lr: float) -> Unrolled:
-        """The loop as a chain of steps on flat lists."""
+    def pushable(self, schedule: AbstractSchedule, base_lr: float) -> Unrolled:
+        """The loop in the form that torch's forward mode can follow.
+
+        Raises:
+            InputError: there is none, since an operation has no forward derivative.
+        """
+        load_forward_mode()
+        reasons = []
+        for touched in (False, True):
+            unrolled = self.unrolled(schedule, base_lr, touched=touched)
+            tangents, rate = [torch.zeros_like(value).unsqueeze(0) for value in unrolled.start[0]], unrolled.rates[0]
+            try:
+                pushed_once(unrolled.step, unrolled.start, tangents, rate, rate.unsqueeze(0), self.batches[0])
+            except RuntimeError as error:
+                reasons.append(error)
+            else:
+                return unrolled
+        raise InputError(
+            f"torch has no forward derivative of what train_step does ({shorten(in_a_line(reasons[0]), 200)}): use way='reverse'"
+        ) from reasons[0]
+
+    def unrolled(self, schedule: AbstractSchedule, base_lr: float, *, touched: bool = False) -> Unrolled:
+        """The loop as a chain of steps on flat lists.
+
+        Args:
+            schedule: m(u).
+            base_lr: the base rate.
+            touched: whether batches are made to depend on the rate, by nothing: in torch 2.13 the squared loss has a forward
+                derivative by its outputs only if its targets have one too.
+        """
         leaves, layout = _pytree.tree_flatten(self.state)
-        floating = [isinstance(leaf, Tensor) and leaf.is_floating_point() for leaf in leaves]
+        floating = [_is_floating(leaf) for leaf in leaves]
 
         def split(values: Sequence[Any]) -> State:
             pairs = list(zip(floating, values, strict=True))
@@ -150,6 +181,9 @@ class _Loop:
             return _pytree.tree_unflatten([next(first) if moves else next(second) for moves in floating], layout)
 
         def step(moving: list[Tensor], rest: list[Any], rate: Tensor, batch: Any) -> State:
+            if touched:
+                nothing = 0.0 * rate
+                batch = _pytree.tree_map(lambda part: part + nothing if _is_floating(part) else part, batch)
             return split(_pytree.tree_leaves(self.train_step(joined(moving, rest), rate, batch)))
 
         def final(moving: list[Tensor], rest: list[Any]) -> Tensor:
@@ -190,6 +224,10 @@ def _differences(loop: _Loop, schedule: AbstractSchedule, base_lr: float, names:
         rise = loop.trained(above.schedule, above.base_lr) - loop.trained(below.schedule, below.base_lr)
         gradient[name] = rise / (above.stands - below.stands)
     return FinalGradient(loop.trained(schedule, base_lr), gradient)
+
+
+def _is_floating(leaf: Any) -> TypeGuard[Tensor]:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
 def _scalar(loss: Any) -> Tensor:

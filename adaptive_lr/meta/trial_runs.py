@@ -50,7 +50,9 @@ def check(trials: Sequence[Trial]) -> None:
             f"a run of {type(first.optimizer).__name__} cannot be differentiated: use {usable}, or way='differences'"
         )
     remembered = [name for name, buffer in first.task.initial_buffers().items() if buffer.is_floating_point()]
-    if remembered:  # torch refuses running means, and a state that is carried is detached: its derivative would be wrong
+    if (
+        remembered
+    ):  # torch refuses running means, and a state that is carried is detached: its derivative would be wrong
         raise InputError(
             f"{first.task!r} cannot be differentiated, since its module remembers {remembered[0]} from step to step: use a task "
             "without batch normalisation and without a state that is carried, or way='differences'"
@@ -81,7 +83,9 @@ class TrialRuns:
 def trial_runs(trials: Sequence[Trial]) -> TrialRuns:
     """The runs of some trials, which `check` has let pass."""
     first, seeds = trials[0], [trial.seed for trial in trials]
-    structure = Structure(first.task, first.optimizer, first.torch_dtype, len(trials), len(set(seeds)) > 1)
+    # Recurrent networks, which are not compilable, have no gradient of several trials on one minibatch.
+    apart = len(set(seeds)) > 1 or not first.task.compilable
+    structure = Structure(first.task, first.optimizer, first.torch_dtype, len(trials), apart)
     layout = _Layout(trials)
     pure = first.optimizer.pure()
     assert pure is not None

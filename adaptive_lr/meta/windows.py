@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adaptive_lr.errors import InputError
 from adaptive_lr.meta.final_gradients import FinalGradients, Way, way_of
-from adaptive_lr.meta.hypergradients import Request, differentiate
+from adaptive_lr.meta.through_training import Request, differentiate
 from adaptive_lr.meta.trial_runs import TrialRuns, check
 from adaptive_lr.meta.unrolled import BOUND
 from adaptive_lr.training.trial import Trial

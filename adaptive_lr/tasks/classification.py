@@ -292,9 +292,9 @@ class AbstractPerceptron(AbstractConnected):
         return metrics
 
     def final_loss(self, state: Mapping[str, Tensor]) -> Tensor:
-        """The loss on the validation data; an error rate is evaluated as it is, and has no derivative."""
+        """The loss on the validation data; an error rate has no derivative."""
         if self.metric != "loss":
-            return super().final_loss(state)
+            return super().final_loss({name: value.detach() for name, value in state.items()})
         parameters, held_out = list(state.values()), self.splits().validation
         inputs = held_out.inputs.to(parameters[0].dtype)
         return self.shared_objective()(parameters, [], inputs, held_out.targets)[0].to(torch.float64)

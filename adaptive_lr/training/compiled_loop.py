@@ -142,10 +142,13 @@ def step_function(structure: Structure, update: PureUpdate, *, differentiated: b
         update: the optimizer's.
         differentiated: whether derivatives are taken of it.
     """
-    gradients = _gradients(structure)
-    if differentiated and structure.trials > 1 and structure.apart:
-        # Of a mapped gradient of layer normalisation torch 2.13 computes a wrong derivative, of the gradient of a sum the right one.
-        gradients = _of_the_sum(vmap(structure.task.objective()))
+    task = structure.task
+    if differentiated and task.compilable:
+        # Of a mapped gradient torch 2.13 computes a wrong derivative where there is layer normalisation, and none of the squared
+        # loss of a trial alone; of the gradient of a sum the right one. Recurrent networks, which are not compilable, can only be mapped.
+        gradients = _of_the_sum(vmap(task.objective()) if structure.apart else task.shared_objective())
+    else:
+        gradients = _gradients(structure)
 
     def step(state: State, inputs: Inputs, targets: Tensor, rates: Tensor, numbers: Tensor) -> tuple[State, Tensor]:
         slopes, (losses, changed) = gradients(state.parameters, state.buffers, inputs, targets)

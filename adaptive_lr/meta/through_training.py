@@ -12,7 +12,7 @@ from torch import Tensor
 from adaptive_lr.errors import CompileError, InputError
 from adaptive_lr.meta.compiled_modes import CompiledPasses, compiled_push, is_ready
 from adaptive_lr.meta.differences import finite_differences
-from adaptive_lr.meta.directions import numbers_of
+from adaptive_lr.meta.directions import checked, numbers_of
 from adaptive_lr.meta.final_gradients import FinalGradients, Way, way_of
 from adaptive_lr.meta.forward_mode import eager_push, forward
 from adaptive_lr.meta.reverse_mode import EagerPasses, reverse
@@ -63,7 +63,7 @@ def hypergradients(
     if way is Way.DIFFERENCES:
         return finite_differences(trials, numbers, compiled=bool(compiled))
     check(trials)
-    names = tuple(numbers_of(trials[0].schedule) if numbers is None else numbers)
+    names = checked(numbers_of(trials[0].schedule) if numbers is None else numbers)
     return differentiate(Request(trials, names, lambda runs: runs.directions(names), way, bound, compiled))
 
 
