@@ -1,5 +1,6 @@
 # The public names of the package; __init__.py imports each on first use.
 
+from . import meta
 from .controllers import (
     CONTROLLERS,
     AbstractController,
@@ -155,6 +156,7 @@ __all__ = [
     "get_polynomial_decay_schedule_with_warmup",
     "get_wsd_schedule",
     "log_damping",
+    "meta",
     "search",
     "table",
     "to_dict",

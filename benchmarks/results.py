@@ -22,6 +22,7 @@ TABLES = {
     "statistics": "statistics_cost",
     "search": "search_cost",
     "store": "store_cost",
+    "hypergradients": "hypergradient_cost",
 }
 """Modules with ``TITLE``, ``ABOUT`` and ``cases``, by the name of the table."""
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from adaptive_lr.errors import InputError
-from adaptive_lr.meta.duals import load_forward_mode
+from adaptive_lr.meta.duals import dual_numbers
 from adaptive_lr.schedules import AbstractSchedule, table
 from adaptive_lr.schedules.base import progress
 from adaptive_lr.spec import lookup, on_cpu, stack
@@ -62,8 +62,7 @@ def multiplier_slopes(schedule: AbstractSchedule, steps: int, name: str) -> Tens
         raise InputError(f"{title}.{name} is given in steps, which are whole numbers: give it as a fraction of the run")
     if isinstance(known[name], int):
         raise InputError(f"{title}.{name} counts, so that nothing can be differentiated by it; leave it out")
-    load_forward_mode()
-    with on_cpu(), forward_ad.dual_level():
+    with on_cpu(), dual_numbers():
         field = torch.tensor([[leaves[name]]], dtype=torch.float64)
         moved = stack([resolved]).with_leaves({name: forward_ad.make_dual(field, torch.ones_like(field))})
         tangent = forward_ad.unpack_dual(moved.multiplier(progress(steps)[:-1].unsqueeze(0))).tangent

@@ -1,17 +1,28 @@
-"""Torch's forward mode, loaded without what it says of itself."""
+"""Torch's forward mode, without what it says of itself."""
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import warnings
+from collections.abc import Iterator
 
-import torch
 from torch.autograd import forward_ad
 
 
-@functools.cache
-def load_forward_mode() -> None:
-    """Have torch load the rules of its forward mode, whose code is deprecated by torch itself and warns of it, once."""
-    with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
+@contextlib.contextmanager
+def quiet_forward_mode() -> Iterator[None]:
+    """Within it torch's forward mode warns of nothing that only torch can do something about.
+
+    Its rules are loaded by code that is deprecated, and its derivative of the squared loss resizes a tensor of its own.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+        warnings.filterwarnings("ignore", "An output with one or more elements was resized", UserWarning)
+        yield
+
+
+@contextlib.contextmanager
+def dual_numbers() -> Iterator[None]:
+    """`torch.autograd.forward_ad.dual_level`, quietly."""
+    with quiet_forward_mode(), forward_ad.dual_level():
+        yield

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
-from adaptive_lr.meta.duals import load_forward_mode
+from adaptive_lr.meta.duals import quiet_forward_mode
 from adaptive_lr.meta.unrolled import State, Step, Unrolled, Watch, stretches
 
 _SHARED: Any = (None, 0, None)
@@ -96,12 +96,11 @@ def forward(unrolled: Unrolled, directions: Tensor, watch: Watch, push: Push) ->
         watch: what refuses tangents that explode, with an `InputError`.
         push: carries them through a block of steps.
     """
-    load_forward_mode()
     state, steps = unrolled.start, len(unrolled.rates)
     tangents = [value.new_zeros(directions.shape[1], *value.shape) for value in state[0]]
     norms = torch.zeros_like(directions[0])
     ends, begin = stretches(0, steps, min(LOOKED_AT, unrolled.longest)), 0
-    with torch.no_grad():
+    with quiet_forward_mode(), torch.no_grad():
         for end, block in zip(ends, unrolled.blocks(ends, 0), strict=True):
             result = push(state, tangents, unrolled.rates[begin:end], directions[begin:end], block)
             watch.tangents(begin, result.lengths, result.sizes)

@@ -14,7 +14,7 @@ from torch.utils import _pytree
 from adaptive_lr.errors import InputError, in_a_line
 from adaptive_lr.meta.differences import lanes
 from adaptive_lr.meta.directions import checked, numbers_of, rate_slopes
-from adaptive_lr.meta.duals import load_forward_mode
+from adaptive_lr.meta.duals import quiet_forward_mode
 from adaptive_lr.meta.final_gradients import FinalGradient, Way, way_of
 from adaptive_lr.meta.forward_mode import eager_push, forward, pushed_once
 from adaptive_lr.meta.reverse_mode import EagerPasses, reverse
@@ -145,13 +145,13 @@ class _Loop:
         Raises:
             InputError: there is none, since an operation has no forward derivative.
         """
-        load_forward_mode()
         reasons = []
         for touched in (False, True):
             unrolled = self.unrolled(schedule, base_lr, touched=touched)
             tangents, rate = [torch.zeros_like(value).unsqueeze(0) for value in unrolled.start[0]], unrolled.rates[0]
             try:
-                pushed_once(unrolled.step, unrolled.start, tangents, rate, rate.unsqueeze(0), self.batches[0])
+                with quiet_forward_mode():
+                    pushed_once(unrolled.step, unrolled.start, tangents, rate, rate.unsqueeze(0), self.batches[0])
             except RuntimeError as error:
                 reasons.append(error)
             else:

@@ -233,7 +233,8 @@ def test_what_forward_mode_holds_does_not_grow_with_the_run() -> None:
     held = []
     for steps in (20, 200):
         runs = trial_runs(trials(LOGISTIC, SGD(), seeds=(0,), steps=steps))
-        push, alive = eager_push(runs.unrolled), []
+        push = eager_push(runs.unrolled)
+        alive: list[int] = []
 
         def watched(*values: object, push=push, alive=alive) -> object:  # type: ignore[no-untyped-def]
             result = push(*values)
