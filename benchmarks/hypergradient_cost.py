@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from pairs import one_core, ratios, seconds, without_evaluation
 from rows import Aim, Case, IncomparableError, Measured
@@ -63,9 +65,9 @@ def cost(way: Way, chosen: Trial, count: int) -> Measured:
         first = seconds(lambda: computed(way, chosen))
         if way is not Way.DIFFERENCES:
             other = Way.REVERSE if way is Way.FORWARD else Way.FORWARD
-            slopes = [computed(each, chosen).gradient for each in (way, other)]
-            if not torch.allclose(*slopes, rtol=AGREEMENT, atol=0.0):
-                raise IncomparableError(f"{way} mode gives {slopes[0].tolist()}, {other} mode {slopes[1].tolist()}")
+            here, there = (computed(each, chosen).gradient for each in (way, other))
+            if not torch.allclose(here, there, rtol=AGREEMENT, atol=0.0):
+                raise IncomparableError(f"{way} mode gives {here.tolist()}, {other} mode {there.tolist()}")
         values = ratios(lambda: computed(way, chosen), lambda: train(chosen), count)
     return Measured(values, f"first call {first:.1f} s")
 
@@ -82,10 +84,6 @@ def cases(*, quick: bool) -> list[Case]:
         (f"{LOGISTIC}: reverse mode", Way.REVERSE, flat, 0.5),
     )
     return [
-        Case(
-            what=what,
-            aim=Aim(aim, at_most=True),
-            measure=lambda count, way=way, chosen=chosen: cost(way, chosen, count),
-        )  # type: ignore[misc]
+        Case(what=what, aim=Aim(aim, at_most=True), measure=partial(cost, way, chosen))
         for what, way, chosen, aim in rows
     ]
