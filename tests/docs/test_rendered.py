@@ -94,7 +94,9 @@ def test_markdown_of_a_docstring(written: str, markdown: str | None) -> None:
 def test_every_public_name_is_in_the_reference_under_that_name() -> None:
     page = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     members = {kind.__name__ for kind in (*al.SCHEDULES, *al.CONTROLLERS)}
-    for name in set(al.__all__) - members - {"SCHEDULES", "CONTROLLERS"}:
+    for name in al.meta.__all__:
+        assert f"::: adaptive_lr.meta.{name}\n" in page, name
+    for name in set(al.__all__) - members - {"SCHEDULES", "CONTROLLERS", "meta"}:
         thing = getattr(al, name)
         place = f"adaptive_lr.{name}.{name}" if inspect.ismodule(thing) else f"adaptive_lr.{name}"
         assert f"::: {place}\n" in page or f"heading: {place}\n" in page, name
