@@ -19,6 +19,7 @@ from adaptive_lr.meta.unrolled import BOUND, Watch
 from adaptive_lr.schedules import table
 from adaptive_lr.tasks import Perceptron, RidgeRegression, StreamingLogistic
 from adaptive_lr.training import SGD, AbstractOptimizer, AdamW, Clipped, Muon, Trial, packages, train_batch
+from adaptive_lr.training.pure import differentiable
 from tests.reference.tasks import CASES, Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -176,6 +177,20 @@ def test_averages_over_windows_and_seeds_have_less_noise_than_steps() -> None:
 def test_a_parameter_that_never_has_a_gradient_has_a_derivative_under_adamw() -> None:
     chosen = trials(CASES["perceptron_digits_relu"], AdamW(), steps=5)  # some pixels are always blank
     assert bool(hypergradients(chosen, ["log_base_lr"]).gradient.isfinite().all())
+
+
+@pytest.mark.parametrize("rule", [AdamW(weight_decay=0.1), Clipped(then=AdamW(), norm=0.5)], ids=["adamw", "clipped"])
+def test_an_update_that_can_be_differentiated_is_the_same_to_the_last_bit(rule: AbstractOptimizer) -> None:
+    pure = rule.pure()
+    assert pure is not None
+    source = torch.Generator().manual_seed(0)
+    parameters = [torch.randn(2, 50, generator=source, dtype=torch.float64)]
+    gradients = [torch.randn(2, 50, generator=source, dtype=torch.float64) * (torch.arange(50) % 3 > 0)]
+    slots = [[torch.zeros_like(parameters[0])] for _ in range(pure.slots)]
+    rates, counts = torch.tensor([0.1, 0.2], dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    results = [update(parameters, slots, gradients, rates, counts) for update in (pure, differentiable(pure))]
+    for usual, other in zip(results[0][1] + [results[0][0]], results[1][1] + [results[1][0]], strict=True):
+        assert torch.equal(usual[0], other[0])
 
 
 @pytest.mark.parametrize("way", ["forward", "reverse"])
