@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from adaptive_lr.cli import advise, data, experiments, laws, refine, robustness, schedules, search, search_schedule
+from adaptive_lr.cli import advise, data, experiments, learn, refine, robustness, schedules, search, search_schedule
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]
@@ -39,6 +40,7 @@ app.command("list")(schedules.show)
 app.command()(robustness.robustness)
 app.command()(advise.advise)
 app.command()(refine.refine)
+app.command()(learn.learn)
 app.command()(search.search)
 app.command("search-schedule")(search_schedule.search_schedule)
 app.command("fit-law")(laws.fit_law)
