@@ -92,11 +92,18 @@ def controller_entry(controller_class: type[AbstractController]) -> str:
     """The section of one controller: formula, rule, what it asks to see, fields with their defaults."""
     default = controller_class()
     asks = ", ".join(f"`{signal.name}`" for signal in Signal if signal in controller_class.needs) or "nothing"
-    fields = ", ".join(f"`{name}={value}`" for name, value in encode(default).items() if not isinstance(value, dict))
+    fields = ", ".join(
+        f"`{name}={shown(value)}`" for name, value in encode(default).items() if not isinstance(value, dict)
+    )
     extra = 100.0 * default.extra_steps(STEPS) / STEPS
     facts = f"Asks to see {asks}; {extra:.1f} % more work in {STEPS} steps. Fields: {fields}."
     marked = f'<!-- evidence: controller("{controller_class.__name__}") -->\n<!-- end -->'
     return "\n\n".join([described(controller_class), facts, marked])
+
+
+def shown(value: object) -> str:
+    """A field's default; of many numbers only how many they are."""
+    return f"({len(value)} numbers)" if isinstance(value, list | tuple) and len(value) > 4 else str(value)
 
 
 def described(kind: type[Spec]) -> str:

@@ -265,7 +265,7 @@ def test_a_rate_that_falls_shortens_the_step_that_was_made_and_one_that_rises_do
 
 @pytest.mark.parametrize("spoilt", [{"descent": 0.0}, {"descent": -1.0}, {"descent": math.nan}, {"loss": math.nan}])
 def test_a_probe_that_says_nothing_changes_no_rate(spoilt: dict[str, float]) -> None:
-    state, made = FULL.update(FULL.init(1), looked(**spoilt))
+    state, made = FULL.update(FULL.init(1), looked(LATE, **spoilt))
     assert float(state.log_factor) == 0.0
     assert float(made) == 0.5
     assert float(state.probes) == 0.0
@@ -304,7 +304,7 @@ def test_the_state_goes_round_between_two_looks() -> None:
             value.backward()
             optimizer.step()
             scheduler.step(value.detach(), closure=loss)
-            rates.append(scheduler.get_last_lr()[0])
+            rates.append(float(scheduler.get_last_lr()[0]))
         return rates, (w.detach(), optimizer.state_dict(), scheduler.state_dict())
 
     whole, _ = run(0, 200)

@@ -26,7 +26,7 @@ class StoppedError(Exception):
 
 
 def learning(path: Path, way: str = "evolution", budget: float = 12_000.0, **changed: Any) -> Learning:
-    settings = {"learner": learner("shape"), "objective": OBJECTIVE, "seed": 1} | changed
+    settings: dict[str, Any] = {"learner": learner("shape"), "objective": OBJECTIVE, "seed": 1} | changed
     return Learning(way=way, budget=budget, path=path, **settings)
 
 

@@ -81,7 +81,7 @@ def learned_damping(spec: LearnedDamping, walk: Walk) -> Iterator[float]:
             )
             total = 0.0
             for place, reading in enumerate(readings):
-                weight = spec.weights[place] + (spec.weights[10 + place] if early else 0.0)
+                weight = float(spec.weights[place]) + (float(spec.weights[10 + place]) if early else 0.0)
                 total += weight * within(reading, 2)
             c = 2.0 if early else 0.7
             change = c * math.tanh(total / c) if descent > 0 else 0.0
