@@ -311,3 +311,42 @@ def test_the_state_goes_round_between_two_looks() -> None:
     head, saved = run(0, 51)
     assert head + run(51, 200, saved)[0] == whole
     assert len({round(rate, 12) for rate in whole}) > 10
+
+
+def rates(controller: LearnedDamping, *, base_lr: float, factor: float = 1.0, unit: float = 1.0) -> list[float]:
+    """The rates of a loop of one's own, whose loss has a factor and whose parameters have a unit."""
+    source = torch.Generator().manual_seed(0)
+    inputs = torch.randn(200, 8, 10, generator=source, dtype=torch.float64)
+    noise = torch.randn(200, 8, generator=source, dtype=torch.float64)
+    w = torch.nn.Parameter(torch.zeros(10, dtype=torch.float64))
+    optimizer = torch.optim.SGD([w], lr=base_lr, momentum=0.5)
+    scheduler = ControlledLR(optimizer, DampedCosine(), controller, total_steps=200)
+    made = []
+    for x, error in zip(inputs, noise, strict=True):
+
+        def loss(x: torch.Tensor = x, error: torch.Tensor = error) -> torch.Tensor:
+            return factor * (x @ w / unit - x.sum(1) - error).square().mean()
+
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        optimizer.step()
+        scheduler.step(value.detach(), closure=loss)
+        made.append(scheduler.applied_multiplier)
+    return made
+
+
+@pytest.mark.parametrize("scale", [1e-3, 7.0, 1e3])
+@pytest.mark.parametrize("base_lr", [1e-4, 1e-2, 0.3])
+def test_neither_a_factor_of_the_loss_nor_the_unit_of_the_parameters_changes_anything(
+    base_lr: float, scale: float
+) -> None:
+    expected = pytest.approx(rates(FULL, base_lr=base_lr), rel=1e-6)
+    assert rates(FULL, base_lr=base_lr / scale, factor=scale) == expected
+    assert rates(FULL, base_lr=base_lr * scale**2, unit=scale) == expected
+
+
+def test_where_it_begins_is_forgotten_by_a_policy_that_reads_its_step() -> None:
+    follows = weighted(step=-2.0)
+    low, high = (base_lr * rates(follows, base_lr=base_lr)[-1] for base_lr in (1e-3, 0.1))
+    assert low == pytest.approx(high, rel=0.5)
