@@ -58,12 +58,12 @@ class Curriculum:
         Raises:
             InputError: none of them can be trained.
         """
-        found = [known for name, trial in trials if (known := situation(trial, name, store)) is not None]
-        if not found:
+        situations = [known for name, trial in trials if (known := situation(trial, name, store)) is not None]
+        if not situations:
             raise InputError(
                 f"none of the {len(trials)} trials on {self.tasks} tasks of each kind has a best rate within two decades of its rule of thumb: take more tasks"
             )
-        return found
+        return situations
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
