@@ -9,8 +9,18 @@ from typing import Annotated
 
 import typer
 
-from adaptive_lr.cli import advise, data, experiments, laws, refine, robustness, schedules, search, search_schedule
-from adaptive_lr.cli import advise, data, experiments, learn, refine, robustness, schedules, search, search_schedule
+from adaptive_lr.cli import (
+    advise,
+    data,
+    experiments,
+    laws,
+    learn,
+    refine,
+    robustness,
+    schedules,
+    search,
+    search_schedule,
+)
 from adaptive_lr.cli.common import app, out
 
 __all__ = ["app"]
