@@ -41,7 +41,7 @@ EXPERIMENT = MetaLearned(
     notes={
         "LearnedDamping": "The policy that comes with the package: learned by evolution for longer than those of this experiment.",
         "shape": "k, exponent, floor and warm-up of a damped cosine.",
-        "constants": "Five constants of ProgressAnchor.",
+        "constants": "Four constants of ProgressAnchor.",
         "policy": "Twenty weights of LearnedDamping.",
     },
     plan=LearningPlan(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -21,13 +23,17 @@ from adaptive_lr.controllers.base import (
     zeros,
 )
 from adaptive_lr.controllers.probe import Verdict, far, judged, ordinary, typical
-from adaptive_lr.spec import Range, component, number, spec
+from adaptive_lr.spec import Range, Scalar, component, number, spec
 
 MEMORY = 4.0
 """The running means reach back over a quarter of the time since they began."""
 
 STRIDE = 2
 """One in so many steps is looked at for how well gradients agree. On digits with AdamW, seeds 100 to 123, it ends as with every step; 4 and 8 open the gate at times where they should not."""
+
+
+TOGETHER = ("scale", "least", "most", "alignment")
+"""Numbers in which trials of one batch may differ."""
 
 
 class ProgressAnchorState(NamedTuple):
@@ -91,13 +97,25 @@ class ProgressAnchor(AbstractController):
         *("squares-noise-3-batch-1", "squares-noise-3-batch-16", "squares-noiseless", "digits-batch-16"),
     )
     probing: Anchor = component(Anchor, default=Anchor(fraction=0.15))
-    scale: float = number("(0, inf)", default=22.0, search=Range(5.0, 100.0, log=True))
-    least: float = number("(0, 1]", default=0.06)
-    most: float = number("(0, 1]", default=0.35, search=Range(0.1, 1.0, log=True))
+    scale: Scalar = number("(0, inf)", default=22.0, search=Range(5.0, 100.0, log=True))
+    least: Scalar = number("(0, 1]", default=0.06)
+    most: Scalar = number("(0, 1]", default=0.35, search=Range(0.1, 1.0, log=True))
     until: float = number("(0, 1]", default=0.35)
     every: int = number("[1, inf)", default=12, integer=True)
-    alignment: float = number("[-1, 1]", default=0.12, search=Range(0.0, 0.3))
+    alignment: Scalar = number("[-1, 1]", default=0.12, search=Range(0.0, 0.3))
     limit: float = number("[1, 1000]", default=4.0, search=Range(1.0, 16.0, log=True))
+
+    def batch_key(self) -> Hashable:
+        """See the base class; `TOGETHER` may differ."""
+        fixed = type(self)()
+        return type(self), replace(self, **{name: getattr(fixed, name) for name in TOGETHER})
+
+    def stacked(self, others: Sequence[Self]) -> Self:
+        """See the base class."""
+        columns: dict[str, Any] = {
+            name: torch.tensor([getattr(other, name) for other in others], dtype=torch.float64) for name in TOGETHER
+        }
+        return replace(self, **columns)
 
     def signals(self, step: int, total_steps: int) -> Signal:
         """Probes in the window, then gradients, and every ``every`` steps one probe of the start or of twice the step in turn."""
@@ -162,7 +180,8 @@ class ProgressAnchor(AbstractController):
         """The part of the edge that is used after the window, ``[B]``."""
         expected = (total_steps * self.probing.settled(state.probing).exp() * state.promise).clamp(min=1e-300)
         share = self.scale * (state.progress.clamp(min=0.0) / expected).sqrt()
-        share = share.nan_to_num(nan=self.least).clamp(self.least, self.most)
+        least, most = (torch.as_tensor(bound, dtype=torch.float64) for bound in (self.least, self.most))
+        share = torch.where(share.isnan(), least, share).clamp(least, most)
         # Where no probe said anything, the base rate itself is all there is to go by.
         return torch.where(heard(state.probing), share, self.probing.fraction)
 

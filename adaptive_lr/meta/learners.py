@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_lr.controllers import AbstractController, LearnedDamping, ProgressAnchor, Static
-from adaptive_lr.controllers.anchor import Anchor
 from adaptive_lr.controllers.learned_damping import weight_names
 from adaptive_lr.schedules import AbstractSchedule, DampedCosine, Warmup
 from adaptive_lr.spec import lookup
@@ -64,27 +63,27 @@ class StaticShape(AbstractLearner):
 
 
 class AnchorConstants(AbstractLearner):
-    """Constants of `ProgressAnchor`, as logarithms of their multiples; zero is `ProgressAnchor` as it is shipped."""
+    """Constants of `ProgressAnchor` that trials of one batch may differ in; zero is `ProgressAnchor` as it is shipped."""
 
     name = "constants"
 
     @property
     def numbers(self) -> tuple[str, ...]:
         """See the base class."""
-        return ("ln scale", "ln least", "ln most", "ln fraction", "ln until")
+        return ("ln scale", "ln least", "ln most", "10 alignment")
 
     def recipe(self, vector: Sequence[float] | Array) -> Recipe:
         """See the class."""
         shipped = ProgressAnchor()
-        scale, least, most, fraction, until = np.exp(np.clip(np.asarray(vector, dtype=np.float64), -3.0, 3.0))
-        most = min(1.0, shipped.most * most)
+        factors = np.exp(np.clip(np.asarray(vector[:3], dtype=np.float64), -3.0, 3.0))
+        scale, least, most = (float(factor) for factor in factors)
+        most = min(1.0, float(shipped.most) * most)
         controller = replace(
             shipped,
-            scale=float(shipped.scale * scale),
-            least=float(min(shipped.least * least, most)),
-            most=float(most),
-            probing=Anchor(fraction=float(min(1.0, shipped.probing.fraction * fraction))),
-            until=float(min(1.0, shipped.until * until)),
+            scale=float(shipped.scale) * scale,
+            least=min(float(shipped.least) * least, most),
+            most=most,
+            alignment=float(np.clip(float(shipped.alignment) + 0.1 * vector[3], -1.0, 1.0)),
         )
         return DampedCosine(), controller
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from adaptive_lr import Constant, DampedCosine
+from adaptive_lr.analysis.held_out import WORST
 from adaptive_lr.errors import InputError
 from adaptive_lr.meta.objective import (
     LEAST_STEPS,
     MOST_STEPS,
     MOST_WORK,
-    WORST,
     Objective,
     random_trials,
     situation,

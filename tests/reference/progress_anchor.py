@@ -11,7 +11,8 @@ from tests.reference.walk import Walk, cos, dot
 
 
 def share(spec: ProgressAnchor, progress: float, promise: float) -> float:
-    return min(max(spec.scale * math.sqrt(max(progress, 0.0) / max(promise, 1e-300)), spec.least), spec.most)
+    scale, least, most = (float(number) for number in (spec.scale, spec.least, spec.most))
+    return min(max(scale * math.sqrt(max(progress, 0.0) / max(promise, 1e-300)), least), most)
 
 
 def progress_anchor(spec: ProgressAnchor, walk: Walk) -> Iterator[float]:
