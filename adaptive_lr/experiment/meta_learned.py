@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from adaptive_lr.analysis import held_out, paired
 from adaptive_lr.controllers import CONTROLLERS
-from adaptive_lr.errors import StoreError
+from adaptive_lr.errors import AdaptiveLRError, StoreError
 from adaptive_lr.experiment.any_rate import AnyRate, read_starts
 from adaptive_lr.experiment.contestants import Contestant, RateStudy
 from adaptive_lr.experiment.protocol import judged
@@ -79,8 +79,12 @@ class _Job:
     path: Path
 
 
-def _learn(job: _Job) -> str:
-    Learning(learner(job.learner), job.way, job.objective, job.seed, job.steps, job.path).run()
+def _learn(job: _Job) -> Any:
+    """What a worker process does: the name of what has been learned, or what is wrong, which is raised where it is read."""
+    try:
+        Learning(learner(job.learner), job.way, job.objective, job.seed, job.steps, job.path).run()
+    except AdaptiveLRError as error:
+        return error
     return f"{job.learner} by {job.way}"
 
 
