@@ -97,7 +97,7 @@ def take(report: Path) -> None:
             if _ran(numbers)
         }
         content = {name: content[name] for name in sorted(content)}
-        text = shipped.as_shipped(list(content.values()))
+        text = shipped.as_shipped([numbers for numbers in content.values() if "learned" not in numbers])
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise SystemExit(
             f"{report} is not the report.json of a report of this version ({type(error).__name__}: {error})"
@@ -131,7 +131,7 @@ def _reduced(value: Any, left_out: frozenset[str]) -> Any:
 def expressions(experiments: Mapping[str, Any]) -> dict[str, Any]:
     """The names that a marked place may use."""
     short = shipped.evidence_from_numbers(
-        [numbers for numbers in experiments.values() if numbers["kind"] != "recorded"]
+        [numbers for numbers in experiments.values() if numbers["kind"] != "recorded" and "learned" not in numbers]
     )
     advice = which_controller(short)
 

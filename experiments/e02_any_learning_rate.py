@@ -11,6 +11,7 @@ from adaptive_lr import (
     EvaluatedGreedy,
     GeneralizedNewton,
     Hypergradient,
+    LearnedDamping,
     Linear,
     LossPlateau,
     MomoCap,
@@ -59,6 +60,7 @@ ANCHORS: dict[str, Contestant] = {
     "Anchor": Contestant(controller=Anchor()),
     "DistanceAnchor": Contestant(controller=DistanceAnchor()),
 }
+LEARNED: dict[str, Contestant] = {"LearnedDamping": Contestant(controller=LearnedDamping())}
 CONTROLLERS: dict[str, Contestant] = {
     "AnchorLift": Contestant(controller=AnchorLift(), studies=OWN),
     "Hypergradient": Contestant(controller=Hypergradient(), studies=OWN),
@@ -121,6 +123,7 @@ EXPERIMENT = AnyRate(
             "cosine^2": Contestant(schedule=DampedCosine(exponent=2), studies=OWN),
         },
         "anchors": ANCHORS,
+        "learned": LEARNED,
         "other controllers": CONTROLLERS,
         "controllers of others, as published": PUBLISHED,
         "other packages": PEERS,

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from adaptive_lr.analysis import held_out, paired
 from adaptive_lr.controllers import CONTROLLERS
+from adaptive_lr.controllers.learned_damping import LARGEST_CHANGE
 from adaptive_lr.errors import AdaptiveLRError, StoreError
 from adaptive_lr.experiment.any_rate import AnyRate, read_starts
 from adaptive_lr.experiment.contestants import Contestant, RateStudy
@@ -193,7 +194,7 @@ class MetaLearned(AnyRate):
                 "verdicts": verdicts,
                 "losses": {label: held_out.losses(cells, label) for label in (*labels, *self.rivals)},
                 "runs": {label: self._run(learning) for label, learning in self._learnings(store).items()},
-                "weights": self._weights(),
+                "policy": {"weights": self._weights(), "largest": list(LARGEST_CHANGE)},
                 "situations": len(self.plan.situations(store)),
                 "wrong": WRONG,
                 "saved": self._saved(experiment),

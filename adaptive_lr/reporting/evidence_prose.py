@@ -10,7 +10,7 @@ from typing import Any
 from adaptive_lr.analysis.any_rate import CLOSE, LOST
 from adaptive_lr.analysis.paired import RATIO
 from adaptive_lr.analysis.summary import JUDGED_RATIO
-from adaptive_lr.reporting import prose, rate_prose, recorded_prose, search_prose, tail_prose
+from adaptive_lr.reporting import learned_prose, prose, rate_prose, recorded_prose, search_prose, tail_prose
 
 Numbers = Mapping[str, Any]
 
@@ -56,6 +56,8 @@ def answers(experiment: Numbers) -> list[str]:
         "tail_exponents": tail_prose.headline,
         "recorded": _recorded_answers,
     }
+    if "learned" in experiment:  # whose tasks are those of another experiment, which tells the rest
+        return learned_prose.headline(experiment)
     told = prose.procedure(experiment["family"]) if "family" in experiment else ""  # which `facts` tells
     return [sentence for sentence in kinds[experiment["kind"]](experiment) if sentence != told]
 

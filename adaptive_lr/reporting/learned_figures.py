@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from adaptive_lr.controllers.learned_damping import LARGEST_CHANGE, PHASES, READINGS
 from adaptive_lr.drawing import plain
 
 COLOURS = {"evolution": "#0b3c8c", "tpe": "#1f6fd0", "cmaes": "#c0508a"}
@@ -37,16 +36,21 @@ def learning(runs: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def responses(weights: Mapping[str, float]) -> Figure:
-    """The change of ln of the rate at a look against each reading, where the others let it rest."""
-    names = [name for name in READINGS if name != "constant"]
+def responses(policy: Mapping[str, Any]) -> Figure:
+    """The change of ln of the rate at a look against each reading, where the others let it rest.
+
+    Args:
+        policy: ``weights`` by name of reading and phase, and ``largest``, the greatest change at early and at later looks.
+    """
+    names = list(dict.fromkeys(name.partition(", ")[0] for name in policy["weights"]))
+    names.remove("constant")
     figure = Figure(figsize=(11.5, 3.6), layout="constrained")
     panels = figure.subplots(2, -(-len(names) // 2), squeeze=False, sharey=True).ravel()
     reading = np.linspace(-2.0, 2.0, 81)
     for axes, name in zip(panels, names, strict=False):
         for early, colour in zip((True, False), PHASE_COLOURS, strict=True):
-            largest = LARGEST_CHANGE[0 if early else 1]
-            change = largest * np.tanh(_weight(weights, name, early) * reading / largest)
+            largest = policy["largest"][0 if early else 1]
+            change = largest * np.tanh(_weight(policy["weights"], name, early) * reading / largest)
             axes.plot(reading, change, color=colour, linewidth=1.4, label="early looks" if early else "later looks")
         axes.axhline(0.0, color="#bbbbbb", linewidth=0.8, zorder=0)
         axes.set_title(plain(name), fontsize=8)
@@ -61,4 +65,4 @@ def responses(weights: Mapping[str, float]) -> Figure:
 
 
 def _weight(weights: Mapping[str, float], name: str, early: bool) -> float:
-    return weights[f"{name}, {PHASES[0]}"] + (weights[f"{name}, {PHASES[1]}"] if early else 0.0)
+    return weights[f"{name}, throughout"] + (weights[f"{name}, early"] if early else 0.0)

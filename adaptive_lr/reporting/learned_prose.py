@@ -59,5 +59,5 @@ def reason(test: Numbers) -> str:
 
 def readings(experiment: Numbers) -> str:
     """What the shipped policy reads most: the largest weights, times what a reading of 1 does."""
-    weights = sorted(experiment["learned"]["weights"].items(), key=lambda item: -abs(item[1]))
+    weights = sorted(experiment["learned"]["policy"]["weights"].items(), key=lambda item: -abs(item[1]))
     return ", ".join(f"{name} ({value:+.2f})" for name, value in weights[:6])

@@ -227,7 +227,7 @@ def _figures(experiment: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     if learned:
         more = {
             "learning": (learned_figures.learning, learned["runs"]),
-            "responses": (learned_figures.responses, learned["weights"]),
+            "responses": (learned_figures.responses, learned["policy"]),
         }
     return {"overview": (rate_figures.overview, shown), **more}
 
