@@ -163,8 +163,13 @@ class MetaLearned(AnyRate):
         learned = {}
         for label, learning in self._learnings(store).items():
             schedule, controller = learning.learner.recipe(learning.vector)
-            learned[label] = Contestant(schedule=schedule, controller=controller)
+            learned[label] = Contestant(schedule=schedule, controller=controller, studies=self._own)
         return self._among(learned)
+
+    @property
+    def _own(self) -> tuple[str, ...]:
+        """The studies in which what is learned here takes part: at the tasks' own horizons."""
+        return tuple(study.name for study in self.studies if study.factor == 1.0)
 
     def _among(self, learned: Mapping[str, Contestant]) -> AnyRate:
         arguments = {item.name: getattr(self, item.name) for item in fields(AnyRate)}
@@ -240,6 +245,7 @@ class MetaLearned(AnyRate):
             label: Contestant(
                 schedule=decode(json.loads(json.dumps(run["schedule"])), SCHEDULES),  # type: ignore[arg-type]
                 controller=decode(json.loads(json.dumps(run["controller"])), (*CONTROLLERS, *SCHEDULES)),  # type: ignore[arg-type]
+                studies=self._own,
             )
             for label, run in numbers["learned"]["runs"].items()
         }

@@ -21,7 +21,7 @@ STUDIES = [
 
 
 def experiment() -> MetaLearned:
-    studies = [replace(study, steps=30) for study in STUDIES]
+    studies = [replace(study, steps=30, factor=1.0) for study in STUDIES]
     return MetaLearned(
         name="learned",
         title="Learned",
