@@ -11,7 +11,7 @@ FETCHED := concrete fashion-mnist king-james-bible minilm shakespeare spam state
 BENCHMARKS := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: calibrate docs gallery help experiments experiments-all smoke report test check live pytest lint types layers integrations bench tensorboard clean
+.PHONY: calibrate docs gallery help experiments experiments-all smoke report papers test check live pytest lint types layers integrations bench tensorboard clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ experiments-all: $(PEERS) ## Those and the longer ones (hours), on data that are
 
 smoke: $(STAMP) ## Those of make experiments at a size that ends in a minute or two, into report/smoke
 	$(BIN)/adaptive-lr run $(EXPERIMENTS) --smoke
+
+papers: $(STAMP) ## Measure what papers claim, and judge it; ADAPTIVE_LR_RECORDED=FOLDER for those about recorded runs
+	$(BIN)/adaptive-lr papers
 
 report: $(STAMP) ## Write the report again from finished trials
 	$(BIN)/adaptive-lr report $(EXPERIMENTS)

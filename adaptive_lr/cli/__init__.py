@@ -15,6 +15,7 @@ from adaptive_lr.cli import (
     experiments,
     laws,
     learn,
+    papers,
     refine,
     robustness,
     schedules,
@@ -46,6 +47,7 @@ def main(
 app.command()(experiments.run)
 app.command("report")(experiments.rebuild)
 app.command()(schedules.plot)
+app.command()(papers.papers)
 app.command("list")(schedules.show)
 app.command()(robustness.robustness)
 app.command()(advise.advise)
