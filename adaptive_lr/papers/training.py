@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from adaptive_lr.analysis.stats import Array
 from adaptive_lr.papers.judging import Measured
 from adaptive_lr.schedules import AbstractSchedule
 from adaptive_lr.tasks import AbstractTask
-from adaptive_lr.training import AbstractOptimizer, Trial
-from adaptive_lr.trials.runner import run_trials
+from adaptive_lr.training import AbstractOptimizer, RunResult, Trial
+from adaptive_lr.trials.runner import Training, do, run_trials
 from adaptive_lr.trials.store import Store
 
 
@@ -46,7 +46,7 @@ def final_losses(
     ]
     digests = [trial.digest() for trial in trials]
     with Store(results / "store.sqlite", write=True) as store:
-        run_trials(trials, store, workers=1)
+        run_trials(trials, store, workers=1, run=_together)
         records = store.read(digests)
     losses = [
         np.fmin(records[digest].metrics[task.report_metric], records[digest].initial[task.report_metric])
@@ -74,3 +74,13 @@ def mean(samples: Array) -> Measured:
     """The mean of ``[S]`` with Student's 95 % interval."""
     interval = paired.estimate(samples)
     return Measured(interval["value"], interval["low"], interval["high"], len(samples))
+
+
+def _together(batches: Sequence[list[Trial]]) -> Generator[list[RunResult], None, None]:
+    """Each batch as a batch: which way to train is fastest need not be measured, so numbers do not depend on that.
+
+    Yields:
+        The results of a batch.
+    """
+    for batch in batches:
+        yield do(Training(batch))
