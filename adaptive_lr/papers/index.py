@@ -11,6 +11,7 @@ _HEAD = """# Claims, measured
 
 What the project stands on, claim by claim: what a paper says, what comes out here, and the verdict that its folder declares.
 Made by `adaptive-lr papers --index`; a test compares it with new measurements. A row that is not reproduced has its reason below the table.
+Bounds and tolerances of the first ten papers were set with first measurements in sight: there, green says that nothing has changed, not that a prediction came true.
 
 """
 
