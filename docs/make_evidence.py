@@ -48,6 +48,7 @@ LEFT_OUT: dict[str, frozenset[str]] = {
             "difference",
             "time",
             "trained",
+            "history",
         ]
     ),
     "grid_resolution": frozenset(
@@ -92,12 +93,12 @@ def take(report: Path) -> None:
                 f"{report} is of smoke size, whose numbers mean nothing: name the report of make experiments"
             )
         content = evidence() | {
-            name: _reduced(numbers, LEFT_OUT.get(numbers["kind"], frozenset(("curve",))))
+            name: _reduced(_own(numbers), LEFT_OUT.get(numbers["kind"], frozenset(("curve",))))
             for name, numbers in taken.items()
             if _ran(numbers)
         }
         content = {name: content[name] for name in sorted(content)}
-        text = shipped.as_shipped([numbers for numbers in content.values() if "learned" not in numbers])
+        text = shipped.as_shipped(list(content.values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise SystemExit(
             f"{report} is not the report.json of a report of this version ({type(error).__name__}: {error})"
@@ -108,6 +109,14 @@ def take(report: Path) -> None:
         target = FIGURES / f"{name.partition('_')[2]}.png"
         if target.exists() and numbers["kind"] in ("any_rate", "grid_resolution"):
             save(overview(numbers) if numbers["kind"] == "any_rate" else overview_figure(numbers["studies"]), target)
+
+
+def _own(numbers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an experiment alone has: of learned damping not the cells, which another experiment has, too."""
+    if "learned" not in numbers:
+        return numbers
+    told = {key: numbers[key] for key in ("kind", "name", "title", "question", "judged", "trials")}
+    return told | {"learned": {key: part for key, part in numbers["learned"].items() if key != "policy"}}
 
 
 def _ran(numbers: Mapping[str, Any]) -> bool:
@@ -131,7 +140,7 @@ def _reduced(value: Any, left_out: frozenset[str]) -> Any:
 def expressions(experiments: Mapping[str, Any]) -> dict[str, Any]:
     """The names that a marked place may use."""
     short = shipped.evidence_from_numbers(
-        [numbers for numbers in experiments.values() if numbers["kind"] != "recorded" and "learned" not in numbers]
+        [numbers for numbers in experiments.values() if numbers["kind"] != "recorded"]
     )
     advice = which_controller(short)
 

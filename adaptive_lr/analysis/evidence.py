@@ -54,8 +54,12 @@ def evidence_from_report(path: Path) -> dict[str, Any]:
 
 
 def evidence_from_numbers(experiments: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """From what the experiments' ``analyse`` returned, in the order of names: a report and the file that ships say the same."""
-    by_kind = {kind: [experiment for experiment in experiments if experiment["kind"] == kind] for kind in PARTS}
+    """From what the experiments' ``analyse`` returned, in the order of names: a report and the file that ships say the same.
+
+    Experiments on learned damping are left out: their tasks are another experiment's.
+    """
+    told = [experiment for experiment in experiments if "learned" not in experiment]
+    by_kind = {kind: [experiment for experiment in told if experiment["kind"] == kind] for kind in PARTS}
     grids, recorded = by_kind["grid_resolution"], by_kind["recorded"]
     return {
         "format": FORMAT,
