@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adaptive_lr.reporting.prose import grounds
-
 Numbers = Mapping[str, Any]
 
 
@@ -53,8 +51,9 @@ def difference(test: Numbers) -> str:
 
 
 def reason(test: Numbers) -> str:
-    """By what the verdict fell."""
-    return grounds(test)
+    """The corrected p, and of how many families where a verdict cannot be made of so few."""
+    p = float(test["adjusted"])
+    return f"p {'< 0.0001' if p < 1e-4 else f'= {p:.2g}'}, n = {test['n']}"
 
 
 def readings(experiment: Numbers) -> str:
