@@ -14,7 +14,7 @@ from adaptive_lr.meta.objective import Lane
 from adaptive_lr.training import Trial
 from adaptive_lr.training.batched import batches
 from adaptive_lr.trials.processes import Processes
-from adaptive_lr.trials.runner import run_batch
+from adaptive_lr.trials.runner import as_it_was, run_batch
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,8 @@ Losses = tuple[list[tuple[int, int]], list[float]]
 def do(work: Work) -> Losses:
     """The final losses; what a worker process does."""
     metric = work.trials[0].task.report_metric
-    return work.places, [result.metrics[metric] for result in run_batch(work.trials)]
+    with as_it_was():
+        return work.places, [result.metrics[metric] for result in run_batch(work.trials)]
 
 
 def planned(recipes: Sequence[Recipe], lanes: Sequence[Lane]) -> list[Work]:

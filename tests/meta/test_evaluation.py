@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from adaptive_lr import Anchor, DampedCosine, LearnedDamping, Static
 from adaptive_lr.meta.evaluation import Losses, Work, cost, do, penalties, planned
@@ -72,3 +73,11 @@ def test_what_a_controller_evaluates_is_paid_for() -> None:
     extra = sum(RECIPES[2][1].extra_steps(lane.situation.trial.steps) for lane in LANES)
     assert cost([RECIPES[0], RECIPES[2]], LANES) == pytest.approx(2 * plain + extra)
     assert extra > 10.0
+
+
+def test_the_process_is_left_as_it_was() -> None:
+    """Training flushes numbers below the smallest normal one to zero, on one thread: nobody else's numbers may change by that."""
+    threads = torch.get_num_threads()
+    penalties(RECIPES[:1], LANES[:1])
+    assert torch.get_num_threads() == threads
+    assert float(torch.tensor([1e-310], dtype=torch.float64) * 0.5) > 0.0

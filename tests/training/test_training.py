@@ -303,7 +303,10 @@ def test_windows_cover_every_step_evenly(steps: int) -> None:
 )
 def test_a_batch_of_unlike_trials_is_refused(change: dict[str, Any]) -> None:
     first = trial(CASES["logistic"])
-    with pytest.raises(SpecError, match="the trials of a batch may differ in schedule, base_lr and seed only"):
+    with pytest.raises(
+        SpecError,
+        match="the trials of a batch may differ in schedule, base_lr, seed and some controllers' numbers only",
+    ):
         train_batch([first, first, replace(first, **change)])
 
 
